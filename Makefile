@@ -1,0 +1,59 @@
+# Each target sets itself up: python3, make and git are enough.
+UV_VERSION := 0.13.9
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+RUN := $(UV) run --frozen --quiet
+SAM := $(UV) tool run --quiet --from aws-sam-cli==1.170.0 sam
+export UV
+
+.PHONY: demo test local bench check unit integration template e2e layer format build help
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: setup ## drop real photographs into the embedded stack; results in demo-out/ (PHOTOS=dir: yours)
+	@$(RUN) python -m local.demo
+
+local: setup ## the embedded stack in the foreground (PORT=4566, VENICE_BASE_URL, VENICE_API_KEY)
+	@$(RUN) python -m local.serve
+
+test: check template unit integration e2e ## everything: lint, types, template, unit, integration, end to end
+
+bench: setup ## the benchmarks; tables and plots in benchmarks/
+	$(UV) run --frozen --quiet --group bench python -m benchmarks
+
+check: setup
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+template: setup
+	$(RUN) pytest tests/template
+
+unit: setup
+	$(RUN) pytest tests/unit -n 2
+
+integration: setup
+	$(RUN) pytest tests/integration -n 2
+
+e2e: setup
+	$(RUN) pytest tests/e2e
+
+format: setup ## let ruff put the code in order
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+layer: setup ## export the runtime layer's packages from the lock
+	$(UV) export --quiet --frozen --no-default-groups --no-emit-project --no-hashes --no-header \
+	  --output-file layers/runtime/requirements.txt
+
+build: setup ## what `sam deploy` uploads, in .aws-sam/
+	$(RUN) $(SAM) build
+
+.PHONY: setup
+setup: $(if $(findstring .tools,$(UV)),.tools/bin/uv)
+	@$(UV) sync --frozen --quiet
+
+.tools/bin/uv:
+	@python3 -m venv .tools || { echo "python3 cannot make a virtual environment; install python3-venv, or uv (https://docs.astral.sh/uv/), and try again." >&2; exit 1; }
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

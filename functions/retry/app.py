@@ -1,0 +1,42 @@
+"""SQS messages: edit, wait for Venice's time, or give up at the last try."""
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
+
+from image_drop import retry
+from image_drop.pipeline import Invocation
+from image_drop.services import Services
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+PATIENCE = 70.0  # seconds to wait for a slot; a little more than one of Venice's minutes
+
+
+@cache
+def services() -> Services:
+    """Made at the first event, kept as long as the environment lives."""
+    return Services.from_env(os.environ)
+
+
+def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFailureResponse":
+    """Work on a batch; the answer names the messages that stay in the queue."""
+    # Failures are reported, not raised: raised errors make Lambda slow the whole queue down.
+    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+    return process_partial_response(event, record_handler, processor, context)
+
+
+def record_handler(record: "SQSRecord", lambda_context: "LambdaContext") -> None:
+    """Work on one message; raises when it stays in the queue."""
+    attempt = 1 + int(record.attributes.approximate_receive_count)  # after the upload function's
+    invocation = Invocation(lambda_context, PATIENCE, attempt)
+    retry.edit_or_postpone(record.body, record.receipt_handle, services(), invocation)

@@ -1,0 +1,28 @@
+"""S3 events: edit now if a slot is free, otherwise leave the image to the retry queue."""
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from image_drop import retry, uploads
+from image_drop.pipeline import Invocation
+from image_drop.services import Services
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+PATIENCE = 3.0  # seconds to wait for a slot; a message is cheaper than a function that waits
+
+
+@cache
+def services() -> Services:
+    """Made at the first event, kept as long as the environment lives."""
+    return Services.from_env(os.environ)
+
+
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, str]:
+    """Work on each upload of an S3 notification; answers how each ended, by key."""
+    return {
+        upload.key: retry.edit_or_queue(upload, services(), Invocation(context, PATIENCE))
+        for upload in uploads.from_event(event)
+    }

@@ -1,0 +1,1 @@
+"""Image Drop: drop an image into a bucket; get the edited PNG in another."""

@@ -1,0 +1,106 @@
+"""Watching the account at Venice: stop the line, try whether it works again, resume it."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from image_drop import pipeline, retry
+from image_drop.errors import AccountError, RetryableError
+from image_drop.events import AccountRestored
+from image_drop.instructions import Mode
+from image_drop.pipeline import Invocation, Outcome
+from image_drop.rate_limit import DEFAULT_MODEL
+from image_drop.telemetry import logger, measure
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+
+    from image_drop.services import Services
+
+DEFAULT_EDIT_MODEL = "firered-image-edit"  # what Venice uses when no model is named
+REMOVAL_MODEL = "bria-bg-remover"
+MAX_TRIALS = 5  # messages looked at in one round, where the first ones need no call
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """The event source mapping that feeds the retry function from the queue."""
+
+    awslambda: "LambdaClient"
+    uuid: str
+
+    def pause(self) -> None:
+        """Leave messages in the queue, where their tries are not counted. Takes effect in about a
+        minute; those already received are finished."""
+        self.awslambda.update_event_source_mapping(UUID=self.uuid, Enabled=False)
+
+    def resume(self) -> None:
+        """Feed the retry function again."""
+        self.awslambda.update_event_source_mapping(UUID=self.uuid, Enabled=True)
+
+
+def watch(services: "Services", mapping: Mapping, invocation: Invocation) -> None:
+    """Ask Venice about the account, and stop, keep or resume the line accordingly."""
+    usable = ask(services)
+    status = services.line.status()
+    if status.stopped:
+        mapping.pause()
+        if usable and try_one(services, invocation):
+            mapping.resume()  # first, so that a crash here leaves the line to the next round
+            services.line.resume(services.now())
+            logger.info("line resumed")
+            services.bus.announce(AccountRestored(stopped_for=services.now() - status.since))
+    measure({"LineStopped": float(services.line.status().stopped)})
+
+
+def ask(services: "Services") -> bool:
+    """Whether Venice accepts the account; balance and limits are noted on the way. Free of charge.
+
+    An unreachable Venice is no reason to stop the line, nor to resume it.
+    """
+    try:
+        account = services.venice.account()
+    except AccountError as error:
+        if error.status == 401:
+            services.api_key.replaced()
+        pipeline.stop_line(error, services)
+        return False
+    except RetryableError as error:
+        logger.warning("account not asked", code=error.code, status=error.status)
+        return False
+    if not account.access_permitted:
+        pipeline.stop_line(AccountError("Venice says that access is not permitted."), services)
+        return False
+    measure({"Balance": account.balance})
+    for model, limit in account.limits.items():
+        for name in rate_models(model):
+            services.limiter.learn(name, limit)
+    return True
+
+
+def rate_models(model: str) -> tuple[str, ...]:
+    """The names under which the limiter keeps a Venice model: none where it makes no edits."""
+    if model == REMOVAL_MODEL:
+        return (Mode.BACKGROUND_REMOVE.value,)
+    if model == DEFAULT_EDIT_MODEL:
+        return (model, DEFAULT_MODEL)
+    return (model,) if "edit" in model else ()
+
+
+def try_one(services: "Services", invocation: Invocation) -> bool:
+    """Whether an edit from the queue succeeds; true also when there is none to try with."""
+    for _ in range(MAX_TRIALS):
+        message = services.queue.receive()
+        if message is None:
+            return True
+        trial = replace(invocation, trial=True, attempt=1 + message.receive_count)
+        try:
+            outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, trial)
+        except AccountError:
+            return False
+        except Exception as error:  # the message is postponed; another one may tell
+            logger.info("trial failed", error=type(error).__name__)
+            continue
+        services.queue.delete(message.receipt_handle)
+        if Outcome.EDITED in outcomes:
+            return True
+    return False

@@ -1,0 +1,110 @@
+"""What is told to the account's default event bus, for others to build on."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from image_drop.telemetry import logger, measure
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+SOURCE = "image-drop"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """An object in a bucket."""
+
+    bucket: str
+    key: str
+
+
+class ImageEdited(msgspec.Struct, frozen=True, kw_only=True):
+    """A result was stored. `duration`: seconds from the start of this try."""
+
+    name: ClassVar[str] = "Image Edited"
+
+    version: int = 1
+    input: Place
+    output: Place
+    mode: str
+    variant: str | None
+    model: str | None
+    edit_id: str
+    request_id: str | None
+    changes: tuple[str, ...]
+    duration: float
+    attempts: int
+
+
+class ImageEditFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """A report was written, at `output`."""
+
+    name: ClassVar[str] = "Image Edit Failed"
+
+    version: int = 1
+    input: Place
+    output: Place
+    mode: str | None
+    variant: str | None
+    model: str | None
+    edit_id: str | None
+    request_id: str | None
+    code: str
+    title: str
+    duration: float
+    attempts: int
+
+
+class AccountUnavailable(msgspec.Struct, frozen=True, kw_only=True):
+    """The line was stopped. `reason` is an error code."""
+
+    name: ClassVar[str] = "Venice Account Unavailable"
+
+    version: int = 1
+    reason: str
+    detail: str
+
+
+class AccountRestored(msgspec.Struct, frozen=True, kw_only=True):
+    """The line runs again. `stopped_for`: seconds."""
+
+    name: ClassVar[str] = "Venice Account Restored"
+
+    version: int = 1
+    stopped_for: float
+
+
+Event = ImageEdited | ImageEditFailed | AccountUnavailable | AccountRestored
+
+
+@dataclass(frozen=True)
+class EventBus:
+    """The default event bus."""
+
+    events: "EventBridgeClient"
+
+    def announce(self, event: Event) -> None:
+        """Put an event on the bus.
+
+        A failure is logged and counted, not raised: the result is stored and paid for, and
+        nothing may make the edit run again.
+        """
+        try:
+            answer = self.events.put_events(
+                Entries=[
+                    {
+                        "Source": SOURCE,
+                        "DetailType": event.name,
+                        "Detail": msgspec.json.encode(event).decode(),
+                    }
+                ]
+            )
+            failed = answer["FailedEntryCount"]
+        except (ClientError, BotoCoreError) as error:
+            logger.error("event not sent", event_name=event.name, error=type(error).__name__)
+            failed = 1
+        if failed:
+            measure({"EventsLost": failed})

@@ -1,0 +1,252 @@
+"""What a person wants done with an image: read from five places, merged key by key, checked.
+
+Pure: texts and mappings in, `Instructions` out. The schema that editors use for completion is
+`json_schema()`, published as `events/schema/instructions.json`.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from email.header import decode_header, make_header
+from enum import StrEnum
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from image_drop.errors import (
+    InvalidValueError,
+    MissingPromptError,
+    NoInstructionsError,
+    UnknownKeyError,
+    UnknownModeError,
+    UnreadableInstructionsError,
+)
+
+MAX_FILE_BYTES = 65_536
+DEFAULT_MODEL_LAYERS = 2  # Venice takes 3 images unless the model's catalogue entry says more
+
+
+class Mode(StrEnum):
+    """The endpoints of Venice, by the words that people write."""
+
+    EDIT = "edit"
+    MULTI_EDIT = "multi-edit"
+    BACKGROUND_REMOVE = "background-remove"
+
+
+AspectRatio = Literal["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:5"]
+Quality = Literal["low", "medium", "high"]
+
+
+class Instructions(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
+):
+    """One edit. Limits are those of Venice's API description of 2026-08-21."""
+
+    mode: Annotated[
+        Mode | None,
+        Meta(description="Which edit. May be left out where there is a prompt."),
+    ] = None
+    prompt: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=32_768, pattern=r"\S")] | None,
+        Meta(description="What to do, in words. Not for background-remove."),
+    ] = None
+    model: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")] | None,
+        Meta(description="A Venice edit model. Left out: Venice's own default."),
+    ] = None
+    aspect_ratio: AspectRatio | None = None
+    layers: Annotated[
+        Annotated[
+            tuple[Annotated[str, Meta(min_length=1, max_length=2048)], ...],
+            Meta(min_length=1, max_length=15),
+        ]
+        | None,
+        Meta(
+            description="Masks or overlays for multi-edit: keys relative to the image's folder, "
+            "or https URLs. Two, or more where the model allows."
+        ),
+    ] = None
+    resolution: Annotated[str, Meta(min_length=1, max_length=10, pattern=r"^\w+$")] | None = None
+    quality: Quality | None = None
+    safe_mode: bool | None = None
+    enhance_prompt: bool | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The keys that are set, as plain JSON values."""
+        return msgspec.to_builtins(self)  # type: ignore[no-any-return]
+
+
+KEYS = tuple(field.name for field in msgspec.structs.fields(Instructions))
+TAKES = {
+    "mode": "one of " + ", ".join(Mode),
+    "prompt": "a text of 1 to 32,768 characters that is not only white space",
+    "model": "the name of a Venice edit model",
+    "aspect_ratio": "one of " + ", ".join(get_args(AspectRatio)),
+    "layers": "a list of 1 to 15 keys or https URLs (in a tag: separated by spaces)",
+    "resolution": "a word such as 1K, 2K or 4K",
+    "quality": "one of " + ", ".join(get_args(Quality)),
+    "safe_mode": "true or false",
+    "enhance_prompt": "true or false",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place that instructions come from.
+
+    `strict`: every key must be known. Tags and metadata are not strict: other tools write
+    theirs there (cost allocation, file times), so only a near miss such as `promt` is an error.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    strict: bool = True
+
+
+def from_file(name: str, content: bytes) -> Source:
+    """Read a sidecar or folder file. Raises `UnreadableInstructionsError`."""
+    if len(content) > MAX_FILE_BYTES:
+        raise UnreadableInstructionsError(
+            f"{name} has {len(content):,} bytes; the limit is {MAX_FILE_BYTES:,}."
+        )
+    try:
+        values = json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UnreadableInstructionsError(f"{name} is not UTF-8 text.") from error
+    except (ValueError, RecursionError) as error:
+        raise UnreadableInstructionsError(f"{name} is not JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise UnreadableInstructionsError(f"{name} is JSON, but not an object in braces.")
+    values.pop("$schema", None)
+    return Source(name, values)
+
+
+def from_tags(tags: Mapping[str, str]) -> Source:
+    """Object tags. `layers` holds names separated by spaces."""
+    return Source("the object tags", _split_layers(tags), strict=False)
+
+
+def from_metadata(metadata: Mapping[str, str]) -> Source:
+    """User metadata (`x-amz-meta-…`). S3 returns text beyond ASCII in the form of RFC 2047."""
+    decoded = {key: str(make_header(decode_header(text))) for key, text in metadata.items()}
+    return Source("the user metadata", _split_layers(decoded), strict=False)
+
+
+def from_defaults(mode: str, prompt: str) -> Source:
+    """The template's parameters `DefaultMode` and `DefaultPrompt`; empty means none."""
+    given = {"mode": mode, "prompt": prompt}
+    return Source("the template's defaults", {key: text for key, text in given.items() if text})
+
+
+def resolve(sources: Sequence[Source]) -> Instructions:
+    """Merge sources, nearest first, key by key, and settle the mode.
+
+    Keys that the mode's endpoint does not know stay in the result; the Venice client leaves
+    them out. Raises an `InstructionsError` that names the source and the key.
+    """
+    merged: dict[str, Any] = {}
+    for source in reversed(sources):
+        merged |= checked(source)
+    return _settle(msgspec.convert(merged, Instructions))
+
+
+def checked(source: Source) -> dict[str, Any]:
+    """The known keys of one source, with valid values. Raises an `InstructionsError`."""
+    values = {}
+    for key, value in source.values.items():
+        if key in KEYS:
+            values[key] = value
+        elif (error := _unknown_key(source, key)) is not None:
+            raise error
+    for key, value in values.items():
+        _check_value(source, key, value)
+    converted = msgspec.convert(values, Instructions, strict=False)
+    return converted.as_dict()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a sidecar or folder file."""
+    schema = msgspec.json.schema(Instructions)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Image Drop instructions",
+    } | schema
+
+
+def _split_layers(texts: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = dict(texts)
+    if "layers" in values:
+        values["layers"] = values["layers"].split()
+    return values
+
+
+def _unknown_key(source: Source, key: str) -> UnknownKeyError | None:
+    nearest = nearest_of(key, KEYS)
+    if nearest:
+        return UnknownKeyError(
+            f"{key!r} in {source.name} does not exist. Did you mean {nearest!r}?"
+        )
+    if source.strict:
+        return UnknownKeyError(
+            f"{key!r} in {source.name} does not exist. The keys are: {', '.join(KEYS)}."
+        )
+    return None
+
+
+def nearest_of(word: str, words: Iterable[str]) -> str | None:
+    """The most similar of `words`, or None where nothing is similar."""
+    return next(iter(difflib.get_close_matches(word.lower(), list(words), n=1, cutoff=0.7)), None)
+
+
+def _check_value(source: Source, key: str, value: Any) -> None:
+    if key == "mode" and value not in list(Mode):
+        raise _unknown_mode(source, value)
+    try:
+        if value is None:
+            raise msgspec.ValidationError("null")
+        msgspec.convert({key: value}, Instructions, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidValueError(
+            f"{key} in {source.name} is {_shown(value)}; it takes {TAKES[key]}."
+        ) from error
+
+
+def _unknown_mode(source: Source, value: Any) -> UnknownModeError:
+    nearest = nearest_of(str(value), Mode)
+    hint = f" Did you mean {str(nearest)!r}?" if nearest else ""
+    return UnknownModeError(f"The mode {_shown(value)} in {source.name} does not exist.{hint}")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _settle(merged: Instructions) -> Instructions:
+    if merged.mode is None:
+        if merged.prompt is None:
+            raise NoInstructionsError("No mode and no prompt was found for this image.")
+        mode = Mode.MULTI_EDIT if merged.layers else Mode.EDIT
+        merged = msgspec.structs.replace(merged, mode=mode)
+    if merged.mode is not Mode.BACKGROUND_REMOVE and merged.prompt is None:
+        raise MissingPromptError(f"The mode is {merged.mode} and there is no prompt.")
+    if merged.mode is Mode.MULTI_EDIT:
+        _check_layers(merged)
+    return merged
+
+
+def _check_layers(merged: Instructions) -> None:
+    layers = merged.layers or ()
+    if merged.model is None and len(layers) > DEFAULT_MODEL_LAYERS:
+        raise InvalidValueError(
+            f"There are {len(layers)} layers; Venice's default model takes "
+            f"{DEFAULT_MODEL_LAYERS}. Name a model that takes more, or remove some."
+        )
+    for layer in layers:
+        if "://" in layer and not layer.startswith("https://"):
+            raise InvalidValueError(
+                f"The layer {layer!r} is a URL but does not start with https://."
+            )

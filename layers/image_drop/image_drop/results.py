@@ -1,0 +1,183 @@
+"""The output bucket: results, reports, and which of two writers may store."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from image_drop.errors import ImageDropError, SettingsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MAX_KEY_BYTES = 1024  # S3's limit
+MAX_METADATA_KEY = 1200  # of S3's 2 KB for all metadata of an object
+REPORT_SUFFIX = ".error.json"
+FORMAT_FIELDS = ("key", "folder", "stem", "mode")
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person reads when there is no result; problem details in the manner of RFC 9457.
+
+    `attempts`: how often the edit was begun. `status` and `request_id` are Venice's, where it
+    answered. `at`: UTC, ISO 8601.
+    """
+
+    code: str
+    title: str
+    detail: str
+    what_to_do: str
+    key: str
+    variant: str | None
+    mode: str | None
+    attempts: int
+    status: int | None
+    request_id: str | None
+    at: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A result or report that is in the output bucket."""
+
+    etag: str
+    edit_id: str | None
+    stored_at: datetime
+
+
+class ResultChangedError(Exception):
+    """When another invocation has stored a result since it was last looked at."""
+
+
+def output_key(key_format: str, key: str, mode: str, variant: str | None, ending: str) -> str:
+    """Where a result goes. `photos/shoe.jpg` → `photos/shoe.jpg.png`, `…jpg.cutout.png`.
+
+    `key_format` is the template's `OutputKeyFormat`, with the fields `{key}`, `{folder}` (with its
+    slash), `{stem}` and `{mode}`. A `.png` at its end gives way to the variant and the ending.
+    """
+    folder, slash, name = key.rpartition("/")
+    stem = name.rpartition(".")[0] or name
+    try:
+        path = key_format.format(key=key, folder=folder + slash, stem=stem, mode=mode)
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise SettingsError(
+            f"OUTPUT_KEY_FORMAT {key_format!r} is not a format of {', '.join(FORMAT_FIELDS)}"
+        ) from error
+    tail = f".{variant}.{ending}" if variant else f".{ending}"
+    return _fitted(path.removesuffix(".png"), tail)
+
+
+def report_key(key: str, variant: str | None) -> str:
+    """Where the report of an image goes: `photos/shoe.jpg` → `photos/shoe.jpg.error.json`."""
+    return _fitted(key, f".{variant}{REPORT_SUFFIX}" if variant else REPORT_SUFFIX)
+
+
+def report_on(
+    error: ImageDropError,
+    *,
+    key: str,
+    variant: str | None,
+    mode: str | None,
+    attempts: int,
+    now: float,
+) -> Report:
+    """The report about an error."""
+    return Report(
+        code=error.code,
+        title=error.title,
+        detail=error.detail,
+        what_to_do=error.advice,
+        key=key,
+        variant=variant,
+        mode=mode,
+        attempts=attempts,
+        status=error.status,
+        request_id=error.request_id,
+        at=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+    )
+
+
+def as_metadata(values: Mapping[str, str | None]) -> dict[str, str]:
+    """User metadata that S3 takes: ASCII, percent-encoded where it is not.
+
+    A value that would not fit into S3's 2 KB is left out; the edit's event has it in full.
+    """
+    quoted = {name: quote(text, safe="/ :;,.=+@()") for name, text in values.items() if text}
+    return {name: text for name, text in quoted.items() if len(text) <= MAX_METADATA_KEY}
+
+
+@dataclass(frozen=True)
+class Results:
+    """The output bucket."""
+
+    s3: "S3Client"
+    bucket: str
+
+    def find(self, key: str) -> Stored | None:
+        """The result or report at `key`, or None."""
+        try:
+            head = self.s3.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
+        return Stored(head["ETag"], head["Metadata"].get("edit-id"), head["LastModified"])
+
+    def store(
+        self,
+        key: str,
+        data: bytes,
+        media_type: str,
+        metadata: Mapping[str, str],
+        seen: Stored | None,
+    ) -> None:
+        """Write a result in the place of the one that was `seen` there (None: of nothing).
+
+        Raises `ResultChangedError` when that is not what is there any more.
+        """
+        condition: dict[str, Any] = {"IfMatch": seen.etag} if seen else {"IfNoneMatch": "*"}
+        try:
+            self.s3.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=data,
+                ContentType=media_type,
+                Metadata=dict(metadata),
+                **condition,
+            )
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"):
+                raise ResultChangedError(key) from error
+            raise
+
+    def write_report(self, report: Report, edit_id: str | None) -> None:
+        """Put a report beside where the result would be.
+
+        With the `edit_id`, a repeated delivery of the same upload will not try the edit again.
+        """
+        self.s3.put_object(
+            Bucket=self.bucket,
+            Key=report_key(report.key, report.variant),
+            Body=msgspec.json.format(msgspec.json.encode(report), indent=2),
+            ContentType="application/json; charset=utf-8",
+            Metadata={"edit-id": edit_id} if edit_id else {},
+        )
+
+    def remove_report(self, key: str, variant: str | None) -> None:
+        """Remove an older report, if there is one."""
+        self.s3.delete_object(Bucket=self.bucket, Key=report_key(key, variant))
+
+
+def _fitted(path: str, tail: str) -> str:
+    """`path + tail`, cut to what S3 takes; a hash keeps two long keys apart."""
+    if len((path + tail).encode()) <= MAX_KEY_BYTES:
+        return path + tail
+    tail = f"~{hashlib.sha256(path.encode()).hexdigest()[:16]}{tail}"
+    room = MAX_KEY_BYTES - len(tail.encode())
+    return path.encode()[:room].decode(errors="ignore") + tail

@@ -1,0 +1,81 @@
+"""What a function works with, made once and passed in."""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config
+
+from image_drop.api_key import ApiKey
+from image_drop.events import EventBus
+from image_drop.ledger import Ledger
+from image_drop.line import Line
+from image_drop.lock import EditLock
+from image_drop.originals import Originals
+from image_drop.rate_limit import RateLimiter
+from image_drop.results import Results
+from image_drop.retry_queue import RetryQueue
+from image_drop.settings import Settings
+from image_drop.venice import Venice
+
+# After a paid call the result has to be stored: AWS's own errors get more tries than by default.
+CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 8}, connect_timeout=5, read_timeout=30
+)
+
+
+@dataclass(frozen=True)
+class Services:
+    """Buckets, queue, the parts of the table, Venice; the clock in seconds since 1970; chance."""
+
+    settings: Settings
+    originals: Originals
+    results: Results
+    queue: RetryQueue
+    limiter: RateLimiter
+    ledger: Ledger
+    line: Line
+    lock: EditLock
+    api_key: ApiKey
+    venice: Venice
+    bus: EventBus
+    now: Callable[[], float]
+    chance: random.Random
+
+    @classmethod
+    def from_env(
+        cls,
+        env: Mapping[str, str],
+        *,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        chance: random.Random | None = None,
+    ) -> Self:
+        """Everything that the environment names. Raises `SettingsError`."""
+        settings = Settings.from_env(env)
+        chance = chance or random.Random()  # noqa: S311  # spreads retries; no secret depends on it
+        dynamodb, table = _client("dynamodb"), settings.state_table
+        api_key = ApiKey.of(_client("ssm"), settings.venice_api_key_parameter)
+        s3 = _client("s3")
+        return cls(
+            settings=settings,
+            originals=Originals(s3),
+            results=Results(s3, settings.output_bucket),
+            queue=RetryQueue(_client("sqs"), settings.retry_queue_url),
+            limiter=RateLimiter(dynamodb, table, now, sleep, chance),
+            ledger=Ledger(dynamodb, table),
+            line=Line(dynamodb, table),
+            lock=EditLock(dynamodb, table, now),
+            api_key=api_key,
+            venice=Venice(settings.venice_base_url, api_key, now),
+            bus=EventBus(_client("events")),
+            now=now,
+            chance=chance,
+        )
+
+
+def _client(service: str) -> Any:
+    return boto3.client(service, config=CONFIG)  # type: ignore[call-overload]

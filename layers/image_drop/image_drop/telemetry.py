@@ -1,0 +1,29 @@
+"""Logs and metrics: JSON lines on standard output, which CloudWatch reads by itself.
+
+Powertools takes the service's name, which keeps two stacks apart, from `POWERTOOLS_SERVICE_NAME`.
+
+Keys and outcomes are logged; never prompts, image bytes, the API key, signed URLs, whole events.
+"""
+
+from collections.abc import Mapping
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+NAMESPACE = "ImageDrop"
+UNITS = {
+    "Duration": MetricUnit.Seconds,
+    "VeniceLatency": MetricUnit.Seconds,
+}
+
+logger = Logger()
+
+
+def measure(values: Mapping[str, float], **dimensions: str) -> None:
+    """Write metrics in CloudWatch's embedded format, in one line; no API is called."""
+    metrics = EphemeralMetrics(namespace=NAMESPACE)
+    for name, text in dimensions.items():
+        metrics.add_dimension(name, text)
+    for name, value in values.items():
+        metrics.add_metric(name, UNITS.get(name, MetricUnit.Count), value)
+    metrics.flush_metrics()
