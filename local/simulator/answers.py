@@ -1,0 +1,33 @@
+"""An answer on its way out, before it meets a socket."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import msgspec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """`delivery`: `whole`; `half` the body, then the connection closes; `none`, closed at once;
+    `held` for `hold` seconds, then closed without a byte."""
+
+    status: int = 200
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delivery: Literal["whole", "half", "none", "held"] = "whole"
+    hold: float = 0.0
+
+    @property
+    def seen_status(self) -> int | None:
+        """What the client sees; None where the connection closes before the first byte."""
+        return self.status if self.delivery in ("whole", "half") else None
+
+    def with_headers(self, headers: Mapping[str, str]) -> "Answer":
+        """A copy with more headers; a header that is there already stays."""
+        return replace(self, headers={**headers, **self.headers})
+
+
+def json_answer(content: Any, status: int = 200) -> Answer:
+    return Answer(status=status, body=msgspec.json.encode(content), content_type="application/json")

@@ -1,0 +1,54 @@
+"""What can be switched on a running simulator."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Documents = Literal["spec", "skill"]
+Account = Literal["ok", "no_balance", "spend_limit", "bad_key", "forbidden"]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every switch, with the default that is hardest on a client.
+
+    - `limit`: calls of one model in each `window` (seconds). Venice: 20 a minute.
+    - `window_kind`: `fixed` windows start at multiples of `window` since 1970; a `sliding` one
+      looks back from now. Venice does not say which it uses.
+    - `latency`: seconds of real time that a picture takes.
+    - `documents`: where Venice's documents disagree, `spec` follows its OpenAPI file and takes the
+      stricter reading; `skill` follows its newer agent skills (400 for a wrong content type, 422
+      for too many pixels, 404 for an unknown model; `jpg`, `4:3` and data: URLs accepted; error
+      budget in the headers).
+    - `pictures`: `real` edits, or `fast`: a small ready-made picture after the same checks.
+    - `reset_unit`: unit of `x-ratelimit-reset-requests`, a Unix time.
+    - `retry_after`: send `Retry-After` with a 429 of the rate limit or the lock-out.
+    - `lockout_failures`, `lockout_seconds`: more failures of one key than this within that time
+      lock the key out for as long again. Failures are 4xx but 429; `lockout_counts_429` counts
+      refused calls, too. (Venice's newer documents say 50 for 20.)
+    - `account`: what is wrong with the account. `spend_limit` is the limit of the key itself,
+      which `GET /api_keys/rate_limits` does not show: it still says that access is permitted.
+    - `bad_keys`: keys that get 401; any other key is good.
+    - `balance_usd`: money at the start; every charged call takes its price from it.
+    - `deprecated`: model → ISO date of its end; answered in the deprecation headers.
+    """
+
+    limit: Annotated[int, Meta(ge=1)] = 20
+    window: Annotated[float, Meta(gt=0)] = 60.0
+    window_kind: Literal["fixed", "sliding"] = "fixed"
+    latency: Annotated[float, Meta(ge=0)] = 0.0
+    documents: Documents = "spec"
+    pictures: Literal["real", "fast"] = "real"
+    reset_unit: Literal["milliseconds", "seconds"] = "milliseconds"
+    retry_after: bool = False
+    lockout_failures: Annotated[int, Meta(ge=1)] = 20
+    lockout_seconds: Annotated[float, Meta(gt=0)] = 30.0
+    lockout_counts_429: bool = False
+    account: Account = "ok"
+    bad_keys: tuple[str, ...] = ()
+    balance_usd: Annotated[float, Meta(ge=0)] = 1000.0
+    deprecated: dict[str, str] = {}
+
+    def changed(self, changes: dict[str, Any]) -> "Settings":
+        """A copy with `changes`; raises `msgspec.ValidationError` that names a bad one."""
+        return msgspec.convert(msgspec.to_builtins(self) | changes, Settings)
