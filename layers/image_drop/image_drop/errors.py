@@ -37,6 +37,7 @@ ImageDropError
 │   ├── LayerNotThereError       a mask or overlay has not been uploaded yet
 │   └── StorageBusyError         S3 or DynamoDB asks to slow down
 ├── AccountError                 401, 402, 403: no image is to blame, the line has to stop
+├── WaitsForImageError           a sidecar came before its image: the image's upload will do it
 └── SupersededError              a newer upload took the image's place: the newer edit counts
 
 Errors are told apart by HTTP status, never by the text of a message. The one exception is
@@ -201,7 +202,7 @@ class TooLargeError(ImageError):
 
 
 class LayerError(PermanentError):
-    """When a mask or overlay is missing for good, or cannot be sent."""
+    """When a mask, overlay or background is missing for good, or cannot be used."""
 
     code = "bad_layer"
     title = "A layer cannot be used"
@@ -371,7 +372,15 @@ class AccountError(ImageDropError):
     advice = "Check the API key, its spending limit and the balance at Venice."
 
 
-# --- superseded ----------------------------------------------------------------------------
+# --- left to another upload ----------------------------------------------------------------
+
+
+class WaitsForImageError(ImageDropError):
+    """When instructions were uploaded and their image was not yet."""
+
+    code = "waits_for_image"
+    title = "The instructions are there before their image"
+    advice = "Upload the image."
 
 
 class SupersededError(ImageDropError):

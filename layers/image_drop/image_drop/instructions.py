@@ -8,6 +8,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args
@@ -23,8 +24,11 @@ from image_drop.errors import (
     UnknownModeError,
     UnreadableInstructionsError,
 )
+from image_drop.finish import Finish
 
 MAX_FILE_BYTES = 65_536
+MAX_VARIANTS = 20
+VARIANT_NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
 DEFAULT_MODEL_LAYERS = 2  # Venice takes 3 images unless the model's catalogue entry says more
 
 
@@ -73,6 +77,19 @@ class Instructions(
     quality: Quality | None = None
     safe_mode: bool | None = None
     enhance_prompt: bool | None = None
+    finish: Annotated[
+        Finish | None, Meta(description="How the result is framed and saved, after the edit.")
+    ] = None
+    keep_original: Annotated[
+        bool | None, Meta(description="Keep Venice's untouched answer beside a finished result.")
+    ] = None
+    variants: Annotated[
+        dict[Annotated[str, Meta(pattern=VARIANT_NAME)], "Instructions"] | None,
+        Meta(
+            description="Several results of one image, by name; each takes over what stands "
+            "outside, key by key."
+        ),
+    ] = None
 
     def as_dict(self) -> dict[str, Any]:
         """The keys that are set, as plain JSON values."""
@@ -90,6 +107,10 @@ TAKES = {
     "quality": "one of " + ", ".join(get_args(Quality)),
     "safe_mode": "true or false",
     "enhance_prompt": "true or false",
+    "finish": "an object, or the name of a preset",
+    "keep_original": "true or false",
+    "variants": "an object of 1 to 20 names (small letters, digits, hyphens), each with an object "
+    "of instructions that has no variants of its own",
 }
 
 
@@ -114,6 +135,7 @@ def from_file(name: str, content: bytes) -> Source:
         )
     try:
         values = json.loads(content.decode("utf-8-sig"))
+        json.dumps(values, ensure_ascii=False).encode()  # refuses "\\ud800", which is no text
     except UnicodeDecodeError as error:
         raise UnreadableInstructionsError(f"{name} is not UTF-8 text.") from error
     except (ValueError, RecursionError) as error:
@@ -131,7 +153,7 @@ def from_tags(tags: Mapping[str, str]) -> Source:
 
 def from_metadata(metadata: Mapping[str, str]) -> Source:
     """User metadata (`x-amz-meta-…`). S3 returns text beyond ASCII in the form of RFC 2047."""
-    decoded = {key: str(make_header(decode_header(text))) for key, text in metadata.items()}
+    decoded = {key: _decoded(text) for key, text in metadata.items()}
     return Source("the user metadata", _split_layers(decoded), strict=False)
 
 
@@ -141,16 +163,21 @@ def from_defaults(mode: str, prompt: str) -> Source:
     return Source("the template's defaults", {key: text for key, text in given.items() if text})
 
 
-def resolve(sources: Sequence[Source]) -> Instructions:
-    """Merge sources, nearest first, key by key, and settle the mode.
+def resolve(sources: Sequence[Source]) -> dict[str | None, Instructions]:
+    """Merge sources, nearest first, key by key: the instructions of each variant by its name.
 
-    Keys that the mode's endpoint does not know stay in the result; the Venice client leaves
-    them out. Raises an `InstructionsError` that names the source and the key.
+    An image without variants has one entry, under None. Keys that the mode's endpoint does not
+    know stay in the result; the Venice client leaves them out. Raises an `InstructionsError` that
+    names the source and the key.
     """
     merged: dict[str, Any] = {}
     for source in reversed(sources):
         merged |= checked(source)
-    return _settle(msgspec.convert(merged, Instructions))
+    variants = merged.pop("variants", None) or {None: {}}
+    return {
+        name: _settle(msgspec.convert(merged | own, Instructions), name)
+        for name, own in variants.items()
+    }
 
 
 def checked(source: Source) -> dict[str, Any]:
@@ -158,13 +185,10 @@ def checked(source: Source) -> dict[str, Any]:
     values = {}
     for key, value in source.values.items():
         if key in KEYS:
-            values[key] = value
+            values[key] = _checked_value(source, key, value)
         elif (error := _unknown_key(source, key)) is not None:
             raise error
-    for key, value in values.items():
-        _check_value(source, key, value)
-    converted = msgspec.convert(values, Instructions, strict=False)
-    return converted.as_dict()
+    return values
 
 
 def json_schema() -> dict[str, Any]:
@@ -174,6 +198,13 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Image Drop instructions",
     } | schema
+
+
+def _decoded(text: str) -> str:
+    try:
+        return str(make_header(decode_header(text)))
+    except (HeaderParseError, LookupError, ValueError):
+        return text  # it only looks like RFC 2047
 
 
 def _split_layers(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -201,17 +232,40 @@ def nearest_of(word: str, words: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word.lower(), list(words), n=1, cutoff=0.7)), None)
 
 
-def _check_value(source: Source, key: str, value: Any) -> None:
+def _checked_value(source: Source, key: str, value: Any) -> Any:
+    """The value as plain JSON of the right type."""
     if key == "mode" and value not in list(Mode):
         raise _unknown_mode(source, value)
     try:
         if value is None:
             raise msgspec.ValidationError("null")
-        msgspec.convert({key: value}, Instructions, strict=False)
+        if key == "finish":
+            value = _parsed_finish(source, value)
+        if key == "variants":
+            value = _checked_variants(source, value)
+        return msgspec.convert({key: value}, Instructions, strict=False).as_dict()[key]
     except msgspec.ValidationError as error:
         raise InvalidValueError(
             f"{key} in {source.name} is {_shown(value)}; it takes {TAKES[key]}."
         ) from error
+
+
+def _parsed_finish(source: Source, value: Any) -> dict[str, Any]:
+    try:
+        return msgspec.to_builtins(Finish.parse(value))  # type: ignore[no-any-return]
+    except InvalidValueError as error:
+        raise InvalidValueError(f"In {source.name}: {error.detail}") from error
+
+
+def _checked_variants(source: Source, value: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(value, dict) or not 1 <= len(value) <= MAX_VARIANTS:
+        raise msgspec.ValidationError("not an object of variants")
+    variants = {}
+    for name, own in value.items():
+        if not isinstance(own, dict) or "variants" in own:
+            raise msgspec.ValidationError("not an object, or variants within a variant")
+        variants[name] = checked(Source(f"variant {_shown(name)} of {source.name}", own))
+    return variants
 
 
 def _unknown_mode(source: Source, value: Any) -> UnknownModeError:
@@ -225,14 +279,15 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def _settle(merged: Instructions) -> Instructions:
+def _settle(merged: Instructions, variant: str | None) -> Instructions:
+    what = f"the variant {variant!r} of this image" if variant else "this image"
     if merged.mode is None:
         if merged.prompt is None:
-            raise NoInstructionsError("No mode and no prompt was found for this image.")
+            raise NoInstructionsError(f"No mode and no prompt was found for {what}.")
         mode = Mode.MULTI_EDIT if merged.layers else Mode.EDIT
         merged = msgspec.structs.replace(merged, mode=mode)
     if merged.mode is not Mode.BACKGROUND_REMOVE and merged.prompt is None:
-        raise MissingPromptError(f"The mode is {merged.mode} and there is no prompt.")
+        raise MissingPromptError(f"The mode of {what} is {merged.mode}, and there is no prompt.")
     if merged.mode is Mode.MULTI_EDIT:
         _check_layers(merged)
     return merged

@@ -6,6 +6,7 @@ known and safe; what is left over after a crash or a timeout is a call that may 
 nothing. An edit gets one more call after such a one, and no third.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ class Ledger:
         Raises `OutcomeUnknownError` when there were two already.
         """
         try:
-            return self._add(1, edit_id, original, now, "(NOT unanswered >= :most)") - 1
+            return self._add(1, edit_id, original, now, "NOT unanswered >= :bound", MAX_UNANSWERED)
         except self.dynamodb.exceptions.ConditionalCheckFailedException as error:
             raise OutcomeUnknownError(
                 f"{MAX_UNANSWERED} calls for this edit stayed without an answer."
@@ -40,11 +41,14 @@ class Ledger:
 
     def settle(self, edit_id: str, original: Original, now: float) -> None:
         """Strike a call out: its result is stored, or Venice answered and charged nothing."""
-        self._add(-1, edit_id, original, now, ":most = :most")
+        # Nothing is left to strike out where the note has expired.
+        with suppress(self.dynamodb.exceptions.ConditionalCheckFailedException):
+            self._add(-1, edit_id, original, now, "unanswered > :bound", 0)
 
     def _add(
-        self, number: int, edit_id: str, original: Original, now: float, condition: str
+        self, number: int, edit_id: str, original: Original, now: float, condition: str, bound: int
     ) -> int:
+        """Add to the unanswered calls where the condition holds; how many there were before."""
         answer = self.dynamodb.update_item(
             TableName=self.table,
             Key={"id": {"S": f"calls#{edit_id}#{int(original.changed_at.timestamp())}"}},
@@ -52,9 +56,9 @@ class Ledger:
             ConditionExpression=condition,
             ExpressionAttributeValues={
                 ":number": {"N": str(number)},
-                ":most": {"N": str(MAX_UNANSWERED)},
+                ":bound": {"N": str(bound)},
                 ":expiration": {"N": str(int(now) + KEPT_FOR)},
             },
             ReturnValues="UPDATED_NEW",
         )
-        return int(answer["Attributes"]["unanswered"]["N"])
+        return int(answer["Attributes"]["unanswered"]["N"]) - number

@@ -12,6 +12,7 @@ from image_drop import instructions
 from image_drop.errors import (
     ImageChangedError,
     ImageDeletedError,
+    LayerError,
     LayerNotThereError,
     TooLargeError,
 )
@@ -21,6 +22,7 @@ from image_drop.uploads import FOLDER_FILE, SIDECAR_SUFFIX
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+LAYER_PATIENCE = 3600.0  # seconds
 MISSING = ("404", "NoSuchKey", "NotFound")
 
 
@@ -88,13 +90,19 @@ class Originals:
                 raise ImageChangedError(f"{original.key} was replaced.") from error
             raise
 
-    def layer(self, image: Original, name: str) -> Original:
-        """The layer `name`, a key relative to the image's folder. Raises `LayerNotThereError`."""
+    def layer(self, image: Original, name: str, now: float) -> Original:
+        """The layer `name`, a key relative to the image's folder.
+
+        Raises `LayerNotThereError` in the first hour after the image was uploaded, for layers may
+        come later than their image; after that, `LayerError`.
+        """
         key = posixpath.normpath(posixpath.join(posixpath.dirname(image.key), name)).lstrip("/")
         layer = self.find(image.bucket, key)
-        if layer is None:
+        if layer is not None:
+            return layer
+        if now < image.changed_at.timestamp() + LAYER_PATIENCE:
             raise LayerNotThereError(f"The layer {key} is not in the bucket yet.")
-        return layer
+        raise LayerError(f"The layer {key} is not in the bucket.")
 
     def _file(self, bucket: str, key: str) -> Source | None:
         try:
@@ -121,8 +129,7 @@ def folders_of(key: str) -> Iterator[str]:
     """The folders that a key is in, nearest first, each with its slash; "" is the bucket itself."""
     folder = key
     while folder:
-        folder = folder.rstrip("/").rpartition("/")[0]
-        folder = folder + "/" if folder else ""
+        folder = folder[: folder[:-1].rfind("/") + 1]
         yield folder
 
 

@@ -1,7 +1,7 @@
 """The story of one image, from upload to result. `process` tells it; the rest are its steps."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from botocore.exceptions import ClientError, HTTPClientError
 
-from image_drop import images, instructions, results
+from image_drop import finish, images, instructions, results, venice
 from image_drop.errors import (
     AccountError,
     ImageDeletedError,
@@ -28,6 +28,7 @@ from image_drop.errors import (
     StorageBusyError,
     SupersededError,
     UnusableAnswerError,
+    WaitsForImageError,
 )
 from image_drop.events import (
     AccountUnavailable,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 BLOCK = 15.0  # seconds that a 429 blocks a model for when Venice names no time
 STORE_TRIES = 5
+KEPT = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 MAX_JSON_BYTES = 34_000_000  # Venice refuses JSON above 35 MB; base64 makes 4 bytes of 3
 BUSY = ("SlowDown", "Throttling", "ThrottlingException", "ProvisionedThroughputExceededException")
 
@@ -61,6 +63,7 @@ class Outcome(StrEnum):
     DONE_BEFORE = "done before"
     REPORTED = "reported"
     SUPERSEDED = "superseded"
+    VARIANTS_QUEUED = "variants queued"
     WAITS_FOR_IMAGE = "waits for its image"
 
 
@@ -80,12 +83,18 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Edit:
-    """What has to be made of an original. The same `id` is the same edit, paid for once."""
+    """What has to be made of an original.
+
+    The same `id` is the same result; the same `call_id` is the same paid call, whatever is done
+    with its answer afterwards. `background`: the image behind the finished subject.
+    """
 
     original: Original
     instructions: Instructions
     layers: tuple[Original | str, ...]
+    background: Original | None
     variant: str | None
+    call_id: str
     id: str
     output_key: str
 
@@ -111,39 +120,80 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
     edit = None
     with _busy_storage_is_retryable():
         try:
-            edit = find(upload, services)
-            if edit is None:
-                return Outcome.WAITS_FOR_IMAGE
+            original, wanted = find(upload, services)
+            if None not in wanted and upload.variant is None:
+                return queue_variants(upload, wanted, services)
+            edit = plan(original, wanted, upload.variant, services)
             if is_done(edit, services):
                 return Outcome.DONE_BEFORE
             if not invocation.trial:
                 services.line.require(services.now())
             return make_once(edit, services, invocation)
+        except WaitsForImageError:
+            return Outcome.WAITS_FOR_IMAGE
         except SupersededError:
             return Outcome.SUPERSEDED
         except PermanentError as error:
             return report(upload, edit, error, services, invocation)
 
 
-def find(upload: Upload, services: Services) -> Edit | None:
-    """What to make of an upload; None where the instructions are there before their image."""
+def find(upload: Upload, services: Services) -> tuple[Original, dict[str | None, Instructions]]:
+    """The image as it is now, and what is wanted of it, by the names of its variants."""
     original = services.originals.find(upload.bucket, upload.key)
+    if original is None and upload.sidecar:
+        raise WaitsForImageError(f"{upload.key} is not there yet; its instructions are.")
     if original is None:
-        if upload.sidecar:
-            return None
         raise ImageDeletedError(f"{upload.key} is not in the bucket any more.")
     settings = services.settings
     defaults = instructions.from_defaults(settings.default_mode, settings.default_prompt)
-    wanted = instructions.resolve([*services.originals.sources(original), defaults])
-    layers = _layers(original, wanted, services)
+    return original, instructions.resolve([*services.originals.sources(original), defaults])
+
+
+def queue_variants(
+    upload: Upload, wanted: Mapping[str | None, Instructions], services: Services
+) -> Outcome:
+    """Make each variant an edit of its own, with its own tries and its own report."""
+    for variant in wanted:
+        services.queue.send(Upload(upload.bucket, upload.key, variant=variant))
+    services.results.remove_report(upload.key, None)
+    return Outcome.VARIANTS_QUEUED
+
+
+def plan(
+    original: Original,
+    wanted: Mapping[str | None, Instructions],
+    variant: str | None,
+    services: Services,
+) -> Edit:
+    """What exactly has to be made, and the ids by which it is made once."""
+    if variant not in wanted:
+        raise SupersededError("The instructions have changed since this was queued.")
+    chosen = wanted[variant]
+    layers = _layers(original, chosen, services)
+    background = None
+    if chosen.finish and chosen.finish.background_key:
+        background = services.originals.layer(
+            original, chosen.finish.background_key, services.now()
+        )
+    mode = chosen.mode or Mode.EDIT
+    call_id = _digest(
+        [original.bucket, original.key, original.etag, mode, venice.parameters(chosen)],
+        [layer if isinstance(layer, str) else layer.etag for layer in layers],
+    )
     return Edit(
         original=original,
-        instructions=wanted,
+        instructions=chosen,
         layers=layers,
-        variant=upload.variant,
-        id=_edit_id(original, wanted, layers),
+        background=background,
+        variant=variant,
+        call_id=call_id,
+        id=_digest(call_id, variant, chosen.finish, background.etag if background else None),
         output_key=results.output_key(
-            settings.output_key_format, upload.key, str(wanted.mode), upload.variant, "png"
+            services.settings.output_key_format,
+            original.key,
+            mode,
+            variant,
+            chosen.finish.suffix if chosen.finish else ".png",
         ),
     )
 
@@ -155,7 +205,7 @@ def is_done(edit: Edit, services: Services) -> bool:
         return True
     told = services.results.find(results.report_key(edit.original.key, edit.variant))
     return (
-        told is not None and told.edit_id == edit.id and told.stored_at > edit.original.changed_at
+        told is not None and told.edit_id == edit.id and told.stored_at >= edit.original.changed_at
     )
 
 
@@ -174,16 +224,21 @@ def make_once(edit: Edit, services: Services, invocation: Invocation) -> Outcome
 
 
 def make(edit: Edit, services: Services, invocation: Invocation) -> None:
-    """The paid part: prepare, wait for a turn, call, check, store, announce."""
+    """The paid part: prepare, wait for a turn, call, check, finish, store, announce."""
     started = services.now()
     photos = prepare(edit, services)
-    answer = call(edit, photos, services, invocation)
+    answer = kept_answer(edit, services)
+    paid = answer is None
+    if answer is None:
+        answer = call(edit, photos, services, invocation)
     try:
-        store(edit, answer, check(answer), photos, services)
+        store(edit, answer, finish_up(edit, answer, services), photos, services)
     except ImageDropError:
-        _settle(edit, services)
+        if paid:
+            _settle(edit, services)
         raise
-    _settle(edit, services)
+    if paid:
+        _settle(edit, services)
     services.results.remove_report(edit.original.key, edit.variant)
     announce(edit, answer, photos, services.now() - started, services, invocation)
 
@@ -268,8 +323,51 @@ def stop_line(error: AccountError, services: Services) -> None:
         services.bus.announce(AccountUnavailable(reason=error.code, detail=error.detail))
 
 
+def kept_answer(edit: Edit, services: Services) -> Answer | None:
+    """Venice's answer to the same call, where it was kept: a new finish is not paid again."""
+    if edit.instructions.finish is None:
+        return None
+    for suffix, media_type in KEPT.items():
+        key = _kept_key(edit, suffix)
+        found = services.results.find(key)
+        if found is not None and found.call_id == edit.call_id:
+            return Answer(services.results.read(key), media_type, {})
+    return None
+
+
+def keep_answer(edit: Edit, answer: Answer, services: Services) -> str:
+    """Keep Venice's untouched answer beside the result; where."""
+    suffix = next(suffix for suffix, kind in KEPT.items() if kind == answer.media_type)
+    key = _kept_key(edit, suffix)
+    services.results.keep(key, answer.data, answer.media_type, edit.call_id)
+    return key
+
+
+def finish_up(edit: Edit, answer: Answer, services: Services) -> tuple[bytes, str]:
+    """The result's bytes and media type: PNG, or what the finish makes of it."""
+    png = check(answer)
+    if edit.instructions.finish is None:
+        return png, "image/png"
+    if edit.instructions.keep_original:
+        keep_answer(edit, answer, services)
+    try:
+        background = (
+            services.originals.read(edit.background, services.settings.max_image_bytes)
+            if edit.background
+            else None
+        )
+        finished = finish.apply(edit.instructions.finish, png, background)
+    except PermanentError as error:
+        key = keep_answer(edit, answer, services)
+        raise LayerError(
+            f"The finish could not be made: {error.detail} Venice's answer is kept as {key}; "
+            "with a corrected finish it is not paid for again."
+        ) from error
+    return finished.data, finished.media_type
+
+
 def check(answer: Answer) -> bytes:
-    """The answer as PNG, which is what the output bucket promises."""
+    """The answer as PNG. Raises `UnusableAnswerError` where it is no image."""
     try:
         return images.to_png(answer.data)
     except ImageError as error:
@@ -283,7 +381,7 @@ def check(answer: Answer) -> bytes:
 def store(
     edit: Edit,
     answer: Answer,
-    png: bytes,
+    result: tuple[bytes, str],
     photos: tuple[images.Photo | str, ...],
     services: Services,
 ) -> None:
@@ -311,7 +409,7 @@ def store(
         if current is not None and current.etag != edit.original.etag:
             raise SupersededError(f"{edit.original.key} was uploaded again.")
         try:
-            services.results.store(edit.output_key, png, "image/png", metadata, seen)
+            services.results.store(edit.output_key, *result, metadata, seen)
         except ResultChangedError:
             continue
         return
@@ -413,21 +511,19 @@ def _layers(
     if wanted.mode is not Mode.MULTI_EDIT:
         return ()
     return tuple(
-        name if name.startswith("https://") else services.originals.layer(original, name)
+        name
+        if name.startswith("https://")
+        else services.originals.layer(original, name, services.now())
         for name in wanted.layers or ()
     )
 
 
-def _edit_id(original: Original, wanted: Instructions, layers: tuple[Original | str, ...]) -> str:
-    """The same for the same bytes under the same key with the same instructions and layers."""
-    parts = [
-        original.bucket,
-        original.key,
-        original.etag,
-        wanted,
-        [layer if isinstance(layer, str) else layer.etag for layer in layers],
-    ]
+def _digest(*parts: object) -> str:
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:32]
+
+
+def _kept_key(edit: Edit, suffix: str) -> str:
+    return edit.output_key.rpartition(".")[0] + ".original" + suffix
 
 
 def _changes(photos: tuple[images.Photo | str, ...]) -> tuple[str, ...]:

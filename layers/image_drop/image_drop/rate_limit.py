@@ -52,7 +52,8 @@ def next_slot(slots: Log, failures: Log, now: float) -> float:
     throughput because the limit is low, also never more than 14 in any 30 s: even if each of them
     failed, the key would not be locked out. Slots never go back in time.
     """
-    recent_failures = tuple(time for time in failures.times if time > now - FAILURE_WINDOW)
+    recent = now - FAILURE_WINDOW - MARGIN
+    recent_failures = tuple(time for time in failures.times if time > recent)
     careful = recent_failures or slots.limit <= FAILURE_BUDGET * WINDOW / FAILURE_WINDOW
     return max(
         now,

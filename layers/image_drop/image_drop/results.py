@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MAX_KEY_BYTES = 1024  # S3's limit
-MAX_METADATA_KEY = 1200  # of S3's 2 KB for all metadata of an object
+MAX_METADATA = 2048  # S3's limit for all names and values together
+MAX_METADATA_VALUE = 1200  # so that a long key leaves room for the rest
 REPORT_SUFFIX = ".error.json"
 FORMAT_FIELDS = ("key", "folder", "stem", "mode")
 
@@ -47,6 +48,7 @@ class Stored:
 
     etag: str
     edit_id: str | None
+    call_id: str | None
     stored_at: datetime
 
 
@@ -54,11 +56,12 @@ class ResultChangedError(Exception):
     """When another invocation has stored a result since it was last looked at."""
 
 
-def output_key(key_format: str, key: str, mode: str, variant: str | None, ending: str) -> str:
-    """Where a result goes. `photos/shoe.jpg` → `photos/shoe.jpg.png`, `…jpg.cutout.png`.
+def output_key(key_format: str, key: str, mode: str, variant: str | None, suffix: str) -> str:
+    """Where a result goes: `photos/shoe.jpg` → `photos/shoe.jpg.png`, or `…jpg.cutout.png`.
 
     `key_format` is the template's `OutputKeyFormat`, with the fields `{key}`, `{folder}` (with its
-    slash), `{stem}` and `{mode}`. A `.png` at its end gives way to the variant and the ending.
+    slash), `{stem}` and `{mode}`. A `.png` at its end gives way to the variant and `suffix`, such
+    as `.jpg`. Raises `SettingsError`.
     """
     folder, slash, name = key.rpartition("/")
     stem = name.rpartition(".")[0] or name
@@ -68,7 +71,7 @@ def output_key(key_format: str, key: str, mode: str, variant: str | None, ending
         raise SettingsError(
             f"OUTPUT_KEY_FORMAT {key_format!r} is not a format of {', '.join(FORMAT_FIELDS)}"
         ) from error
-    tail = f".{variant}.{ending}" if variant else f".{ending}"
+    tail = f".{variant}{suffix}" if variant else suffix
     return _fitted(path.removesuffix(".png"), tail)
 
 
@@ -107,8 +110,15 @@ def as_metadata(values: Mapping[str, str | None]) -> dict[str, str]:
 
     A value that would not fit into S3's 2 KB is left out; the edit's event has it in full.
     """
-    quoted = {name: quote(text, safe="/ :;,.=+@()") for name, text in values.items() if text}
-    return {name: text for name, text in quoted.items() if len(text) <= MAX_METADATA_KEY}
+    kept: dict[str, str] = {}
+    room = MAX_METADATA
+    for name, text in values.items():
+        quoted = quote(text or "", safe="/ :;,.=+@()")
+        size = len(name) + len(quoted)
+        if quoted and len(quoted) <= MAX_METADATA_VALUE and size <= room:
+            kept[name] = quoted
+            room -= size
+    return kept
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,20 @@ class Results:
     s3: "S3Client"
     bucket: str
 
+    def read(self, key: str) -> bytes:
+        """The bytes of a result."""
+        return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+    def keep(self, key: str, data: bytes, media_type: str, call_id: str) -> None:
+        """Keep Venice's untouched answer, under what it was asked for."""
+        self.s3.put_object(
+            Bucket=self.bucket,
+            Key=key,
+            Body=data,
+            ContentType=media_type,
+            Metadata={"call-id": call_id},
+        )
+
     def find(self, key: str) -> Stored | None:
         """The result or report at `key`, or None."""
         try:
@@ -126,7 +150,10 @@ class Results:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
                 return None
             raise
-        return Stored(head["ETag"], head["Metadata"].get("edit-id"), head["LastModified"])
+        metadata = head["Metadata"]
+        return Stored(
+            head["ETag"], metadata.get("edit-id"), metadata.get("call-id"), head["LastModified"]
+        )
 
     def store(
         self,

@@ -1,5 +1,6 @@
 """The retry queue: where an edit waits for its next try."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ class RetryQueue:
         self.sqs.send_message(
             QueueUrl=self.url,
             MessageBody=msgspec.json.encode(upload).decode(),
-            DelaySeconds=min(MAX_DELAY, round(delay)),
+            DelaySeconds=min(MAX_DELAY, math.ceil(delay)),
         )
 
     def postpone(self, receipt_handle: str, seconds: float) -> None:
@@ -46,7 +47,7 @@ class RetryQueue:
         self.sqs.change_message_visibility(
             QueueUrl=self.url,
             ReceiptHandle=receipt_handle,
-            VisibilityTimeout=min(MAX_VISIBILITY, round(seconds)),
+            VisibilityTimeout=min(MAX_VISIBILITY, math.ceil(seconds)),
         )
 
     def receive(self) -> Message | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import requests
 
 from image_drop import images
@@ -34,6 +35,7 @@ CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 120.0  # seconds between two packets; what Venice's own command line uses
 ENHANCE_TIMEOUT = 30.0  # seconds more: Venice says a prompt's rewrite takes up to that long
 MAX_ANSWER_BYTES = 50 * 1024 * 1024
+MAX_ERROR_BYTES = 65_536  # of an error's body; what explains anything is far shorter
 LOCK_OUT = 32.0  # seconds: Venice blocks a key for 30
 MAX_WAIT = 120.0  # seconds: no reset time of Venice's is believed beyond this
 VIOLATIONS = (
@@ -165,10 +167,11 @@ class Venice:
             if response.status_code != 200:
                 raise error_for(response, self.now())
             try:
-                answer: dict[str, Any] = json.loads(_read(response))
-            except ValueError as error:
-                raise VeniceUnavailableError(f"Venice's answer to {path} is not JSON.") from error
-            return answer
+                return msgspec.json.decode(_read(response), type=dict[str, Any])
+            except (msgspec.DecodeError, RecursionError) as error:
+                raise VeniceUnavailableError(
+                    f"Venice's answer to {path} is no JSON object."
+                ) from error
 
     def _send(self, method: str, path: str, patience: float, **body: Any) -> requests.Response:
         try:
@@ -214,7 +217,7 @@ def error_for(response: requests.Response, now: float) -> ImageDropError:
 def rate_limit(headers: Mapping[str, str]) -> int | None:
     """Requests a minute for this model and account, where Venice names them."""
     text = headers.get("x-ratelimit-limit-requests", "")
-    return int(text) if text.isascii() and text.isdigit() and int(text) else None
+    return (int(text[:6]) or None) if text.isascii() and text.isdigit() else None
 
 
 def reset_at(text: str, now: float) -> float | None:
@@ -280,12 +283,8 @@ def _account(answer: dict[str, Any]) -> Account:
 def _words(response: requests.Response) -> tuple[str, str]:
     """Venice's explanation and error code, from any of the shapes that its errors have."""
     try:
-        text = next(response.iter_content(65_536), b"").decode("utf-8", "replace")
-    except requests.RequestException:
-        return "", ""
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
+        body = json.loads(_beginning(response))
+    except (requests.RequestException, ValueError, RecursionError):
         return "", ""  # a proxy's HTML page explains nothing
     if not isinstance(body, dict):
         return "", ""
@@ -294,21 +293,36 @@ def _words(response: requests.Response) -> tuple[str, str]:
     code = inner.get("code") or body.get("code") or ""
     parts = [inner.get("message") or nested or body.get("customMessage") or body.get("message")]
     parts += list(_details(body.get("details")))
-    parts += [issue.get("message") for issue in body.get("issues") or [] if isinstance(issue, dict)]
+    parts += [
+        issue.get("message") for issue in _list(body.get("issues")) if isinstance(issue, dict)
+    ]
     if suggestion := body.get("suggested_prompt"):
         parts.append(f"Venice suggests: {suggestion}")
     words = "; ".join(dict.fromkeys(str(part) for part in parts if part))
     return "".join(char if char.isprintable() else " " for char in words)[:500], str(code)
 
 
+def _beginning(response: requests.Response) -> bytes:
+    text = bytearray()
+    for chunk in response.iter_content(MAX_ERROR_BYTES):  # a chunked answer comes in pieces
+        text += chunk
+        if len(text) >= MAX_ERROR_BYTES:
+            break
+    return bytes(text)
+
+
 def _details(details: Any) -> Iterator[str]:
     if isinstance(details, str):
         yield details
     if isinstance(details, dict):
-        yield from details.get("_errors") or ()
+        yield from _list(details.get("_errors"))
         for name, value in details.items():
             if isinstance(value, dict):
-                yield from (f"{name}: {text}" for text in value.get("_errors") or ())
+                yield from (f"{name}: {text}" for text in _list(value.get("_errors")))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _body(

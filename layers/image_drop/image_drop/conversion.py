@@ -1,0 +1,390 @@
+"""Makes of any image one that Venice takes. Runs as a process, one for each image.
+
+    python -m image_drop.conversion prepare|to-png SECONDS  < image  > a line of JSON, the new image
+
+The process limits its own memory and CPU time before it reads anything, so that no decoder has to
+be trusted: more than that is refused by the kernel, whichever way a file brings it about. Within
+the limit these sizes can be decoded, N being the number of pixels; Pillow keeps RGB and RGBA in
+4 bytes a pixel:
+
+    limit                         660 MB
+    - interpreter and Pillow       30 MB
+    - a second copy, shrunk       133 MB   33,177,600 × 4
+    - the file itself              60 MB   or whatever it has
+    = for the decoder             437 MB
+
+    PNG, GIF, BMP, TIFF   4 × N   109 MP
+    WebP                 16 × N    27 MP   Pillow's two copies, the decoder's two canvases
+    HEIC, AVIF            8 × N    54 MP   Pillow's copy, the decoder's RGB and its YCbCr
+    JPEG                  4 × N   109 MP, in several scans (progressive) 3 to 6 × N more. What is
+                                  above that is decoded at 1/2, 1/4 or 1/8 of its sides; there
+                                  CPU time is the limit, MAX_JPEG_PIXELS.
+"""
+
+import io
+import math
+import resource
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, BinaryIO
+
+import msgspec
+from PIL import Image
+
+from image_drop.errors import DamagedImageError, ImageError, NotAnImageError, TooLargeError
+from image_drop.image_headers import is_srgb, media_type_of, read_header, read_orientation
+from image_drop.images import (
+    CONVERSION_MEMORY,
+    MAX_BYTES,
+    MAX_PIXELS,
+    Outcome,
+    Photo,
+    check_size,
+)
+
+MAX_JPEG_PIXELS = 400_000_000  # twice the largest phone's
+
+_BASE_MEMORY = 30_000_000 + MAX_PIXELS * 4
+
+# Media type → Pillow's name of the format, the module that reads it, its bytes a pixel (above).
+_FORMATS = {
+    "image/jpeg": ("JPEG", "PIL.JpegImagePlugin", 4),
+    "image/png": ("PNG", "PIL.PngImagePlugin", 4),
+    "image/webp": ("WEBP", "PIL.WebPImagePlugin", 16),
+    "image/gif": ("GIF", "PIL.GifImagePlugin", 4),
+    "image/bmp": ("BMP", "PIL.BmpImagePlugin", 4),
+    "image/tiff": ("TIFF", "PIL.TiffImagePlugin", 4),
+    "image/avif": ("AVIF", "PIL.AvifImagePlugin", 8),
+    "image/heic": ("HEIF", "pillow_heif", 8),
+}
+_LOSSLESS = ("image/png", "image/gif", "image/bmp", "image/tiff")
+_SENT_AS_IS = ("image/jpeg", "image/png", "image/webp")
+
+# EXIF orientation → what makes the image upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION_TAG = 0x0112
+
+# Pillow's modes that are sent on without a change of their samples; all others become one of them.
+_PLAIN = {"L", "LA", "RGB", "RGBA", "CMYK"}
+_DEEP = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
+_STRIP = 256  # rows that are worked on at a time
+
+
+def prepare(data: bytes) -> Photo:
+    """The image within Venice's limits: upright, sRGB, 8 bits, one frame, transparency kept.
+
+    Raises `DamagedImageError`, `NotAnImageError`, `TooSmallError` or `TooLargeError`.
+    """
+    with decoding(data):
+        image, changes = _normalised(_opened(data), data, MAX_PIXELS)
+        encoded, media_type, size, words = _encoded(image, media_type_of(data) in _LOSSLESS)
+    return Photo(encoded, media_type, *size, tuple(changes + words))
+
+
+def to_png(data: bytes) -> Photo:
+    """The image as PNG in sRGB, in its own size, transparency kept; raises as `prepare` does."""
+    with decoding(data):
+        image, changes = _normalised(_opened(data), data, max_pixels=sys.maxsize)
+        target = io.BytesIO()
+        image.save(target, "PNG", compress_level=1)
+    return Photo(target.getvalue(), "image/png", *image.size, tuple(changes))
+
+
+# --- decoding ------------------------------------------------------------------------------
+
+
+@contextmanager
+def decoding(data: bytes) -> Iterator[None]:
+    """Whatever Pillow and its codecs throw or warn of in the block becomes one of our errors."""
+    media_type = media_type_of(data)
+    if media_type is None:
+        raise NotAnImageError(f"The {len(data):,} bytes begin like no image format.")
+    name = _FORMATS[media_type][0]
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # sizes are checked here, exactly
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except ImageError:
+        raise
+    except MemoryError:
+        raise TooLargeError(
+            f"Decoding the {name} of {len(data):,} bytes takes more than "
+            f"{CONVERSION_MEMORY:,} bytes of memory."
+        ) from None
+    except Exception as error:
+        # Files that lie make them throw nearly every class that Python has.
+        raise DamagedImageError(
+            f"The {name} of {len(data):,} bytes cannot be decoded ({type(error).__name__})."
+        ) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _opened(data: bytes) -> Image.Image:
+    """The image with its header read and its pixels not yet decoded."""
+    name, module, _ = _FORMATS[media_type_of(data) or ""]
+    _load_plugin(module)
+    return Image.open(io.BytesIO(data), formats=[name])
+
+
+def _load_plugin(module: str) -> None:
+    plugin: Any = import_module(module)
+    if module == "pillow_heif":
+        plugin.options.DECODE_THREADS = 1
+        plugin.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    elif module == "PIL.AvifImagePlugin":
+        plugin.DEFAULT_MAX_THREADS = 1
+
+
+def _normalised(image: Image.Image, data: bytes, max_pixels: int) -> tuple[Image.Image, list[str]]:
+    """The decoded image, upright, in sRGB and at most `max_pixels`, and what was done to it."""
+    media_type = media_type_of(data) or ""
+    changes = []
+    if media_type not in _SENT_AS_IS:
+        changes.append(f"converted-from-{media_type.removeprefix('image/')}")
+    if media_type != "image/jpeg" and getattr(image, "is_animated", False):
+        changes.append("first-frame")  # a JPEG's further frames are previews and depth maps
+    orientation = _orientation(image)
+    profile = image.info.get("icc_profile") or b""
+    original = image.size
+    _make_fit(image, media_type, data)
+    check_size(*original)
+    image.load()
+    upright = orientation == 1 or media_type == "image/tiff"  # Pillow has turned it while loading
+
+    if image.mode in _DEEP:
+        changes.append("8-bit")
+    elif image.mode not in _PLAIN or image.mode == "CMYK":
+        changes.append("rgb")
+    size = _reduced(image.size, max_pixels)
+    if size not in (original, original[::-1]):
+        changes.append("shrunk")
+    image = _redrawn(image, size)
+    if profile and not is_srgb(profile):
+        image, used = _in_srgb(image, profile)
+        changes += ["srgb"] if used else []
+    if image.mode == "CMYK":
+        image = image.convert("RGB")
+    image = without_idle_alpha(image)
+    if orientation != 1:
+        changes.append("rotated")
+    return (image if upright else image.transpose(_UPRIGHT[orientation])), changes
+
+
+def _orientation(image: Image.Image) -> int:
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        return read_orientation(image.info.get("exif") or b"")
+    value = tags.get(_ORIENTATION_TAG, 1)
+    return value if value in _UPRIGHT else 1
+
+
+def _make_fit(image: Image.Image, media_type: str, data: bytes) -> None:
+    """Refuse what cannot be decoded in the memory; let a JPEG be decoded smaller where that helps.
+
+    A lower resolution is chosen only where the full one does not fit, since it costs sharpness.
+    """
+    pixels = image.width * image.height
+    room = CONVERSION_MEMORY - _BASE_MEMORY - len(data)
+    name, _, bytes_per_pixel = _FORMATS[media_type]
+    limit = room // bytes_per_pixel
+    if media_type == "image/jpeg":
+        header = read_header(data)
+        room -= header.buffered if header else 0
+        for scale in (1, 2, 4, 8):
+            if pixels <= MAX_JPEG_PIXELS and pixels * bytes_per_pixel // scale**2 <= room:
+                image.draft(None, (image.width // scale, image.height // scale))
+                return
+        limit = MAX_JPEG_PIXELS
+    if pixels > limit:
+        raise TooLargeError(
+            f"The image is {image.width:,} × {image.height:,} = {pixels:,} pixels; a {name} file "
+            f"of {len(data):,} bytes can be worked on up to {max(limit, 0):,} pixels."
+        )
+    if media_type == "image/jpeg":
+        raise MemoryError
+
+
+def _reduced(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+    width, height = size
+    scale = min(math.sqrt(max_pixels / (width * height)), 1)
+    return (width, height) if scale == 1 else (int(width * scale) or 1, int(height * scale) or 1)
+
+
+# --- pixels --------------------------------------------------------------------------------
+
+
+def _redrawn(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The image in that size and in a plain mode.
+
+    Strip by strip, so that never more than one full copy of the original exists: at once,
+    the intermediate copies of a 60-megapixel RGBA image take another 700 MB.
+    """
+    transparent = "transparency" in image.info
+    if image.size == size and image.mode in _PLAIN and not transparent:
+        return image
+    extrema = image.getextrema() if image.mode in ("I", "F") else (0, 65_536)
+    scale = image.height / size[1]
+    reach = 0 if image.size == size else math.ceil(3 * scale) + 1  # of Lanczos, in rows
+    result: Image.Image | None = None
+    for top in range(0, size[1], _STRIP):
+        bottom = min(top + _STRIP, size[1])
+        first = max(math.floor(top * scale) - reach, 0)
+        last = min(math.ceil(bottom * scale) + reach, image.height)
+        strip = _plain(image.crop((0, first, image.width, last)), extrema)
+        if image.size != size:
+            box = (0, top * scale - first, image.width, min(bottom * scale, last) - first)
+            strip = strip.resize((size[0], bottom - top), Image.Resampling.LANCZOS, box)
+        result = result or Image.new(strip.mode, size)
+        result.paste(strip, (0, top))
+    assert result is not None
+    return result
+
+
+def _plain(image: Image.Image, extrema: Any) -> Image.Image:
+    """8 bits per sample, no palette. Deeper samples are scaled (Pillow alone would clip them)."""
+    transparency = image.info.get("transparency")
+    if image.mode in _DEEP:
+        # 32-bit integers and floats have no white of their own: the brightest sample is white.
+        low, high = extrema
+        factor = 256 / (high - low) if image.mode.startswith("I;") else 255 / (high - low or 1)
+        wide = image if image.mode == "F" else image.convert("I")
+        image = wide.point(lambda value: value * factor - low * factor).convert("L")
+    if transparency is None:
+        modes = {"1": "L", "La": "LA", "RGBa": "RGBA", "PA": "RGBA"}
+        return image if image.mode in _PLAIN else image.convert(modes.get(image.mode, "RGB"))
+    if isinstance(transparency, int) and transparency > 255:
+        transparency >>= 8
+    elif isinstance(transparency, tuple):
+        transparency = tuple(v >> 8 if max(transparency) > 255 else v for v in transparency)
+    image.info["transparency"] = transparency
+    return image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, bool]:
+    """The image in sRGB, and whether the profile could be used; one that is broken is ignored."""
+    from PIL import ImageCms  # 5 ms, and few images need it
+
+    alpha = image.getchannel("A") if image.mode == "LA" else None
+    source = image.convert("L") if alpha else image
+    try:
+        source = ImageCms.profileToProfile(  # type: ignore[assignment]
+            source,
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            "RGBA" if image.mode == "RGBA" else "RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, ValueError, OSError, TypeError):
+        return image, False
+    if image.mode in ("L", "LA"):
+        source = source.convert("L")
+    if alpha:
+        source.putalpha(alpha)
+    return source, True
+
+
+def without_idle_alpha(image: Image.Image) -> Image.Image:
+    if image.mode in ("LA", "RGBA") and image.getextrema()[-1] == (255, 255):
+        return image.convert(image.mode[:-1])
+    return image
+
+
+# --- encoding ------------------------------------------------------------------------------
+
+
+class _FullError(Exception):
+    """When an encoder has written more than is allowed."""
+
+
+class _Bounded(io.BytesIO):
+    """Stops an encoder as soon as its result is too large, not when it has finished."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def write(self, data: Any, /) -> int:
+        if self.tell() + len(data) > self.limit:
+            raise _FullError
+        return super().write(data)
+
+
+def encode_within(image: Image.Image, max_bytes: int, **options: Any) -> bytes | None:
+    """`image` saved with Pillow's `options`; None as soon as that takes more than `max_bytes`."""
+    target = _Bounded(max_bytes)
+    try:
+        image.save(target, **options)
+    except _FullError:
+        return None
+    return target.getvalue()
+
+
+def _encoded(image: Image.Image, lossless: bool) -> tuple[bytes, str, tuple[int, int], list[str]]:
+    """Bytes below `MAX_BYTES`, media type, size, changes: the best quality that fits.
+
+    Only if none does is the image made smaller: to 0.8 of its sides, until one fits.
+    """
+    words: list[str] = []
+    while True:
+        for media_type, options in _encodings(image, lossless):
+            encoded = encode_within(image, MAX_BYTES - 1, **options)
+            if encoded is not None:
+                return encoded, media_type, image.size, words
+            words = words or ["compressed"]
+        image = _redrawn(image, (int(image.width * 0.8), int(image.height * 0.8)))
+        words = ["compressed", "shrunk"]
+
+
+def _encodings(image: Image.Image, lossless: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Media type and Pillow's options of each encoding that is worth a try, best first.
+
+    Transparency is kept in PNG only: encoding a large WebP takes 30 bytes a pixel.
+    """
+    alpha = image.mode in ("LA", "RGBA")
+    if alpha or lossless:
+        yield "image/png", {"format": "PNG", "compress_level": 1}
+    if not alpha:
+        yield "image/jpeg", {"format": "JPEG", "quality": 95, "subsampling": "4:4:4"}
+        for quality in (92, 85, 75):
+            yield "image/jpeg", {"format": "JPEG", "quality": quality, "subsampling": "4:2:0"}
+
+
+# --- the process ---------------------------------------------------------------------------
+
+
+def main(task: str, seconds: int, source: BinaryIO, target: BinaryIO) -> None:
+    """Limit this process, then do `task` with the image from `source`."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_DATA, (CONVERSION_MEMORY, CONVERSION_MEMORY))
+    try:
+        photo = {"prepare": prepare, "to-png": to_png}[task](source.read())
+    except ImageError as error:
+        outcome, image = Outcome(error=type(error).__name__, detail=error.detail), b""
+    else:
+        image = photo.data
+        outcome = Outcome(
+            media_type=photo.media_type,
+            width=photo.width,
+            height=photo.height,
+            changes=photo.changes,
+        )
+    target.write(msgspec.json.encode(outcome) + b"\n")
+    target.write(image)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.stdin.buffer, sys.stdout.buffer)
