@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from image_drop import account
-from image_drop.pipeline import Invocation
-from image_drop.services import Services
+from image_drop.services import Invocation, Services
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

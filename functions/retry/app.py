@@ -11,8 +11,7 @@ from aws_lambda_powertools.utilities.batch import (
 )
 
 from image_drop import retry
-from image_drop.pipeline import Invocation
-from image_drop.services import Services
+from image_drop.services import Invocation, Services
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse

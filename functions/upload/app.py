@@ -5,8 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from image_drop import retry, uploads
-from image_drop.pipeline import Invocation
-from image_drop.services import Services
+from image_drop.services import Invocation, Services
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -3,12 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from image_drop import pipeline, retry
+from image_drop import paid_call, retry
 from image_drop.errors import AccountError, RetryableError
 from image_drop.events import AccountRestored
 from image_drop.instructions import Mode
-from image_drop.pipeline import Invocation, Outcome
+from image_drop.pipeline import Outcome
 from image_drop.rate_limit import DEFAULT_MODEL
+from image_drop.services import Invocation
 from image_drop.telemetry import logger, measure
 
 if TYPE_CHECKING:
@@ -62,13 +63,13 @@ def ask(services: "Services") -> bool:
     except AccountError as error:
         if error.status == 401:
             services.api_key.replaced()
-        pipeline.stop_line(error, services)
+        paid_call.stop_line(error, services)
         return False
     except RetryableError as error:
         logger.warning("account not asked", code=error.code, status=error.status)
         return False
     if not account.access_permitted:
-        pipeline.stop_line(AccountError("Venice says that access is not permitted."), services)
+        paid_call.stop_line(AccountError("Venice says that access is not permitted."), services)
         return False
     measure({"Balance": account.balance})
     for model, limit in account.limits.items():

@@ -26,7 +26,7 @@ import math
 import resource
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, BinaryIO
@@ -87,7 +87,7 @@ def prepare(data: bytes) -> Photo:
     Raises `DamagedImageError`, `NotAnImageError`, `TooSmallError` or `TooLargeError`.
     """
     with decoding(data):
-        image, changes = _normalised(_opened(data), data, MAX_PIXELS)
+        image, changes = _normalised(_opened(data, check_size), data, MAX_PIXELS)
         encoded, media_type, size, words = _encoded(image, media_type_of(data) in _LOSSLESS)
     return Photo(encoded, media_type, *size, tuple(changes + words))
 
@@ -95,7 +95,7 @@ def prepare(data: bytes) -> Photo:
 def to_png(data: bytes) -> Photo:
     """The image as PNG in sRGB, in its own size, transparency kept; raises as `prepare` does."""
     with decoding(data):
-        image, changes = _normalised(_opened(data), data, max_pixels=sys.maxsize)
+        image, changes = _normalised(_opened(data, None), data, max_pixels=sys.maxsize)
         target = io.BytesIO()
         image.save(target, "PNG", compress_level=1)
     return Photo(target.getvalue(), "image/png", *image.size, tuple(changes))
@@ -131,11 +131,14 @@ def decoding(data: bytes) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _opened(data: bytes) -> Image.Image:
-    """The image with its header read and its pixels not yet decoded."""
+def _opened(data: bytes, check: Callable[[int, int], None] | None) -> Image.Image:
+    """The image with its header read, its size checked and its pixels not yet decoded."""
     name, module, _ = _FORMATS[media_type_of(data) or ""]
     _load_plugin(module)
-    return Image.open(io.BytesIO(data), formats=[name])
+    image = Image.open(io.BytesIO(data), formats=[name])
+    if check:
+        check(*image.size)
+    return image
 
 
 def _load_plugin(module: str) -> None:
@@ -159,7 +162,6 @@ def _normalised(image: Image.Image, data: bytes, max_pixels: int) -> tuple[Image
     profile = image.info.get("icc_profile") or b""
     original = image.size
     _make_fit(image, media_type, data)
-    check_size(*original)
     image.load()
     upright = orientation == 1 or media_type == "image/tiff"  # Pillow has turned it while loading
 
@@ -370,10 +372,16 @@ def main(task: str, seconds: int, source: BinaryIO, target: BinaryIO) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (CONVERSION_MEMORY, CONVERSION_MEMORY))
+    image = b""
     try:
         photo = {"prepare": prepare, "to-png": to_png}[task](source.read())
     except ImageError as error:
-        outcome, image = Outcome(error=type(error).__name__, detail=error.detail), b""
+        outcome = Outcome(error=type(error).__name__, detail=error.detail)
+    except MemoryError:
+        outcome = Outcome(
+            error="TooLargeError",
+            detail=f"The file takes more than {CONVERSION_MEMORY:,} bytes of memory.",
+        )
     else:
         image = photo.data
         outcome = Outcome(

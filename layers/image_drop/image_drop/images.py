@@ -9,7 +9,6 @@ decoder, the function goes on and writes a report.
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from signal import SIGKILL, SIGXCPU
 
@@ -18,6 +17,7 @@ import msgspec
 from image_drop.errors import (
     DamagedImageError,
     EmptyFileError,
+    ImageDropError,
     ImageError,
     NotAnImageError,
     TooLargeError,
@@ -39,6 +39,12 @@ MAX_RATIO = 100
 # The sums for each format stand in image_drop.conversion.
 CONVERSION_MEMORY = 660_000_000
 CONVERSION_SECONDS = 10  # of CPU
+
+
+_ERRORS: dict[str, type[ImageError]] = {
+    known.__name__: known
+    for known in (NotAnImageError, DamagedImageError, TooSmallError, TooLargeError)
+}
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,9 @@ def to_png(data: bytes) -> bytes:
     header = read_header(data)
     if header is None:
         raise NotAnImageError(f"The {len(data):,} bytes are no PNG, JPEG or WebP.")
-    return data if header.media_type == "image/png" else _converted("to-png", data, CONVERSION_SECONDS).data
+    if header.media_type == "image/png":
+        return data
+    return _converted("to-png", data, CONVERSION_SECONDS).data
 
 
 def check_size(width: int, height: int) -> None:
@@ -135,31 +143,39 @@ def _is_fit(header: Header) -> bool:
 
 
 def _converted(task: str, data: bytes, seconds: int) -> Photo:
-    """What `image_drop.conversion` makes of `data`; the errors raised there are raised here."""
+    """What `image_drop.conversion` makes of `data`; the errors raised there are raised here.
+
+    Raises `ImageDropError` when the process itself does not work, for which no image is to blame.
+    """
     process = subprocess.run(  # noqa: S603 - our own interpreter, our own module
-        [sys.executable, "-S", "-m", "image_drop.conversion", task, str(seconds)],
+        [sys.executable, "-S", "-P", "-m", "image_drop.conversion", task, str(seconds)],
         input=data,
         capture_output=True,
         check=False,
-        # One malloc arena: each further one takes address space that counts as memory.
-        env={"PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_ARENA_MAX": "1"},
+        env=_environment(),
     )
-    line, _, image = process.stdout.partition(b"\n")
     if process.returncode in (-SIGXCPU, -SIGKILL):
         raise TooLargeError(
-            f"Decoding the {len(data):,} bytes takes more than {seconds} seconds "
+            f"Decoding the {len(data):,} bytes takes more than {seconds} seconds of CPU "
             f"or {CONVERSION_MEMORY:,} bytes of memory."
         )
-    if process.returncode != 0:
+    if process.returncode < 0:
         raise DamagedImageError(
-            f"The {len(data):,} bytes begin as {media_type_of(data)} and stop the decoder."
+            f"The {len(data):,} bytes begin as {media_type_of(data)} and crash its decoder "
+            f"(signal {-process.returncode})."
         )
+    if process.returncode > 0:
+        last = process.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise ImageDropError(f"The conversion process does not work: {last}")
+    line, _, image = process.stdout.partition(b"\n")
     outcome = msgspec.json.decode(line, type=Outcome)
     if outcome.error:
-        raise _error_class(outcome.error)(outcome.detail)
+        raise _ERRORS[outcome.error](outcome.detail)
     return Photo(image, outcome.media_type, outcome.width, outcome.height, outcome.changes)
 
 
-def _error_class(name: str) -> Callable[[str], ImageError]:
-    classes = (NotAnImageError, DamagedImageError, TooSmallError, TooLargeError)
-    return next((known for known in classes if known.__name__ == name), DamagedImageError)
+def _environment() -> dict[str, str]:
+    """Where Python and its libraries are, and nothing else: no credentials near a decoder."""
+    found = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    # One malloc arena: each further one takes address space that counts as memory.
+    return found | {"PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_ARENA_MAX": "1"}

@@ -1,57 +1,36 @@
 """The story of one image, from upload to result. `process` tells it; the rest are its steps."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-import msgspec
 from botocore.exceptions import ClientError, HTTPClientError
 
-from image_drop import finish, images, instructions, results, venice
+from image_drop import edits, finish, images, paid_call, reports, results
+from image_drop.edits import Edit
 from image_drop.errors import (
-    AccountError,
-    ImageDeletedError,
-    ImageDropError,
     ImageError,
     InProgressError,
-    KeyReplacedError,
     LayerError,
-    LockedOutError,
-    NoAnswerError,
-    OutcomeUnknownError,
     PermanentError,
-    RateLimitedError,
-    RetriesExhaustedError,
     StorageBusyError,
     SupersededError,
     UnusableAnswerError,
     WaitsForImageError,
 )
-from image_drop.events import (
-    AccountUnavailable,
-    ImageEdited,
-    ImageEditFailed,
-    Place,
-)
-from image_drop.instructions import Instructions, Mode
+from image_drop.events import ImageEdited, Place
+from image_drop.images import Photo
+from image_drop.instructions import Instructions
 from image_drop.lock import KEPT_FOR
-from image_drop.originals import Original
-from image_drop.rate_limit import DEFAULT_MODEL, KEY
+from image_drop.rate_limit import DEFAULT_MODEL
 from image_drop.results import ResultChangedError
-from image_drop.services import Services
+from image_drop.services import Invocation, Services
 from image_drop.telemetry import logger, measure
 from image_drop.uploads import Upload
 from image_drop.venice import Answer
 
-if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.typing import LambdaContext
-
-BLOCK = 15.0  # seconds that a 429 blocks a model for when Venice names no time
 STORE_TRIES = 5
-KEPT = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+KEPT = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 MAX_JSON_BYTES = 34_000_000  # Venice refuses JSON above 35 MB; base64 makes 4 bytes of 3
 BUSY = ("SlowDown", "Throttling", "ThrottlingException", "ProvisionedThroughputExceededException")
 
@@ -67,50 +46,6 @@ class Outcome(StrEnum):
     WAITS_FOR_IMAGE = "waits for its image"
 
 
-@dataclass(frozen=True)
-class Invocation:
-    """The Lambda invocation that a try happens in.
-
-    `patience`: seconds to wait for a slot. `attempt` counts from 1 over all invocations.
-    `trial`: this is the one edit that tries a stopped line.
-    """
-
-    context: "LambdaContext"
-    patience: float
-    attempt: int = 1
-    trial: bool = False
-
-
-@dataclass(frozen=True)
-class Edit:
-    """What has to be made of an original.
-
-    The same `id` is the same result; the same `call_id` is the same paid call, whatever is done
-    with its answer afterwards. `background`: the image behind the finished subject.
-    """
-
-    original: Original
-    instructions: Instructions
-    layers: tuple[Original | str, ...]
-    background: Original | None
-    variant: str | None
-    call_id: str
-    id: str
-    output_key: str
-
-    @property
-    def mode(self) -> Mode:
-        """The mode, which resolved instructions always have."""
-        return self.instructions.mode or Mode.EDIT
-
-    @property
-    def rate_model(self) -> str:
-        """What Venice counts this edit's calls under."""
-        if self.mode is Mode.BACKGROUND_REMOVE:
-            return Mode.BACKGROUND_REMOVE.value
-        return self.instructions.model or DEFAULT_MODEL
-
-
 def process(upload: Upload, services: Services, invocation: Invocation) -> Outcome:
     """Edit an uploaded image, once, and say how it ended.
 
@@ -120,10 +55,10 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
     edit = None
     with _busy_storage_is_retryable():
         try:
-            original, wanted = find(upload, services)
+            original, wanted = edits.find(upload, services)
             if None not in wanted and upload.variant is None:
                 return queue_variants(upload, wanted, services)
-            edit = plan(original, wanted, upload.variant, services)
+            edit = edits.plan(original, wanted, upload.variant, services)
             if is_done(edit, services):
                 return Outcome.DONE_BEFORE
             if not invocation.trial:
@@ -134,19 +69,8 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
         except SupersededError:
             return Outcome.SUPERSEDED
         except PermanentError as error:
-            return report(upload, edit, error, services, invocation)
-
-
-def find(upload: Upload, services: Services) -> tuple[Original, dict[str | None, Instructions]]:
-    """The image as it is now, and what is wanted of it, by the names of its variants."""
-    original = services.originals.find(upload.bucket, upload.key)
-    if original is None and upload.sidecar:
-        raise WaitsForImageError(f"{upload.key} is not there yet; its instructions are.")
-    if original is None:
-        raise ImageDeletedError(f"{upload.key} is not in the bucket any more.")
-    settings = services.settings
-    defaults = instructions.from_defaults(settings.default_mode, settings.default_prompt)
-    return original, instructions.resolve([*services.originals.sources(original), defaults])
+            written = reports.write(error, upload, edit, services, invocation)
+            return Outcome.REPORTED if written else Outcome.SUPERSEDED
 
 
 def queue_variants(
@@ -157,45 +81,6 @@ def queue_variants(
         services.queue.send(Upload(upload.bucket, upload.key, variant=variant))
     services.results.remove_report(upload.key, None)
     return Outcome.VARIANTS_QUEUED
-
-
-def plan(
-    original: Original,
-    wanted: Mapping[str | None, Instructions],
-    variant: str | None,
-    services: Services,
-) -> Edit:
-    """What exactly has to be made, and the ids by which it is made once."""
-    if variant not in wanted:
-        raise SupersededError("The instructions have changed since this was queued.")
-    chosen = wanted[variant]
-    layers = _layers(original, chosen, services)
-    background = None
-    if chosen.finish and chosen.finish.background_key:
-        background = services.originals.layer(
-            original, chosen.finish.background_key, services.now()
-        )
-    mode = chosen.mode or Mode.EDIT
-    call_id = _digest(
-        [original.bucket, original.key, original.etag, mode, venice.parameters(chosen)],
-        [layer if isinstance(layer, str) else layer.etag for layer in layers],
-    )
-    return Edit(
-        original=original,
-        instructions=chosen,
-        layers=layers,
-        background=background,
-        variant=variant,
-        call_id=call_id,
-        id=_digest(call_id, variant, chosen.finish, background.etag if background else None),
-        output_key=results.output_key(
-            services.settings.output_key_format,
-            original.key,
-            mode,
-            variant,
-            chosen.finish.suffix if chosen.finish else ".png",
-        ),
-    )
 
 
 def is_done(edit: Edit, services: Services) -> bool:
@@ -224,31 +109,21 @@ def make_once(edit: Edit, services: Services, invocation: Invocation) -> Outcome
 
 
 def make(edit: Edit, services: Services, invocation: Invocation) -> None:
-    """The paid part: prepare, wait for a turn, call, check, finish, store, announce."""
+    """The paid part: prepare, wait for a turn and call, finish, store, announce."""
     started = services.now()
     photos = prepare(edit, services)
-    answer = kept_answer(edit, services)
-    paid = answer is None
-    if answer is None:
-        answer = call(edit, photos, services, invocation)
-    try:
-        store(edit, answer, finish_up(edit, answer, services), photos, services)
-    except ImageDropError:
-        if paid:
-            _settle(edit, services)
-        raise
-    if paid:
-        _settle(edit, services)
-    services.results.remove_report(edit.original.key, edit.variant)
+    answer = kept_answer(edit, services) or paid_call.make(edit, photos, services, invocation)
+    with paid_call.settling(edit, services):
+        result = finish_up(edit, answer, services)
+        store(edit, answer, result, photos, services)
+    tidy_up(edit, answer, services)
     announce(edit, answer, photos, services.now() - started, services, invocation)
 
 
-def prepare(edit: Edit, services: Services) -> tuple[images.Photo | str, ...]:
+def prepare(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
     """The image and its layers as Venice takes them; a layer that is a URL stays one."""
     limit = services.settings.max_image_bytes
-    photos: list[images.Photo | str] = [
-        images.prepare(services.originals.read(edit.original, limit))
-    ]
+    photos: list[Photo | str] = [images.prepare(services.originals.read(edit.original, limit))]
     for layer in edit.layers:
         if isinstance(layer, str):
             photos.append(layer)
@@ -257,7 +132,7 @@ def prepare(edit: Edit, services: Services) -> tuple[images.Photo | str, ...]:
             photos.append(images.prepare(services.originals.read(layer, limit)))
         except ImageError as error:
             raise LayerError(f"The layer {layer.key}: {error.detail}") from error
-    sizes = [len(photo.data) for photo in photos if isinstance(photo, images.Photo)]
+    sizes = [len(photo.data) for photo in photos if isinstance(photo, Photo)]
     if len(sizes) < len(photos) and sum(sizes) * 4 / 3 > MAX_JSON_BYTES:
         raise LayerError(
             f"The image and its layers have {sum(sizes):,} bytes. Together with a layer that is a "
@@ -266,68 +141,11 @@ def prepare(edit: Edit, services: Services) -> tuple[images.Photo | str, ...]:
     return tuple(photos)
 
 
-def call(
-    edit: Edit,
-    photos: tuple[images.Photo | str, ...],
-    services: Services,
-    invocation: Invocation,
-) -> Answer:
-    """Wait for a slot and make the one paid call; what its failure teaches is kept for all."""
-    with services.limiter.turn(edit.rate_model, invocation.patience) as turn:
-        now = services.now()
-        if not invocation.trial:
-            services.line.require(now)  # it may have been stopped while this call waited
-        unanswered = services.ledger.begin(edit.id, edit.original, now)
-        if unanswered:
-            logger.warning("calling again after a call without an answer", key=edit.original.key)
-            measure({"PossiblyPaidTwice": 1}, mode=edit.mode)
-        turn.used = True
-        try:
-            answer = services.venice.edit(edit.instructions, photos)
-        except NoAnswerError as error:
-            if unanswered:
-                raise OutcomeUnknownError(error.detail) from error
-            raise
-        except ImageDropError as error:
-            _settle(edit, services)
-            learn(error, edit, services)
-            raise
-    measure({"VeniceLatency": services.now() - now}, mode=edit.mode)
-    if answer.rate_limit not in (None, turn.limit):
-        services.limiter.learn(edit.rate_model, answer.rate_limit)
-    return answer
-
-
-def learn(error: ImageDropError, edit: Edit, services: Services) -> None:
-    """Keep what a refused call says about the rate, the key and the account, for all functions."""
-    if error.status is not None:
-        services.limiter.failed()
-    match error:
-        case LockedOutError(retry_at=float(until)):
-            services.limiter.block(KEY, until)
-        case RateLimitedError(limit=limit):
-            services.limiter.block(edit.rate_model, error.retry_at or services.now() + BLOCK)
-            if limit:
-                services.limiter.learn(edit.rate_model, limit)
-        case AccountError():
-            if error.status == 401 and services.api_key.replaced():
-                raise KeyReplacedError("Venice refused the former API key.") from error
-            stop_line(error, services)
-
-
-def stop_line(error: AccountError, services: Services) -> None:
-    """Stop all calls until the account works again, and say so once."""
-    if services.line.stop(error.code, error.detail, services.now()):
-        logger.error("line stopped", reason=error.code, status=error.status)
-        measure({"LineStopped": 1})
-        services.bus.announce(AccountUnavailable(reason=error.code, detail=error.detail))
-
-
 def kept_answer(edit: Edit, services: Services) -> Answer | None:
     """Venice's answer to the same call, where it was kept: a new finish is not paid again."""
     if edit.instructions.finish is None:
         return None
-    for suffix, media_type in KEPT.items():
+    for media_type, suffix in KEPT.items():
         key = _kept_key(edit, suffix)
         found = services.results.find(key)
         if found is not None and found.call_id == edit.call_id:
@@ -335,32 +153,25 @@ def kept_answer(edit: Edit, services: Services) -> Answer | None:
     return None
 
 
-def keep_answer(edit: Edit, answer: Answer, services: Services) -> str:
-    """Keep Venice's untouched answer beside the result; where."""
-    suffix = next(suffix for suffix, kind in KEPT.items() if kind == answer.media_type)
-    key = _kept_key(edit, suffix)
-    services.results.keep(key, answer.data, answer.media_type, edit.call_id)
-    return key
-
-
 def finish_up(edit: Edit, answer: Answer, services: Services) -> tuple[bytes, str]:
-    """The result's bytes and media type: PNG, or what the finish makes of it."""
-    png = check(answer)
+    """The result's bytes and media type: PNG, or what the finish makes of it.
+
+    A finish can fail, so the paid answer is kept first.
+    """
     if edit.instructions.finish is None:
-        return png, "image/png"
-    if edit.instructions.keep_original:
-        keep_answer(edit, answer, services)
+        return check(answer), "image/png"
+    kept = _kept_key(edit, KEPT[answer.media_type])
+    services.results.keep(kept, answer.data, answer.media_type, edit.call_id)
     try:
         background = (
             services.originals.read(edit.background, services.settings.max_image_bytes)
             if edit.background
             else None
         )
-        finished = finish.apply(edit.instructions.finish, png, background)
-    except PermanentError as error:
-        key = keep_answer(edit, answer, services)
+        finished = finish.apply(edit.instructions.finish, check(answer), background)
+    except (ImageError, LayerError) as error:
         raise LayerError(
-            f"The finish could not be made: {error.detail} Venice's answer is kept as {key}; "
+            f"The finish could not be made: {error.detail} Venice's answer is kept as {kept}; "
             "with a corrected finish it is not paid for again."
         ) from error
     return finished.data, finished.media_type
@@ -382,7 +193,7 @@ def store(
     edit: Edit,
     answer: Answer,
     result: tuple[bytes, str],
-    photos: tuple[images.Photo | str, ...],
+    photos: tuple[Photo | str, ...],
     services: Services,
 ) -> None:
     """Write the result, unless a newer upload has taken the image's place.
@@ -416,10 +227,17 @@ def store(
     raise StorageBusyError(f"{edit.output_key} was written by others at each of our tries.")
 
 
+def tidy_up(edit: Edit, answer: Answer, services: Services) -> None:
+    """Remove what the result makes superfluous: an older report, the answer behind a finish."""
+    services.results.remove_report(edit.original.key, edit.variant)
+    if edit.instructions.finish and not edit.instructions.keep_original:
+        services.results.remove(_kept_key(edit, KEPT[answer.media_type]))
+
+
 def announce(
     edit: Edit,
     answer: Answer,
-    photos: tuple[images.Photo | str, ...],
+    photos: tuple[Photo | str, ...],
     duration: float,
     services: Services,
     invocation: Invocation,
@@ -446,93 +264,13 @@ def announce(
     )
 
 
-def report(
-    upload: Upload,
-    edit: Edit | None,
-    error: PermanentError,
-    services: Services,
-    invocation: Invocation,
-) -> Outcome:
-    """Write the report that a person reads in place of a result, and tell the event bus."""
-    if edit is not None:
-        current = services.originals.find(upload.bucket, upload.key)
-        if current is not None and current.etag != edit.original.etag:
-            return Outcome.SUPERSEDED
-    mode = edit.mode if edit else None
-    final = edit is not None and not isinstance(error, RetriesExhaustedError)
-    services.results.write_report(
-        results.report_on(
-            error,
-            key=upload.key,
-            variant=upload.variant,
-            mode=mode,
-            attempts=invocation.attempt,
-            now=services.now(),
-        ),
-        edit.id if edit and final else None,
-    )
-    logger.warning("reported", key=upload.key, code=error.code, status=error.status)
-    measure({"Failed": 1}, code=error.code)
-    services.bus.announce(
-        ImageEditFailed(
-            input=Place(upload.bucket, upload.key),
-            output=Place(
-                services.settings.output_bucket, results.report_key(upload.key, upload.variant)
-            ),
-            mode=mode,
-            variant=upload.variant,
-            model=edit.instructions.model if edit else None,
-            edit_id=edit.id if edit else None,
-            request_id=error.request_id,
-            code=error.code,
-            title=error.title,
-            duration=0.0,
-            attempts=invocation.attempt,
-        )
-    )
-    return Outcome.REPORTED
-
-
-def give_up(
-    upload: Upload, error: ImageDropError, services: Services, invocation: Invocation
-) -> None:
-    """Report that the last try failed; the message itself goes to the dead-letter queue."""
-    last = RetriesExhaustedError(
-        f"The last of {invocation.attempt} tries failed: {error.title}. {error.detail}",
-        status=error.status,
-        request_id=error.request_id,
-    )
-    report(upload, None, last, services, invocation)
-
-
-def _layers(
-    original: Original, wanted: Instructions, services: Services
-) -> tuple[Original | str, ...]:
-    if wanted.mode is not Mode.MULTI_EDIT:
-        return ()
-    return tuple(
-        name
-        if name.startswith("https://")
-        else services.originals.layer(original, name, services.now())
-        for name in wanted.layers or ()
-    )
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:32]
-
-
 def _kept_key(edit: Edit, suffix: str) -> str:
     return edit.output_key.rpartition(".")[0] + ".original" + suffix
 
 
-def _changes(photos: tuple[images.Photo | str, ...]) -> tuple[str, ...]:
+def _changes(photos: tuple[Photo | str, ...]) -> tuple[str, ...]:
     first = photos[0]
     return () if isinstance(first, str) else first.changes
-
-
-def _settle(edit: Edit, services: Services) -> None:
-    services.ledger.settle(edit.id, edit.original, services.now())
 
 
 @contextmanager

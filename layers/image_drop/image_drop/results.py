@@ -196,9 +196,13 @@ class Results:
             Metadata={"edit-id": edit_id} if edit_id else {},
         )
 
+    def remove(self, key: str) -> None:
+        """Remove an object, if it is there."""
+        self.s3.delete_object(Bucket=self.bucket, Key=key)
+
     def remove_report(self, key: str, variant: str | None) -> None:
         """Remove an older report, if there is one."""
-        self.s3.delete_object(Bucket=self.bucket, Key=report_key(key, variant))
+        self.remove(report_key(key, variant))
 
 
 def _fitted(path: str, tail: str) -> str:

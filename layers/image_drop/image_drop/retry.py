@@ -3,7 +3,7 @@
 import random
 from typing import TYPE_CHECKING
 
-from image_drop import pipeline, uploads
+from image_drop import pipeline, reports, uploads
 from image_drop.errors import (
     AccountError,
     ImageDropError,
@@ -11,7 +11,7 @@ from image_drop.errors import (
     NoSlotError,
     RetryableError,
 )
-from image_drop.pipeline import Invocation
+from image_drop.services import Invocation
 from image_drop.telemetry import logger
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def postpone(
         services.queue.send(upload, wait)
         return False
     if last:
-        pipeline.give_up(upload, error, services, invocation)
+        reports.give_up(error, upload, services, invocation)
         wait = 0  # SQS moves it to the dead-letter queue at the next receive
     services.queue.postpone(receipt_handle, wait)
     return True

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 from botocore.config import Config
@@ -21,10 +21,27 @@ from image_drop.retry_queue import RetryQueue
 from image_drop.settings import Settings
 from image_drop.venice import Venice
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 # After a paid call the result has to be stored: AWS's own errors get more tries than by default.
 CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 8}, connect_timeout=5, read_timeout=30
 )
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """The Lambda invocation that a try happens in.
+
+    `patience`: seconds to wait for a slot. `attempt` counts from 1 over all invocations.
+    `trial`: this is the one edit that tries a stopped line.
+    """
+
+    context: "LambdaContext"
+    patience: float
+    attempt: int = 1
+    trial: bool = False
 
 
 @dataclass(frozen=True)

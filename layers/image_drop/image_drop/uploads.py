@@ -59,7 +59,7 @@ def from_message(body: str) -> list[Upload]:
         if "Records" in event or event.get("Event") == "s3:TestEvent":
             return from_event(event)
         return [msgspec.convert(event, Upload)]
-    except (ValueError, AttributeError, TypeError, KeyError) as error:
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
         raise UnreadableMessageError(
             f"the message is neither an upload nor an S3 event: {error}"
         ) from error
