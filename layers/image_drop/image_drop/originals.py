@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LAYER_PATIENCE = 3600.0  # seconds
+MAX_KEY_BYTES = 1024  # S3's limit
 MISSING = ("404", "NoSuchKey", "NotFound")
 
 
@@ -97,6 +98,8 @@ class Originals:
         come later than their image; after that, `LayerError`.
         """
         key = posixpath.normpath(posixpath.join(posixpath.dirname(image.key), name)).lstrip("/")
+        if len(key.encode()) > MAX_KEY_BYTES:
+            raise LayerError(f"The layer {name[:80]}… has a key of more than {MAX_KEY_BYTES} bytes.")
         layer = self.find(image.bucket, key)
         if layer is not None:
             return layer
@@ -108,7 +111,8 @@ class Originals:
         try:
             answer = self.s3.get_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            if _code(error) in MISSING:
+            # An image's key may be so long that no file can be beside it.
+            if _code(error) in (*MISSING, "KeyTooLongError"):
                 return None
             raise
         content = answer["Body"].read(instructions.MAX_FILE_BYTES + 1)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from image_drop.errors import NoSlotError
+from image_drop.errors import NoSlotError, StorageBusyError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -28,7 +28,9 @@ MARGIN = 1.1  # 2 × 0.5 s that two Lambda clocks may differ, and some for a req
 FAILURE_WINDOW = 30.0
 FAILURE_BUDGET = 14  # Venice locks the key out above 20; its own advice is to stay below 15
 DEFAULT_MODEL = "default"  # the name for the slots of edits that name no model
-KEY = "key"  # the log of the API key's failures, beside one log of slots for each model
+# The log of the API key's failures, beside one log of slots for each model. No model has a name
+# with a space in it, whatever a sidecar says.
+KEY = "the key"
 TRIES = 40  # at a conflicting write; ten uploads at once were seen to need up to ten
 
 
@@ -182,6 +184,8 @@ class RateLimiter:
                 self.table: {"Keys": [{"id": {"S": id}} for id in ids], "ConsistentRead": True}
             }
         )
+        if answer.get("UnprocessedKeys"):  # throttled: what was not read is not what is not there
+            raise StorageBusyError("The state table did not give the rate limit's items.")
         items = {item["id"]["S"]: item for item in answer["Responses"].get(self.table, [])}
         return _from_item(items.get(_id(model))), _from_item(items.get(_id(KEY)))
 

@@ -70,25 +70,30 @@ class Services:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         chance: random.Random | None = None,
+        client: Callable[[str], Any] | None = None,
     ) -> Self:
-        """Everything that the environment names. Raises `SettingsError`."""
+        """Everything that the environment names. `client` makes a boto3 client by its name.
+
+        Raises `SettingsError`.
+        """
         settings = Settings.from_env(env)
+        client = client or _client
         chance = chance or random.Random()  # noqa: S311  # spreads retries; no secret depends on it
-        dynamodb, table = _client("dynamodb"), settings.state_table
-        api_key = ApiKey.of(_client("ssm"), settings.venice_api_key_parameter)
-        s3 = _client("s3")
+        dynamodb, table = client("dynamodb"), settings.state_table
+        api_key = ApiKey.of(client("ssm"), settings.venice_api_key_parameter)
+        s3 = client("s3")
         return cls(
             settings=settings,
             originals=Originals(s3),
             results=Results(s3, settings.output_bucket),
-            queue=RetryQueue(_client("sqs"), settings.retry_queue_url),
+            queue=RetryQueue(client("sqs"), settings.retry_queue_url),
             limiter=RateLimiter(dynamodb, table, now, sleep, chance),
             ledger=Ledger(dynamodb, table),
             line=Line(dynamodb, table),
             lock=EditLock(dynamodb, table, now),
             api_key=api_key,
             venice=Venice(settings.venice_base_url, api_key, now),
-            bus=EventBus(_client("events")),
+            bus=EventBus(client("events")),
             now=now,
             chance=chance,
         )

@@ -178,7 +178,8 @@ class Venice:
             return self.session.request(
                 method,
                 self.base_url + path,
-                headers={"Authorization": f"Bearer {self.api_key()}"},
+                # A function that was frozen meanwhile would call over a connection that is dead.
+                headers={"Authorization": f"Bearer {self.api_key()}", "Connection": "close"},
                 timeout=(CONNECT_TIMEOUT, patience),
                 stream=True,
                 allow_redirects=False,  # requests would turn a redirected POST into a GET

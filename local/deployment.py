@@ -1,0 +1,215 @@
+"""A deployed stack, on AWS or on the embedded one: its outputs, its clients, the layer's services."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from image_drop.services import Services
+from image_drop.settings import Settings
+
+OUTPUTS = (
+    "InputBucketName",
+    "OutputBucketName",
+    "RetryQueueUrl",
+    "DeadLetterQueueUrl",
+    "StateTableName",
+)
+LOCAL_REGION = "us-east-1"
+LOCAL_CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+
+# The clients of a program that a person waits for: a network that is gone shows within half a minute.
+_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 4},
+    connect_timeout=5,
+    read_timeout=60,
+    max_pool_connections=32,
+)
+NETWORK_GONE = (ConnectionError, HTTPClientError)
+_NO_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    TokenRetrievalError,
+    SSOError,
+)
+_REFUSED_CREDENTIALS = (
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+)
+
+
+class DeploymentError(Exception):
+    """When a stack cannot be used; its text is one sentence or two for the person who asked."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """An Image Drop stack. `endpoint_url`: of the embedded stack; None on AWS."""
+
+    name: str
+    session: boto3.Session
+    endpoint_url: str | None
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @classmethod
+    def find(
+        cls,
+        name: str,
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        profile: str | None = None,
+    ) -> "Deployment":
+        """The stack `name`, with the person's own AWS credentials.
+
+        An `endpoint_url` on this machine is the embedded stack, which has credentials of its own.
+        Raises `DeploymentError`.
+        """
+        try:
+            session = _session(endpoint_url, region, profile)
+            make: Any = session.client  # its stubs know literal names only
+            cloudformation = make("cloudformation", endpoint_url=endpoint_url, config=_CONFIG)
+            [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+        except (BotoCoreError, ClientError) as error:
+            raise DeploymentError(_not_found(error, name, endpoint_url, region)) from error
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+        if missing := [output for output in OUTPUTS if output not in outputs]:
+            raise DeploymentError(
+                f"The stack {name} ({stack['StackStatus']}) has no output {', '.join(missing)}. It "
+                "is no Image Drop, one that is not complete, or one of another version: deploy "
+                "this version with `sam deploy`, or name another stack with --stack."
+            )
+        parameters = {
+            each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])
+        }
+        return cls(name, session, endpoint_url, outputs, parameters)
+
+    def client(self, service: str) -> Any:
+        """The boto3 client of a service; the same one each time, for all threads."""
+        with self._making:  # making clients is not safe for threads, using them is
+            if service not in self._clients:
+                make: Any = self.session.client
+                self._clients[service] = make(
+                    service, endpoint_url=self.endpoint_url, config=_CONFIG
+                )
+            return self._clients[service]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the embedded stack."""
+        return is_local(self.endpoint_url)
+
+    @property
+    def input_bucket(self) -> str:
+        """Where images are dropped."""
+        return self.outputs["InputBucketName"]
+
+    @property
+    def settings(self) -> Settings:
+        """What the stack's functions have as their settings."""
+        return self.services.settings
+
+    @cached_property
+    def services(self) -> Services:
+        """What the stack's functions work with; it calls nothing until it is used."""
+        wanted = {
+            "DEFAULT_MODE": "DefaultMode",
+            "DEFAULT_PROMPT": "DefaultPrompt",
+            "OUTPUT_KEY_FORMAT": "OutputKeyFormat",
+            "MAX_IMAGE_BYTES": "MaxImageBytes",
+            "MAX_RECEIVE_COUNT": "MaxReceiveCount",
+            "VENICE_BASE_URL": "VeniceBaseUrl",
+            "VENICE_API_KEY_PARAMETER": "VeniceApiKeyParameter",
+        }
+        env = {
+            "INPUT_BUCKET": self.input_bucket,
+            "OUTPUT_BUCKET": self.outputs["OutputBucketName"],
+            "RETRY_QUEUE_URL": self.outputs["RetryQueueUrl"],
+            "STATE_TABLE": self.outputs["StateTableName"],
+        } | {name: self.parameters.get(parameter, "") for name, parameter in wanted.items()}
+        return Services.from_env(env, client=self.client)
+
+
+def is_local(endpoint_url: str | None) -> bool:
+    """Whether an endpoint is on this machine."""
+    host = urlsplit(endpoint_url or "").hostname or ""
+    return host == "localhost" or host.startswith("127.")
+
+
+def explained(error: BotoCoreError | ClientError) -> str:
+    """What AWS's error means to the person at the keyboard, in a sentence or two."""
+    if isinstance(error, ClientError):
+        told = error.response.get("Error", {})
+        code, message = told.get("Code", "Unknown"), told.get("Message", "")
+        if code in _REFUSED_CREDENTIALS:
+            return f"AWS refuses your credentials ({code}). Sign in again, or choose a --profile."
+        if code in ("AccessDenied", "AccessDeniedException", "403"):
+            return f"Your AWS user may not do this ({error.operation_name}): {message or code}."
+        return f"AWS answered {error.operation_name} with {code}: {message}."
+    if isinstance(error, ProfileNotFound):
+        return f"{error}. `aws configure list-profiles` shows those that exist."
+    if isinstance(error, NoRegionError):
+        return "No AWS region is set. Name it with --region or AWS_REGION."
+    if isinstance(error, _NO_CREDENTIALS):
+        return (
+            f"No AWS credentials: {str(error).rstrip('.')}. Sign in with `aws configure` or "
+            "`aws sso login`, or choose a --profile."
+        )
+    if isinstance(error, NETWORK_GONE):
+        return f"AWS cannot be reached: {str(error).rstrip('.')}."
+    return f"{type(error).__name__}: {error}"
+
+
+def _session(endpoint_url: str | None, region: str | None, profile: str | None) -> boto3.Session:
+    if is_local(endpoint_url):
+        return boto3.Session(region_name=region or LOCAL_REGION, **LOCAL_CREDENTIALS)
+    return boto3.Session(region_name=region, profile_name=profile)
+
+
+def _not_found(
+    error: BotoCoreError | ClientError,
+    name: str,
+    endpoint_url: str | None,
+    region: str | None,
+) -> str:
+    if isinstance(error, NETWORK_GONE) and endpoint_url:
+        return f"Nothing answers at {endpoint_url}. Start the embedded stack with `make local`."
+    session = boto3.Session()
+    region = region or session.region_name or "?"
+    if isinstance(error, NETWORK_GONE):
+        known = session.get_available_regions("cloudformation")
+        if known and region not in known:
+            return f"There is no AWS region {region!r}. Correct --region or AWS_REGION."
+    if isinstance(error, ClientError) and "does not exist" in str(error):
+        where = f"at {endpoint_url}" if endpoint_url else f"in the region {region} of this account"
+        return (
+            f"There is no stack {name!r} {where}. Name it with --stack and its region with "
+            "--region, or deploy it with `sam deploy`."
+        )
+    return explained(error)

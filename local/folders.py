@@ -1,0 +1,112 @@
+"""Files and folders of this machine as drops: which key each gets, and in which order they go."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from image_drop.errors import UnreadableInstructionsError
+from image_drop.instructions import MAX_FILE_BYTES, from_file
+from image_drop.uploads import FOLDER_FILE, LAYERS_FOLDER, SIDECAR_SUFFIX, starts_nothing
+
+MAX_KEY_BYTES = 1024  # S3's limit
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A file and the key that it is dropped under; its `sidecar` is sent before it."""
+
+    path: Path
+    key: str
+    sidecar: bytes | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NotSent:
+    """A file is not dropped, and why."""
+
+    key: str
+    reason: str
+
+
+def drops(
+    paths: Iterable[Path], to: str = "", instructions: Mapping[str, Any] | None = None
+) -> Iterator[Drop | NotSent]:
+    """What is to be sent for `paths`, one after the other, whatever their number.
+
+    A file is dropped under its name, a folder under its own (as `cp -r` does it), both below `to`.
+    In a folder, its folder file and its layers come before the images that need them. A file
+    `shoe.jpg.json` beside `shoe.jpg` is its sidecar; `instructions` go into the sidecars, over what
+    stands there. Hidden files, and instructions without their image, stay at home.
+    """
+    prefix = f"{to.strip('/')}/" if to.strip("/") else ""
+    for path in paths:
+        if path.is_dir():
+            name = path.name  # of "." it is empty
+            yield from _folder(path, f"{prefix}{name}/" if name else prefix, instructions or {})
+        else:
+            yield _file(path, prefix + path.name, instructions or {})
+
+
+def _folder(
+    folder: Path, prefix: str, instructions: Mapping[str, Any]
+) -> Iterator[Drop | NotSent]:
+    if (folder / FOLDER_FILE).is_file():
+        yield Drop(folder / FOLDER_FILE, prefix + FOLDER_FILE)
+    if (folder / LAYERS_FOLDER).is_dir():
+        for layer in _files(folder / LAYERS_FOLDER):
+            key = f"{prefix}{LAYERS_FOLDER}/{layer.relative_to(folder / LAYERS_FOLDER).as_posix()}"
+            yield Drop(layer, key)
+    try:
+        entries = os.scandir(folder)
+    except OSError as error:
+        yield NotSent(prefix, f"The folder cannot be read: {error.strerror}.")
+        return
+    with entries:
+        for entry in entries:
+            path, key = folder / entry.name, prefix + entry.name
+            if starts_nothing(key) or entry.name == LAYERS_FOLDER:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _folder(path, f"{key}/", instructions)
+            elif entry.is_file() and not entry.name.endswith(SIDECAR_SUFFIX):
+                yield _file(path, key, instructions)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for root, _, names in folder.walk():
+        for name in names:
+            if not name.startswith("."):
+                yield root / name
+
+
+def _file(path: Path, key: str, instructions: Mapping[str, Any]) -> Drop | NotSent:
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError:
+        return NotSent(ascii(key)[1:-1], "Its name is not valid text. Rename the file.")
+    if length > MAX_KEY_BYTES:
+        return NotSent(key, f"Its key has {length:,} bytes; S3 takes {MAX_KEY_BYTES:,}.")
+    try:
+        return Drop(path, key, _sidecar(path, instructions))
+    except UnreadableInstructionsError as error:
+        return NotSent(key, error.detail)
+    except OSError as error:
+        return NotSent(key, f"Its instructions cannot be read: {error.strerror}.")
+
+
+def _sidecar(image: Path, instructions: Mapping[str, Any]) -> bytes | None:
+    """What stands beside the image, with `instructions` over it; None where there is neither."""
+    path = image.with_name(image.name + SIDECAR_SUFFIX)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        return msgspec.json.encode(instructions) if instructions else None
+    known = from_file(str(path), content)
+    return msgspec.json.encode({**known.values, **instructions}) if instructions else content
