@@ -106,7 +106,7 @@ def _background(finish: Finish, size: tuple[int, int], image: bytes | None) -> I
         return _covering(Image.open(io.BytesIO(image), formats=["JPEG", "PNG", "WEBP"]), size)
     colour = finish.background
     if colour == "transparent":
-        colour = "white" if finish.format == "jpeg" else "#ffffff00"
+        colour = "white" if finish.format == "jpeg" else "#00000000"
     return Image.new("RGBA", size, ImageColor.getcolor(colour, "RGBA"))
 
 

@@ -54,7 +54,8 @@ class Photo:
     `changes` says in short, stable words what was done to the original, () if nothing:
     `converted-from-<format>`, `first-frame`, `8-bit`, `rgb` (from CMYK, Lab or a palette), `srgb`
     (from the embedded colour profile), `rotated`, `shrunk`, `compressed` (to fit `MAX_BYTES`),
-    `trailer-cut` (video or depth map that a phone had put behind the image).
+    `trailer-cut` (video or depth map that a phone had put behind the image), `re-encoded` (a rare
+    coding, nothing else).
     """
 
     data: bytes
@@ -178,4 +179,4 @@ def _environment() -> dict[str, str]:
     """Where Python and its libraries are, and nothing else: no credentials near a decoder."""
     found = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     # One malloc arena: each further one takes address space that counts as memory.
-    return found | {"PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_ARENA_MAX": "1"}
+    return found | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_ARENA_MAX": "1"}

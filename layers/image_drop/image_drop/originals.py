@@ -17,13 +17,13 @@ from image_drop.errors import (
     TooLargeError,
 )
 from image_drop.instructions import Source
+from image_drop.results import MAX_KEY_BYTES
 from image_drop.uploads import FOLDER_FILE, SIDECAR_SUFFIX
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LAYER_PATIENCE = 3600.0  # seconds
-MAX_KEY_BYTES = 1024  # S3's limit
 MISSING = ("404", "NoSuchKey", "NotFound")
 
 
@@ -99,7 +99,9 @@ class Originals:
         """
         key = posixpath.normpath(posixpath.join(posixpath.dirname(image.key), name)).lstrip("/")
         if len(key.encode()) > MAX_KEY_BYTES:
-            raise LayerError(f"The layer {name[:80]}… has a key of more than {MAX_KEY_BYTES} bytes.")
+            raise LayerError(
+                f"The layer {name[:80]}… has a key of more than {MAX_KEY_BYTES} bytes."
+            )
         layer = self.find(image.bucket, key)
         if layer is not None:
             return layer

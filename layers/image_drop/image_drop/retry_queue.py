@@ -1,17 +1,23 @@
 """The retry queue: where an edit waits for its next try."""
 
+import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import batched
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from image_drop.errors import StorageBusyError
 from image_drop.uploads import Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 MAX_DELAY = 900  # seconds; SQS's limit for a message that is sent
+BATCH = 10  # messages; SQS's limit for a request
+BATCH_TRIES = 4
 MAX_VISIBILITY = 43_000  # seconds; SQS allows 12 h from the receipt, and some of it is over
 
 
@@ -35,9 +41,41 @@ class RetryQueue:
         """Put an upload in the queue, hidden for `delay` seconds (at most 900)."""
         self.sqs.send_message(
             QueueUrl=self.url,
-            MessageBody=msgspec.json.encode(upload).decode(),
+            MessageBody=_body(upload),
             DelaySeconds=min(MAX_DELAY, math.ceil(delay)),
         )
+
+    def send_all(self, found: Iterable[Upload]) -> None:
+        """Put any number of uploads in the queue, ten a request.
+
+        What SQS did not take is sent again; raises `StorageBusyError` when it will not.
+        """
+        for uploads in batched(found, BATCH, strict=False):
+            bodies = {str(number): _body(upload) for number, upload in enumerate(uploads)}
+            for _ in range(BATCH_TRIES):
+                answer = self.sqs.send_message_batch(
+                    QueueUrl=self.url,
+                    Entries=[{"Id": id, "MessageBody": body} for id, body in bodies.items()],
+                )
+                bodies = {each["Id"]: bodies[each["Id"]] for each in answer.get("Failed", ())}
+                if not bodies:
+                    break
+            else:
+                raise StorageBusyError(
+                    f"SQS did not take {len(bodies)} of {len(uploads)} messages."
+                )
+
+    def depth(self) -> int:
+        """How many messages there are, about: visible, delayed, and being worked on."""
+        answer = self.sqs.get_queue_attributes(
+            QueueUrl=self.url,
+            AttributeNames=[
+                "ApproximateNumberOfMessages",
+                "ApproximateNumberOfMessagesDelayed",
+                "ApproximateNumberOfMessagesNotVisible",
+            ],
+        )
+        return sum(int(count) for count in answer["Attributes"].values())
 
     def postpone(self, receipt_handle: str, seconds: float) -> None:
         """Hide a message that is being worked on for so many seconds from now.
@@ -66,3 +104,8 @@ class RetryQueue:
     def delete(self, receipt_handle: str) -> None:
         """Remove a message that was worked on."""
         self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=receipt_handle)
+
+
+def _body(upload: Upload) -> str:
+    # In ASCII, for SQS refuses some characters that a key may hold, such as U+FFFF.
+    return json.dumps(msgspec.to_builtins(upload))

@@ -10,6 +10,7 @@ import boto3
 from botocore.config import Config
 
 from image_drop.api_key import ApiKey
+from image_drop.backfill import Passes
 from image_drop.events import EventBus
 from image_drop.ledger import Ledger
 from image_drop.line import Line
@@ -56,6 +57,7 @@ class Services:
     ledger: Ledger
     line: Line
     lock: EditLock
+    passes: Passes
     api_key: ApiKey
     venice: Venice
     bus: EventBus
@@ -91,6 +93,7 @@ class Services:
             ledger=Ledger(dynamodb, table),
             line=Line(dynamodb, table),
             lock=EditLock(dynamodb, table, now),
+            passes=Passes(dynamodb, table),
             api_key=api_key,
             venice=Venice(settings.venice_base_url, api_key, now),
             bus=EventBus(client("events")),

@@ -1,12 +1,24 @@
 """The environment of a function, read once and in one place."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from image_drop.errors import SettingsError
 
 VENICE_BASE_URL = "https://api.venice.ai/api/v1"
+_COUNT = ("0*[1-9][0-9]*", int, "a positive whole number")
+NUMBERS: Mapping[str, tuple[str, Callable[[str], float], str]] = {
+    "MAX_RECEIVE_COUNT": _COUNT,
+    "MAX_IMAGE_BYTES": _COUNT,
+    "BACKFILL_DAYS": ("[0-9]{1,4}", int, "a whole number of days up to 9999, 0 for never"),
+    "DAILY_SPEND_LIMIT_USD": (
+        r"[0-9]{1,9}(\.[0-9]{1,6})?",
+        float,
+        "a number of US dollars such as 12.50, 0 for no limit",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -17,6 +29,8 @@ class Settings:
     `retry_event_source_mapping`: the UUID that the account watch pauses; only it has one.
     `max_image_bytes`: a larger object is refused before it is downloaded.
     `max_receive_count`: the redrive policy's number of tries.
+    `backfill_days`: how often the whole bucket is looked through; 0 is never.
+    `daily_spend_limit_usd`: what calls may cost in a day of UTC; 0 is without a limit.
     """
 
     input_bucket: str
@@ -31,6 +45,8 @@ class Settings:
     retry_event_source_mapping: str = ""
     max_receive_count: int = 12
     max_image_bytes: int = 200_000_000
+    backfill_days: int = 7
+    daily_spend_limit_usd: float = 0.0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -49,19 +65,20 @@ class Settings:
             "OUTPUT_KEY_FORMAT",
             "RETRY_EVENT_SOURCE_MAPPING",
         )
-        numbers = ("MAX_RECEIVE_COUNT", "MAX_IMAGE_BYTES")
-
         problems = [f"{name} is missing" for name in required if not env.get(name)]
         problems += [
-            f"{name} must be a positive whole number, not {env[name]!r}"
-            for name in numbers
-            if env.get(name)
-            and not (env[name].isascii() and env[name].isdigit() and int(env[name]))
+            f"{name} must be {takes}, not {env[name]!r}"
+            for name, (form, _, takes) in NUMBERS.items()
+            if env.get(name) and not re.fullmatch(form, env[name])
         ]
         if problems:
             raise SettingsError("; ".join(problems))
         given: dict[str, Any] = {
             name.lower(): env[name] for name in required + optional if env.get(name)
         }
-        given |= {name.lower(): int(env[name]) for name in numbers if env.get(name)}
+        given |= {
+            name.lower(): number(env[name])
+            for name, (_, number, _) in NUMBERS.items()
+            if env.get(name)
+        }
         return cls(**given)

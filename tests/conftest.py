@@ -1,0 +1,133 @@
+"""What all tests share: no way out of this machine, no real AWS account, time that is passed in."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tests.clock import FakeClock
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_ssm import SSMClient
+
+TABLE = "state"
+INPUT_BUCKET = "input"
+OUTPUT_BUCKET = "output"
+
+
+class NetworkBlockedError(BaseException):
+    """When a test reaches for the network; a `BaseException`, so that no retry swallows it."""
+
+
+def pytest_configure() -> None:
+    """Before anything is collected: the environment of a machine that has no AWS account."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        os.environ.pop(name, None)
+        os.environ.pop(name.upper(), None)
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_only() -> Iterator[None]:
+    """Sockets reach this machine and nothing else; names are not looked up."""
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX:
+            _require_loopback(address[0])
+        connect(self, address)
+
+    def guarded_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _require_loopback(host)
+        return look_up(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket, "getaddrinfo", guarded_look_up)
+        yield
+
+
+def _require_loopback(host: str | bytes | None) -> None:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost", "0.0.0.0", "::") or name.endswith(".localhost"):
+        return
+    try:
+        if ipaddress.ip_address(name).is_loopback:
+            return
+    except ValueError:
+        pass
+    raise NetworkBlockedError(f"A test tried to reach {name}.")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def aws() -> Iterator[None]:
+    """An AWS account of its own for the test, in memory."""
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def dynamodb(aws: None) -> "DynamoDBClient":
+    return boto3.client("dynamodb")
+
+
+@pytest.fixture
+def table(dynamodb: "DynamoDBClient") -> str:
+    """The state table, as in template.yaml."""
+    dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )
+    return TABLE
+
+
+@pytest.fixture
+def s3(aws: None) -> "S3Client":
+    return boto3.client("s3")
+
+
+@pytest.fixture
+def input_bucket(s3: "S3Client") -> str:
+    s3.create_bucket(Bucket=INPUT_BUCKET)
+    s3.put_bucket_versioning(Bucket=INPUT_BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    return INPUT_BUCKET
+
+
+@pytest.fixture
+def output_bucket(s3: "S3Client") -> str:
+    s3.create_bucket(Bucket=OUTPUT_BUCKET)
+    return OUTPUT_BUCKET
+
+
+@pytest.fixture
+def sqs(aws: None) -> "SQSClient":
+    return boto3.client("sqs")
+
+
+@pytest.fixture
+def ssm(aws: None) -> "SSMClient":
+    return boto3.client("ssm")

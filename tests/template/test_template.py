@@ -1,0 +1,400 @@
+"""What design, AWS and Venice demand of template.yaml."""
+
+import re
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from typing import Any
+
+import pytest
+
+Resource = dict[str, Any]
+
+FUNCTIONS = ["UploadFunction", "RetryFunction", "AccountWatchFunction"]
+BUCKETS = ["InputBucket", "OutputBucket"]
+QUEUES = ["RetryQueue", "DeadLetterQueue"]
+DAY = 86_400
+
+
+def functions_of(resources: dict[str, Resource]) -> list[str]:
+    return [
+        name for name, resource in resources.items() if resource["Type"].endswith("less::Function")
+    ]
+
+
+def statements(resource: Resource) -> list[dict[str, Any]]:
+    """The statements of a role's own policies, or of a managed policy."""
+    properties = resource["Properties"]
+    documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+    documents += [properties["PolicyDocument"]] if "PolicyDocument" in properties else []
+    return [statement for document in documents for statement in document["Statement"]]
+
+
+def granted(resources: dict[str, Resource], function: str) -> list[tuple[str, Any]]:
+    """(action, resource) pairs that a function is allowed."""
+    role = resources[resources[function]["Properties"]["Role"]["Fn::GetAtt"][0]]
+    policies = [resources[policy["Ref"]] for policy in role["Properties"]["ManagedPolicyArns"]]
+    return [
+        (action, target)
+        for resource in (role, *policies)
+        for statement in statements(resource)
+        for action in listed(statement["Action"])
+        for target in listed(statement["Resource"])
+    ]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def texts(node: Any) -> Iterator[str]:
+    """Every string below a node, keys included."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield key
+            yield from texts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from texts(value)
+    elif isinstance(node, str):
+        yield node
+
+
+class TestContract:
+    def test_logical_ids_are_those_of_the_design(self, resources: dict[str, Resource]) -> None:
+        wanted = {*BUCKETS, *QUEUES, *FUNCTIONS, "StateTable", "RuntimeLayer", "ImageDropLayer"}
+        assert wanted <= resources.keys()
+
+    def test_outputs_are_those_of_the_design(self, template: dict[str, Any]) -> None:
+        assert {name: output["Value"] for name, output in template["Outputs"].items()} == {
+            "InputBucketName": {"Ref": "InputBucket"},
+            "OutputBucketName": {"Ref": "OutputBucket"},
+            "RetryQueueUrl": {"Ref": "RetryQueue"},
+            "DeadLetterQueueUrl": {"Ref": "DeadLetterQueue"},
+            "StateTableName": {"Ref": "StateTable"},
+        }
+
+    def test_functions_get_the_environment_of_the_design(self, template: dict[str, Any]) -> None:
+        variables = template["Globals"]["Function"]["Environment"]["Variables"]
+        assert variables["OUTPUT_BUCKET"] == {"Ref": "OutputBucket"}
+        assert variables["RETRY_QUEUE_URL"] == {"Ref": "RetryQueue"}
+        assert variables["STATE_TABLE"] == {"Ref": "StateTable"}
+        assert variables["VENICE_API_KEY_PARAMETER"] == {"Ref": "VeniceApiKeyParameter"}
+        assert variables["VENICE_BASE_URL"] == {"Ref": "VeniceBaseUrl"}
+        default = template["Parameters"]["VeniceBaseUrl"]["Default"]
+        assert default == "https://api.venice.ai/api/v1"
+
+    def test_input_bucket_has_the_name_that_the_functions_are_given(
+        self, template: dict[str, Any]
+    ) -> None:
+        variables = template["Globals"]["Function"]["Environment"]["Variables"]
+        bucket = template["Resources"]["InputBucket"]["Properties"]["BucketName"]
+        assert variables["INPUT_BUCKET"] == bucket
+
+    @pytest.mark.parametrize("bucket", BUCKETS)
+    def test_bucket_names_fit_s3_for_a_stack_name_of_28_characters(
+        self, resources: dict[str, Resource], bucket: str
+    ) -> None:
+        name = resources[bucket]["Properties"]["BucketName"]["Fn::Sub"]
+        longest = {"StackName": 28, "AccountId": 12, "Region": len("ap-southeast-1")}
+        filled = re.sub(r"\$\{AWS::(\w+)\}", lambda match: "x" * longest[match[1]], name)
+        assert len(filled) <= 63
+        assert re.fullmatch(r"[a-z0-9-]+", filled)
+
+    def test_every_function_runs_handler_of_app_on_python_3_13(
+        self, template: dict[str, Any]
+    ) -> None:
+        shared = template["Globals"]["Function"]
+        assert shared["Handler"] == "app.handler"
+        assert shared["Runtime"] == "python3.13"
+        assert shared["Layers"] == [{"Ref": "RuntimeLayer"}, {"Ref": "ImageDropLayer"}]
+
+    def test_the_architecture_is_a_parameter_and_arm64_by_default(
+        self, template: dict[str, Any]
+    ) -> None:
+        parameter = template["Parameters"]["Architecture"]
+        assert parameter["Default"] == "arm64"
+        assert set(parameter["AllowedValues"]) == {"arm64", "x86_64"}
+        architecture = {"Ref": "Architecture"}
+        assert template["Globals"]["Function"]["Architectures"] == [architecture]
+        for layer in ("RuntimeLayer", "ImageDropLayer"):
+            resource = template["Resources"][layer]
+            assert resource["Metadata"]["BuildArchitecture"] == architecture
+            assert resource["Properties"]["CompatibleArchitectures"] == [architecture]
+
+
+class TestFlow:
+    def test_every_created_object_starts_the_upload_function(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        assert resources["UploadFunction"]["Properties"]["Events"] == {
+            "Uploaded": {
+                "Type": "S3",
+                "Properties": {"Bucket": {"Ref": "InputBucket"}, "Events": "s3:ObjectCreated:*"},
+            }
+        }
+
+    def test_an_upload_whose_function_died_goes_to_the_retry_queue(
+        self, expanded: dict[str, Resource]
+    ) -> None:
+        [config] = of_type(expanded, "AWS::Lambda::EventInvokeConfig")
+        assert config["FunctionName"] == {"Ref": "UploadFunction"}
+        assert config["MaximumRetryAttempts"] == 2
+        target = config["DestinationConfig"]["OnFailure"]["Destination"]
+        assert target == {"Fn::GetAtt": ["RetryQueue", "Arn"]}
+
+    def test_the_retry_function_takes_one_message_and_reports_failures(
+        self, expanded: dict[str, Resource]
+    ) -> None:
+        [mapping] = of_type(expanded, "AWS::Lambda::EventSourceMapping")
+        assert mapping["EventSourceArn"] == {"Fn::GetAtt": ["RetryQueue", "Arn"]}
+        assert mapping["FunctionName"] == {"Ref": "RetryFunction"}
+        assert mapping["BatchSize"] == 1
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert mapping["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MaximumConcurrency"}}
+
+    def test_a_message_stays_hidden_six_times_as_long_as_a_function_may_run(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        hidden = resources["RetryQueue"]["Properties"]["VisibilityTimeout"]
+        assert hidden == 6 * resources["RetryFunction"]["Properties"]["Timeout"]
+
+    def test_messages_become_dead_letters_after_the_number_of_tries_that_functions_know(
+        self, template: dict[str, Any]
+    ) -> None:
+        redrive = template["Resources"]["RetryQueue"]["Properties"]["RedrivePolicy"]
+        variables = template["Globals"]["Function"]["Environment"]["Variables"]
+        assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+        assert redrive["maxReceiveCount"] == variables["MAX_RECEIVE_COUNT"]
+        assert template["Parameters"]["MaxReceiveCount"]["Default"] == 12
+
+    @pytest.mark.parametrize("queue", QUEUES)
+    def test_messages_are_kept_for_fourteen_days(
+        self, resources: dict[str, Resource], queue: str
+    ) -> None:
+        assert resources[queue]["Properties"]["MessageRetentionPeriod"] == 14 * DAY
+
+    def test_maximum_concurrency_is_in_the_range_that_sqs_takes(
+        self, template: dict[str, Any]
+    ) -> None:
+        parameter = template["Parameters"]["MaximumConcurrency"]
+        assert (parameter["MinValue"], parameter["Default"], parameter["MaxValue"]) == (2, 10, 1000)
+
+    def test_the_account_is_watched_every_five_minutes_and_when_it_is_refused(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        events = resources["AccountWatchFunction"]["Properties"]["Events"].values()
+        schedule, rule = sorted(events, key=lambda event: event["Type"], reverse=True)
+        assert schedule["Properties"]["Schedule"] == "rate(5 minutes)"
+        assert rule["Properties"]["Pattern"] == {
+            "source": ["image-drop"],
+            "detail-type": ["Venice Account Unavailable"],
+        }
+
+    def test_only_the_account_watch_can_pause_the_line_and_only_this_one(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        who = {
+            name: [target for action, target in granted(resources, name) if "Mapping" in action]
+            for name in FUNCTIONS
+        }
+        assert who["UploadFunction"] == who["RetryFunction"] == []
+        [target] = who["AccountWatchFunction"]
+        assert target["Fn::Sub"].endswith(":event-source-mapping:${RetryFunctionMessages}")
+
+    def test_nothing_refers_in_a_circle(self, expanded: dict[str, Resource]) -> None:
+        needs = {
+            name: references(resource) & expanded.keys() for name, resource in expanded.items()
+        }
+        order = list(TopologicalSorter(needs).static_order())
+        assert order.index("UploadFunction") < order.index("InputBucket")
+
+
+class TestState:
+    def test_the_table_has_the_names_that_powertools_expects(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        table = resources["StateTable"]["Properties"]
+        assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
+        assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
+
+    @pytest.mark.parametrize("name", [*BUCKETS, "StateTable"])
+    def test_images_and_state_survive_the_stack(
+        self, resources: dict[str, Resource], name: str
+    ) -> None:
+        assert resources[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert resources[name]["UpdateReplacePolicy"] == "Retain"
+
+    @pytest.mark.parametrize("bucket", BUCKETS)
+    def test_buckets_forget_unfinished_uploads_and_old_versions(
+        self, resources: dict[str, Resource], bucket: str
+    ) -> None:
+        properties = resources[bucket]["Properties"]
+        rules = properties["LifecycleConfiguration"]["Rules"]
+        assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+        assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
+        assert any("NoncurrentVersionExpiration" in rule for rule in rules)
+
+    def test_every_log_group_has_a_retention_and_every_function_a_log_group(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        groups = {n: r for n, r in resources.items() if r["Type"] == "AWS::Logs::LogGroup"}
+        for group in groups.values():
+            assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+        used = [resources[f]["Properties"]["LoggingConfig"]["LogGroup"]["Ref"] for f in FUNCTIONS]
+        assert sorted(used) == sorted(groups)
+
+
+class TestSecurity:
+    def test_every_function_has_a_role_that_is_written_out(
+        self, resources: dict[str, Resource], expanded: dict[str, Resource]
+    ) -> None:
+        written = {n for n, r in resources.items() if r["Type"] == "AWS::IAM::Role"}
+        made = {n for n, r in expanded.items() if r["Type"] == "AWS::IAM::Role"}
+        assert made == written  # SAM adds roles with AWS's managed policies where one is missing
+        assert len(written) == len(functions_of(resources))
+
+    @pytest.mark.parametrize("function", FUNCTIONS)
+    def test_permissions_name_their_actions_and_resources(
+        self, resources: dict[str, Resource], function: str
+    ) -> None:
+        for action, target in granted(resources, function):
+            assert re.fullmatch(r"[a-z0-9]+:[A-Za-z]+", action)
+            arn = target if "Fn::GetAtt" in target else target["Fn::Sub"]
+            assert arn != "*"
+            # Objects have keys of all sorts; everything else is named to its end.
+            assert "*" not in str(arn) or action.startswith("s3:"), (action, arn)
+
+    @pytest.mark.parametrize("function", FUNCTIONS)
+    def test_functions_cannot_touch_uploads_or_delete_results(
+        self, resources: dict[str, Resource], function: str
+    ) -> None:
+        pairs = [(action, str(target)) for action, target in granted(resources, function)]
+        writes = [(a, t) for a, t in pairs if a.startswith("s3:") and not a.startswith("s3:Get")]
+        assert all("-input-" not in t for a, t in writes if a != "s3:ListBucket")
+        deletes = [t for a, t in writes if a.startswith("s3:Delete")]
+        assert deletes
+        assert all(".error.json" in target or ".original." in target for target in deletes)
+
+    def test_the_api_key_is_readable_by_its_name_alone(self, template: dict[str, Any]) -> None:
+        [target] = {
+            str(target)
+            for function in FUNCTIONS
+            for action, target in granted(template["Resources"], function)
+            if action.startswith("ssm:")
+        }
+        assert ":parameter${VeniceApiKeyParameter}" in target
+        slash = template["Parameters"]["VeniceApiKeyParameter"]
+        assert slash["Default"].startswith("/")
+        assert not re.fullmatch(slash["AllowedPattern"], "no-leading-slash")
+
+    def test_no_secret_passes_through_the_template(self, template: dict[str, Any]) -> None:
+        assert not any(parameter.get("NoEcho") for parameter in template["Parameters"].values())
+        resources = template["Resources"]
+        environments = [template["Globals"]["Function"]["Environment"]["Variables"]]
+        environments += [
+            resources[name]["Properties"]["Environment"]["Variables"]
+            for name in functions_of(resources)
+            if "Environment" in resources[name]["Properties"]
+        ]
+        secret = re.compile("KEY|SECRET|TOKEN|PASSWORD")
+        named = {name for variables in environments for name in variables if secret.search(name)}
+        assert named == {"VENICE_API_KEY_PARAMETER", "OUTPUT_KEY_FORMAT"}
+        assert not any("{{resolve:" in text for text in texts(template))
+
+    @pytest.mark.parametrize("bucket", BUCKETS)
+    def test_buckets_are_private_and_encrypted(
+        self, resources: dict[str, Resource], bucket: str
+    ) -> None:
+        properties = resources[bucket]["Properties"]
+        assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+        assert len(properties["PublicAccessBlockConfiguration"]) == 4
+        [ownership] = properties["OwnershipControls"]["Rules"]
+        assert ownership["ObjectOwnership"] == "BucketOwnerEnforced"
+        assert "BucketEncryption" in properties
+
+    @pytest.mark.parametrize("queue", QUEUES)
+    def test_queues_are_encrypted(self, resources: dict[str, Resource], queue: str) -> None:
+        assert resources[queue]["Properties"]["SqsManagedSseEnabled"] is True
+
+    def test_policies_of_buckets_and_queues_only_demand_tls(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        covered = set()
+        for resource in resources.values():
+            if resource["Type"] not in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"):
+                continue
+            properties = resource["Properties"]
+            covered |= {ref["Ref"] for ref in properties.get("Queues", [properties.get("Bucket")])}
+            [statement] = statements(resource)
+            assert statement["Effect"] == "Deny"
+            assert statement["Principal"] == "*"
+            assert statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+        assert covered == {*BUCKETS, *QUEUES}
+
+    def test_nothing_is_open_to_the_world(self, expanded: dict[str, Resource]) -> None:
+        kinds = {resource["Type"] for resource in expanded.values()}
+        assert "AWS::Lambda::Url" not in kinds
+        for permission in of_type(expanded, "AWS::Lambda::Permission"):
+            assert permission["Principal"] in ("s3.amazonaws.com", "events.amazonaws.com")
+            assert permission.keys() & {"SourceAccount", "SourceArn"}
+        for role in of_type(expanded, "AWS::IAM::Role"):
+            [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+            assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+class TestAlarms:
+    @pytest.mark.parametrize(
+        ("alarm", "metric", "of", "threshold"),
+        [
+            ("LineStoppedAlarm", "LineStopped", {"Ref": "AWS::StackName"}, 0),
+            (
+                "DeadLetterAlarm",
+                "ApproximateNumberOfMessagesVisible",
+                {"Fn::GetAtt": ["DeadLetterQueue", "QueueName"]},
+                0,
+            ),
+            (
+                "OldestMessageAlarm",
+                "ApproximateAgeOfOldestMessage",
+                {"Fn::GetAtt": ["RetryQueue", "QueueName"]},
+                10 * DAY,
+            ),
+            ("LowBalanceAlarm", "Balance", {"Ref": "AWS::StackName"}, {"Ref": "LowBalanceUsd"}),
+        ],
+    )
+    def test_an_alarm_watches(
+        self, resources: dict[str, Resource], alarm: str, metric: str, of: Any, threshold: Any
+    ) -> None:
+        properties = resources[alarm]["Properties"]
+        assert properties["MetricName"] == metric
+        assert [dimension["Value"] for dimension in properties["Dimensions"]] == [of]
+        assert properties["Threshold"] == threshold
+        assert properties["AlarmActions"]["Fn::If"][1] == [{"Ref": "AlarmTopic"}]
+
+    def test_without_an_address_nothing_is_mailed(self, template: dict[str, Any]) -> None:
+        assert template["Parameters"]["AlarmEmail"]["Default"] == ""
+        assert template["Resources"]["AlarmTopic"]["Condition"] == "HasAlarmEmail"
+
+
+def of_type(resources: dict[str, Resource], kind: str) -> list[dict[str, Any]]:
+    return [r["Properties"] for r in resources.values() if r["Type"] == kind]
+
+
+def references(node: Any) -> set[str]:
+    """The logical ids that Ref, GetAtt, Sub and DependsOn name below a node."""
+    if isinstance(node, list):
+        return set().union(*map(references, node))
+    if not isinstance(node, dict):
+        return set()
+    found = set(listed(node.get("DependsOn", [])))
+    for key, value in node.items():
+        if key == "Ref":
+            found.add(value)
+        elif key == "Fn::GetAtt":
+            found.add(value[0] if isinstance(value, list) else value.partition(".")[0])
+        elif key == "Fn::Sub":
+            found |= set(re.findall(r"\$\{(\w+)", " ".join(texts(value))))
+            found |= references(value)
+        else:
+            found |= references(value)
+    return found

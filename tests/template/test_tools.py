@@ -1,0 +1,62 @@
+"""What the tools of the trade say about the template, and that exported files are fresh."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+SAM_CLI = "aws-sam-cli==1.170.0"  # apart from the project: it pins another botocore than ministack
+
+
+@pytest.fixture(scope="session")
+def uv() -> str:
+    """The uv that made this environment."""
+    places = [os.environ.get("UV"), shutil.which("uv"), PROJECT / ".tools" / "bin" / "uv"]
+    for place in places:
+        if place and Path(place).is_file():
+            return str(place)
+    raise AssertionError("uv was not found: not in $UV, not on PATH, not in .tools/bin")
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+def test_cfn_lint_finds_nothing() -> None:
+    done = run(str(Path(sys.executable).with_name("cfn-lint")), "template.yaml")
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+def test_sam_finds_the_template_valid(uv: str) -> None:
+    done = run(
+        *(uv, "tool", "run", "--from", SAM_CLI, "sam", "validate", "--lint"),
+        SAM_CLI_TELEMETRY="0",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "is a valid SAM Template" in done.stdout
+
+
+def test_the_runtime_layer_holds_what_the_lock_says(uv: str) -> None:
+    done = run(
+        *(uv, "export", "--frozen", "--no-default-groups", "--no-emit-project"),
+        *("--no-hashes", "--no-header", "--quiet"),
+    )
+    assert done.returncode == 0, done.stderr
+    exported = (PROJECT / "layers" / "runtime" / "requirements.txt").read_text()
+    assert exported == done.stdout, "layers/runtime/requirements.txt is stale: run `make layer`"
+
+
+def test_the_lock_fits_the_project(uv: str) -> None:
+    done = run(uv, "lock", "--check")
+    assert done.returncode == 0, done.stderr

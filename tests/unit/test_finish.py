@@ -1,0 +1,337 @@
+"""Finishing an edit: how it is described, and what comes out of it."""
+
+import json
+import subprocess
+import sys
+
+import msgspec
+import pytest
+from PIL import Image, ImageDraw
+
+from image_drop import finish as finishing
+from image_drop import images
+from image_drop.errors import DamagedImageError, InvalidValueError, LayerError
+from image_drop.finish import PRESETS, Finish, apply
+from tests.unit import pictures
+from tests.unit.pictures import alike, load, save
+
+ORANGE = (240, 130, 20)
+
+
+def cutout(
+    width: int = 400, height: int = 300, box: tuple[int, ...] = (100, 50, 300, 150)
+) -> bytes:
+    """An orange rectangle, 200 × 100, on a transparent ground."""
+    image = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+    image.paste((*ORANGE, 255), box)
+    return save(image, "PNG")
+
+
+def finished(png: bytes, **keys: object) -> Image.Image:
+    return load(apply(Finish.parse(keys), png).data)
+
+
+def subject_box(image: Image.Image) -> tuple[int, int, int, int] | None:
+    """Where the orange is."""
+    red, _, blue = image.convert("RGB").split()
+    mask = Image.composite(
+        red.point(lambda v: 255 * (v > 200)),
+        Image.new("L", image.size),
+        blue.point(lambda v: 255 * (v < 90)),
+    )
+    return mask.getbbox()
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+def test_empty_finish_changes_nothing_that_is_visible() -> None:
+    image = finished(cutout())
+    assert image.size == (400, 300)
+    assert image.tobytes() == load(cutout()).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"format": "gif"}, r"finish\.format is 'gif'; allowed: \"png\", \"webp\" or \"jpeg\""),
+        ({"preset": "ebay"}, r"finish\.preset is 'ebay'; allowed: \"amazon\", \"shopify\""),
+        ({"trim": "yes"}, r"finish\.trim is 'yes'; allowed: true or false"),
+        ({"margin": "50%"}, r"finish\.margin is '50%'; allowed: .*\"49\.99%\""),
+        ({"margin": -1}, r"finish\.margin is -1"),
+        ({"margin": True}, r"finish\.margin is True"),
+        ({"size": "2000"}, r"finish\.size is '2000'; allowed: .*\"2000x2000\""),
+        ({"size": "0x100"}, r"finish\.size is '0x100'"),
+        ({"size": "10001x10"}, r"finish\.size is 10001x10 .*10,000"),
+        ({"size": "9000x9000"}, r"81,000,000 pixels.*16,000,000"),
+        ({"size": "100x100", "margin": 50}, r"finish\.margin is 50 .* up to 49"),
+        ({"background": "whit"}, r"finish\.background is 'whit': neither a colour nor"),
+        ({"background": ""}, r"finish\.background is ''"),
+        ({"background": "#12"}, r"finish\.background is '#12'"),
+        ({"max_bytes": 5}, r"finish\.max_bytes is 5; allowed: 10,000 to 50,000,000"),
+        ({"shadow": 3}, r"finish\.shadow is 3"),
+        ({"marign": 3}, r"finish has no key 'marign'; did you mean 'margin'\?"),
+        ({"x": 3}, r"finish has no key 'x'\. It has trim, margin, size"),
+    ],
+)
+def test_wrong_value_is_named_with_what_is_allowed(keys: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        Finish.parse(keys)
+
+
+@pytest.mark.parametrize("value", [None, 3, [], True])
+def test_finish_has_to_be_an_object_or_a_preset(value: object) -> None:
+    with pytest.raises(InvalidValueError, match="must be an object such as"):
+        Finish.parse(value)
+
+
+def test_name_of_a_preset_is_enough() -> None:
+    assert Finish.parse("amazon") == Finish.parse({"preset": "amazon"})
+    with pytest.raises(InvalidValueError, match="allowed"):
+        Finish.parse("Amazon")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_own_keys_win_over_a_preset(preset: str) -> None:
+    finish = Finish.parse({"preset": preset, "format": "webp", "margin": 10})
+    assert (finish.format, finish.margin, finish.trim) == ("webp", 10, True)
+
+
+@pytest.mark.parametrize(
+    ("background", "key"),
+    [
+        ("transparent", None),
+        ("#fff", None),
+        ("#A0B1C2", None),
+        ("ivory", None),
+        ("White", None),
+        ("studio/wood.jpg", "studio/wood.jpg"),
+        ("wood.png", "wood.png"),
+    ],
+)
+def test_background_is_a_colour_or_a_key(background: str, key: str | None) -> None:
+    assert Finish.parse({"background": background}).background_key == key
+
+
+def test_schema_describes_every_key_and_accepts_what_parse_accepts() -> None:
+    schema = msgspec.json.schema(Finish)["$defs"]["Finish"]
+
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) == set(Finish.__struct_fields__)
+    assert all(field["description"] for field in schema["properties"].values())
+    assert schema["properties"]["format"]["enum"] == ["jpeg", "png", "webp"]
+    assert "4999" in json.dumps(schema["properties"]["margin"])
+
+
+def test_reading_a_finish_does_not_import_pillow() -> None:
+    code = (
+        "import sys; from image_drop.finish import Finish\n"
+        "Finish.parse({'preset': 'amazon', 'background': '#123456'})\n"
+        "Finish.parse({'background': 'studio/wood.jpg'})\n"
+        "print('PIL.Image' in sys.modules)"
+    )
+    path = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, check=True)
+    assert done.stdout.strip() == b"False"
+
+
+# --- frame -----------------------------------------------------------------------------------
+
+
+def test_trim_cuts_to_the_subject() -> None:
+    image = finished(cutout(), trim=True)
+    assert image.size == (200, 100)
+    assert image.mode == "RGB"  # nothing transparent is left
+
+
+def test_trim_does_not_keep_the_haze_around_a_subject() -> None:
+    picture = load(cutout())
+    picture.putpixel((2, 2), (0, 0, 0, 5))
+    assert finished(save(picture, "PNG"), trim=True).size == (200, 100)
+
+
+def test_trim_leaves_an_image_without_transparency_or_without_subject() -> None:
+    assert finished(save(pictures.quadrants(), "PNG"), trim=True).size == (320, 240)
+    assert finished(cutout(box=(0, 0, 0, 0)), trim=True).size == (400, 300)
+
+
+def test_margin_in_pixels_is_added_on_each_side() -> None:
+    assert finished(cutout(), trim=True, margin=30).size == (260, 160)
+
+
+def test_margin_in_per_cent_is_of_the_new_canvas() -> None:
+    image = finished(cutout(), trim=True, margin="10%", background="white")
+    assert image.size == (224, 124)  # 100 / (1 - 2 × 0.1) = 125: 12 on each side
+    assert subject_box(image) is not None
+
+
+@pytest.mark.parametrize("size", ["500x500", "800x300", "300x900", "1200x1000"])
+def test_subject_is_fitted_and_centred_on_the_canvas(size: str) -> None:
+    image = finished(cutout(), trim=True, size=size, margin="8%", background="white")
+
+    width, height = (int(side) for side in size.split("x"))
+    margin = round(0.08 * min(width, height))
+    box = subject_box(image)
+    assert image.size == (width, height)
+    assert box is not None
+    left, top, right, bottom = box
+    assert abs(left - (width - right)) <= 2
+    assert abs(top - (height - bottom)) <= 2
+    assert abs((right - left) / (bottom - top) - 2) < 0.05
+    assert min(left, top) == pytest.approx(margin, abs=2)
+
+
+def test_canvas_without_size_stays_within_the_cap() -> None:
+    png = save(Image.new("L", (5000, 3000)), "PNG")
+    result = apply(Finish.parse({"margin": 4999, "format": "jpeg"}), png)
+    assert result.width * result.height <= finishing.MAX_CANVAS_PIXELS
+    assert max(result.width, result.height) <= finishing.MAX_SIDE
+
+
+# --- background and shadow ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("background", "expected"),
+    [("#ffffff", (255, 255, 255)), ("#102030", (16, 32, 48)), ("ivory", (255, 255, 240))],
+)
+def test_background_colour_is_exact(background: str, expected: tuple[int, ...]) -> None:
+    image = finished(cutout(), background=background)
+    assert image.mode == "RGB"
+    assert image.getpixel((5, 5)) == expected
+    assert image.getpixel((200, 100)) == ORANGE
+
+
+def test_half_transparent_subject_lets_the_background_through() -> None:
+    png = save(Image.new("RGBA", (300, 300), (255, 0, 0, 128)), "PNG")
+    assert alike(finished(png, background="white").getpixel((5, 5)), (255, 127, 127), 1)
+    assert finished(png).getpixel((5, 5)) == (255, 0, 0, 128)
+
+
+@pytest.mark.parametrize("kind", ["baseline JPEG", "RGBA PNG", "lossy WebP"])
+def test_background_image_covers_the_canvas(kind: str) -> None:
+    finish = Finish.parse({"background": "studio/wood.jpg", "size": "600x300"})
+    image = load(apply(finish, cutout(), pictures.untouched()[kind]).data)
+    assert image.size == (600, 300)
+    assert image.mode == "RGB"
+    if kind == "baseline JPEG":
+        assert alike(image.getpixel((20, 20)), pictures.RED, 8)
+        assert alike(image.getpixel((580, 280)), pictures.WHITE, 8)
+
+
+def test_background_in_any_format_can_be_used() -> None:
+    finish = Finish.parse({"background": "studio.heic"})
+    image = load(apply(finish, cutout(), pictures.convertible()["heic"]).data)
+    assert alike(image.getpixel((20, 20)), pictures.RED, 12)
+
+
+@pytest.mark.parametrize(
+    "background", [None, b"", b"no image", save(Image.new("L", (9, 9)), "PNG")]
+)
+def test_unusable_background_is_named(background: bytes | None) -> None:
+    finish = Finish.parse({"background": "studio/wood.jpg"})
+    with pytest.raises(LayerError, match=r"studio/wood\.jpg"):
+        apply(finish, cutout(), background)
+
+
+def test_shadow_is_soft_and_below_the_subject() -> None:
+    keys = {"size": "500x500", "margin": "20%", "trim": True, "background": "white"}
+    plain, shaded = finished(cutout(), **keys), finished(cutout(), shadow=True, **keys)
+
+    left, top, right, bottom = subject_box(plain) or (0, 0, 0, 0)
+    middle = (left + right) // 2
+    below = [shaded.getpixel((middle, bottom + step))[0] for step in (2, 8, 16, 60)]
+    assert plain.getpixel((middle, bottom + 2)) == (255, 255, 255)
+    assert below == sorted(below)
+    assert below[0] < 230
+    assert below[-1] == 255
+    assert shaded.getpixel((middle, top - 12))[0] > below[1]
+    assert shaded.getpixel((middle, (top + bottom) // 2)) == ORANGE
+
+
+def test_shadow_on_a_transparent_canvas_is_transparent_black() -> None:
+    image = finished(cutout(), shadow=True)
+    pixel = image.getpixel((200, 152))
+    assert pixel[:3] == (0, 0, 0)
+    assert 0 < pixel[3] < 100
+
+
+# --- formats and bytes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type", "suffix"),
+    [("png", "image/png", ".png"), ("webp", "image/webp", ".webp"), ("jpeg", "image/jpeg", ".jpg")],
+)
+def test_format_decides_type_and_ending(name: str, media_type: str, suffix: str) -> None:
+    result = apply(Finish.parse({"format": name}), cutout())
+    assert (result.media_type, result.suffix) == (media_type, suffix)
+    assert images.media_type_of(result.data) == media_type
+    assert (result.width, result.height) == (400, 300)
+
+
+def test_webp_keeps_transparency() -> None:
+    image = finished(cutout(), format="webp")
+    assert image.mode == "RGBA"
+    assert image.getpixel((5, 5))[3] == 0
+
+
+def test_jpeg_puts_white_where_nothing_else_is_said() -> None:
+    image = finished(cutout(), format="jpeg")
+    assert alike(image.getpixel((5, 5)), (255, 255, 255), 1)
+    blue = finished(cutout(), format="jpeg", background="#0000ff")
+    assert alike(blue.getpixel((5, 5)), (0, 0, 255), 4)
+
+
+@pytest.mark.parametrize("name", ["png", "webp", "jpeg"])
+def test_result_is_no_larger_than_max_bytes(name: str) -> None:
+    noise = save(Image.effect_noise((400, 400), 100).convert("RGB"), "PNG")
+    result = apply(Finish.parse({"format": name, "max_bytes": 20_000}), noise)
+    assert len(result.data) <= 20_000
+    assert load(result.data).size == (result.width, result.height)
+
+
+def test_quality_gives_way_before_size() -> None:
+    noise = save(Image.effect_noise((900, 900), 60).convert("RGB"), "PNG")
+    best = len(apply(Finish.parse({"format": "jpeg"}), noise).data)
+    result = apply(Finish.parse({"format": "jpeg", "max_bytes": best // 2}), noise)
+    assert (result.width, result.height) == (900, 900)
+
+
+def test_damaged_png_is_refused() -> None:
+    with pytest.raises(DamagedImageError):
+        apply(Finish.parse("square-white"), cutout()[:-300])
+
+
+# --- the shops ---------------------------------------------------------------------------------
+
+
+def product() -> bytes:
+    image = Image.new("RGBA", (1024, 1024), (0, 0, 0, 0))
+    ImageDraw.Draw(image).rectangle((300, 200, 700, 900), fill=(*ORANGE, 255))
+    return save(image, "PNG")
+
+
+def test_amazon_preset_meets_amazons_rules() -> None:
+    result = apply(Finish.parse("amazon"), product())
+
+    image = load(result.data)
+    left, top, right, bottom = subject_box(image) or (0, 0, 0, 0)
+    assert image.format == "JPEG"
+    assert 1600 <= max(image.size) <= 10_000
+    assert image.getpixel((2, 2)) == image.getpixel((1997, 1997)) == (255, 255, 255)
+    assert max(right - left, bottom - top) >= 0.85 * 2000
+    assert len(result.data) <= 10_000_000
+
+
+def test_shopify_preset_meets_shopifys_rules() -> None:
+    result = apply(Finish.parse("shopify"), product())
+    assert (result.width, result.height) == (2048, 2048)
+    assert len(result.data) < 20_000_000
+
+
+def test_square_white_preset_is_a_white_square_of_2000_pixels() -> None:
+    image = finished(product(), preset="square-white")
+    assert image.size == (2000, 2000)
+    assert image.format == "PNG"
+    assert image.getpixel((0, 0)) == (255, 255, 255)

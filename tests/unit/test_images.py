@@ -1,0 +1,578 @@
+"""Images on their way to Venice and back: what is left alone, what is changed, what is refused."""
+
+import random
+import struct
+import subprocess
+import sys
+
+import pytest
+from PIL import Image, ImageCms
+
+from image_drop import conversion, images
+from image_drop.errors import (
+    DamagedImageError,
+    EmptyFileError,
+    ImageError,
+    NotAnImageError,
+    TooLargeError,
+    TooSmallError,
+)
+from image_drop.image_headers import is_srgb, read_orientation
+from tests.unit import pictures
+from tests.unit.pictures import alike, corners, exif, load, quadrants, save, upright
+
+MOTION_PHOTO_TRAILER = b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 40
+
+
+# --- what is left alone ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", pictures.untouched())
+def test_file_that_venice_takes_is_sent_untouched(kind: str) -> None:
+    data = pictures.untouched()[kind]
+
+    photo = images.prepare(data)
+
+    assert photo.data is data
+    assert photo.changes == ()
+    assert (photo.width, photo.height) == (320, 240)
+    assert photo.media_type == images.media_type_of(data)
+
+
+def srgb_by_littlecms() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "profile", [srgb_by_littlecms(), pictures.rgb_profile(pictures.SRGB)], ids=["tables", "gamma"]
+)
+def test_image_with_an_srgb_profile_is_sent_untouched(name: str, profile: bytes) -> None:
+    data = save(quadrants(), name, icc_profile=profile)
+    assert images.prepare(data).data is data
+
+
+def test_profile_in_several_segments_is_put_together_in_order() -> None:
+    plain = save(quadrants(), "JPEG")
+    profile = srgb_by_littlecms()
+    parts = [profile[:100], profile[100:300], profile[300:]]
+    segments = [b"ICC_PROFILE\0" + bytes((i + 1, 3)) + part for i, part in enumerate(parts)]
+    app2 = b"".join(
+        b"\xff\xe2" + struct.pack(">H", len(segment) + 2) + segment for segment in segments[::-1]
+    )
+    data = plain[:2] + app2 + plain[2:]
+    assert images.prepare(data).data is data
+
+
+def test_phone_photo_with_a_video_behind_it_is_sent_untouched() -> None:
+    data = save(quadrants(), "JPEG") + MOTION_PHOTO_TRAILER
+    assert images.prepare(data).data is data
+
+
+def test_jpeg_with_padding_behind_it_is_sent_untouched() -> None:
+    data = save(quadrants(), "JPEG") + b"\0" * 4096
+    assert images.prepare(data).data is data
+
+
+def test_importing_the_module_leaves_pillow_alone() -> None:
+    code = "import sys, image_drop.images; print([m for m in sys.modules if m.startswith('PIL')])"
+    assert run(code) == "[]"
+
+
+def test_importing_the_conversion_leaves_the_rare_decoders_alone() -> None:
+    code = (
+        "import sys, image_drop.conversion\n"
+        "print([m for m in sys.modules if m in ('pillow_heif', 'PIL.ImageCms')])"
+    )
+    assert run(code) == "[]"
+
+
+def run(code: str) -> str:
+    path = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+# --- what is converted -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", pictures.convertible())
+def test_other_files_are_converted_and_show_the_same_picture(kind: str) -> None:
+    photo = conversion.prepare(pictures.convertible()[kind])
+
+    image = load(photo.data)
+    assert photo.changes
+    assert image.size == (photo.width, photo.height) == (320, 240)
+    assert image.mode in ("L", "RGB")
+    assert upright(image, tolerance=14)
+    assert "icc_profile" not in image.info
+    assert images.prepare(photo.data).data is photo.data
+
+
+def test_conversion_runs_behind_prepare_in_its_own_process() -> None:
+    photo = images.prepare(pictures.convertible()["heic"])
+
+    assert photo.media_type == "image/jpeg"
+    assert photo.changes == ("converted-from-heic",)
+    assert upright(load(photo.data), tolerance=14)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("avif", ("converted-from-avif",)),
+        ("animated gif", ("converted-from-gif", "first-frame", "rgb")),
+        ("animated png", ("first-frame",)),
+        ("animated webp", ("first-frame",)),
+        ("two-page tiff", ("converted-from-tiff", "first-frame")),
+        ("palette png", ("rgb",)),
+        ("cmyk jpeg", ("rgb",)),
+        ("P3 jpeg", ("srgb",)),
+        ("rotated jpeg", ("rotated",)),
+        ("cmyk tiff", ("converted-from-tiff", "rgb")),
+    ],
+)
+def test_changes_say_what_was_done(kind: str, changes: tuple[str, ...]) -> None:
+    assert conversion.prepare(pictures.convertible()[kind]).changes == changes
+
+
+@pytest.mark.parametrize("kind", ["tiff", "bmp", "gif", "palette png", "animated png", "lzw tiff"])
+def test_lossless_original_stays_lossless(kind: str) -> None:
+    photo = conversion.prepare(pictures.convertible()[kind])
+
+    assert photo.media_type == "image/png"
+    assert corners(load(photo.data)) == [
+        pictures.RED,
+        pictures.GREEN,
+        pictures.BLUE,
+        pictures.WHITE,
+    ]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
+def test_every_orientation_comes_out_upright(name: str, orientation: int) -> None:
+    fast = {"speed": 10} if name == "AVIF" else {}
+    data = save(pictures.lying_down(orientation), name, exif=exif(orientation), **fast)
+
+    photo = conversion.prepare(data)
+
+    image = load(photo.data)
+    assert image.size == (photo.width, photo.height) == (320, 240)
+    assert upright(image, tolerance=24)
+    assert image.getexif().get(0x0112, 1) == 1
+
+
+def test_big_endian_exif_is_understood() -> None:
+    block = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0\0\0\0\0"
+    assert read_orientation(b"Exif\0\0" + block) == 8
+    assert read_orientation(block.replace(b"\0\x08\0\0\0\0", b"\0\x09\0\0\0\0")) == 1
+
+
+@pytest.mark.parametrize(
+    "block",
+    [b"", b"Exif\0\0", b"II*\0", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff", b"?" * 40],
+)
+def test_unreadable_exif_counts_as_upright(block: bytes) -> None:
+    assert read_orientation(block) == 1
+
+
+# --- colour ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
+def test_display_p3_becomes_srgb(name: str) -> None:
+    colour = (200, 100, 60)
+    # inverse(SRGB) · DISPLAY_P3 · (colour / 255) ** 2.2 = (0.6890, 0.1083, 0.0240), encoded
+    expected = (216, 93, 43)
+    options = {"WEBP": {"lossless": True}, "AVIF": {"speed": 10, "quality": 95}}.get(name, {})
+    profile = pictures.rgb_profile(pictures.DISPLAY_P3)
+    data = save(Image.new("RGB", (300, 300), colour), name, icc_profile=profile, **options)
+
+    photo = conversion.prepare(data)
+
+    assert "srgb" in photo.changes
+    assert alike(load(photo.data).convert("RGB").getpixel((150, 150)), expected, 5)
+
+
+def test_transparency_survives_a_profile() -> None:
+    image = Image.new("RGBA", (300, 300), (200, 100, 60, 90))
+    data = save(image, "PNG", icc_profile=pictures.rgb_profile(pictures.ADOBE_RGB))
+
+    photo = conversion.prepare(data)
+
+    pixel = load(photo.data).getpixel((5, 5))
+    assert photo.media_type == "image/png"
+    assert pixel[3] == 90
+    assert pixel[0] > 215  # Adobe RGB's red is wider
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_grey_profile_is_applied_and_grey_stays_grey(mode: str) -> None:
+    image = Image.new(mode, (300, 300), 128 if mode == "L" else (128, 77))
+    data = save(image, "PNG", icc_profile=pictures.grey_profile(1.0))
+
+    photo = conversion.prepare(data)
+
+    result = load(photo.data)
+    assert result.mode == mode
+    pixel = result.getpixel((9, 9))
+    grey, *alpha = pixel if mode == "LA" else (pixel,)
+    assert abs(grey - 188) <= 2  # linear 0.5 in sRGB
+    assert alpha == ([77] if mode == "LA" else [])
+
+
+@pytest.mark.parametrize("name", ["JPEG", "TIFF"])
+def test_cmyk_is_converted_with_its_own_profile(name: str) -> None:
+    image = Image.new("CMYK", (300, 300), (255, 0, 0, 0))
+    options = {"quality": 95} if name == "JPEG" else {}
+
+    without = conversion.prepare(save(image, name, **options))
+    with_profile = conversion.prepare(
+        save(image, name, icc_profile=pictures.cmyk_profile(), **options)
+    )
+
+    cyan = load(without.data).convert("RGB").getpixel((5, 5))
+    orange = load(with_profile.data).convert("RGB").getpixel((5, 5))
+    assert alike(cyan, (0, 255, 255), 8)
+    assert orange[0] > 200
+    assert orange[2] < 110
+    assert "srgb" in with_profile.changes
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        b"nonsense",
+        b"\0" * 4000,
+        pictures.rgb_profile(pictures.DISPLAY_P3)[:300],
+        pictures.cmyk_profile(),
+    ],
+    ids=["text", "zeros", "cut off", "of another colour space"],
+)
+def test_unusable_profile_is_ignored(profile: bytes) -> None:
+    photo = conversion.prepare(save(quadrants(), "PNG", icc_profile=profile))
+    assert "srgb" not in photo.changes
+    assert upright(load(photo.data), tolerance=2)
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [
+        (srgb_by_littlecms(), True),
+        (pictures.rgb_profile(pictures.SRGB, 2.2), True),
+        (pictures.grey_profile(2.2), True),
+        (pictures.rgb_profile(pictures.SRGB, 1.0), False),
+        (pictures.rgb_profile(pictures.SRGB, 1.8), False),
+        (pictures.rgb_profile(pictures.DISPLAY_P3), False),
+        (pictures.rgb_profile(pictures.ADOBE_RGB), False),
+        (pictures.grey_profile(1.0), False),
+        (pictures.cmyk_profile(), False),
+        (b"", False),
+    ],
+)
+def test_srgb_is_told_by_its_numbers(profile: bytes, expected: bool) -> None:
+    assert is_srgb(profile) is expected
+
+
+# --- depth and transparency --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("colour", [0, 2, 4, 6], ids=["grey", "RGB", "grey+alpha", "RGBA"])
+def test_sixteen_bit_png_is_scaled_not_clipped(colour: int) -> None:
+    photo = conversion.prepare(pictures.deep_png(colour))
+
+    image = load(photo.data)
+    bands = image.getpixel((7, 100)) if image.mode != "L" else (image.getpixel((7, 100)),)
+    assert set(bands) == {100}
+    assert ("A" in image.mode) == (colour in (4, 6))
+
+
+def test_sixteen_bit_png_is_not_sent_as_it_is() -> None:
+    assert images.prepare(pictures.deep_png(2)).changes == ("8-bit",)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B"])
+def test_sixteen_bit_tiff_is_scaled_not_clipped(mode: str) -> None:
+    order = "<" if mode == "I;16" else ">"
+    rows = b"".join(struct.pack(f"{order}H", y * 256) * 300 for y in range(256))
+    photo = conversion.prepare(save(Image.frombytes(mode, (300, 256), rows), "TIFF"))
+
+    assert photo.changes == ("converted-from-tiff", "8-bit")
+    assert [load(photo.data).getpixel((3, y)) for y in (0, 100, 255)] == [0, 100, 255]
+
+
+def test_float_and_integer_samples_use_the_whole_range() -> None:
+    for mode, values in (("F", (0.0, 0.5, 1.0)), ("I", (0, 50_000, 100_000))):
+        image = Image.new(mode, (300, 300), values[0])
+        image.paste(values[1], (0, 100, 300, 200))
+        image.paste(values[2], (0, 200, 300, 300))
+        result = load(conversion.prepare(save(image, "TIFF")).data)
+        found = [result.getpixel((9, y)) for y in (50, 150, 250)]
+        assert alike(found, (0, 127, 255), 1)
+
+
+def test_black_float_image_stays_black() -> None:
+    photo = conversion.prepare(save(Image.new("F", (300, 300), 0.0), "TIFF"))
+    assert load(photo.data).getextrema() == (0, 0)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_few_grey_levels_become_eight_bits(depth: int) -> None:
+    row = b"\0" + b"\xff" * (300 * depth // 8 + 1)
+    photo = images.prepare(
+        pictures.png(300, 300, depth, 0, row[: 1 + (300 * depth + 7) // 8] * 300)
+    )
+    assert load(photo.data).convert("L").getextrema() == (255, 255)
+
+
+def transparent_gif() -> bytes:
+    image = quadrants().quantize(4)
+    return save(image, "GIF", transparency=image.getpixel((10, 10)))
+
+
+def transparent_palette_png() -> bytes:
+    image = quadrants().quantize(4)
+    return save(image, "PNG", transparency=image.getpixel((10, 10)))
+
+
+@pytest.mark.parametrize("data", [transparent_gif(), transparent_palette_png()], ids=["GIF", "PNG"])
+def test_transparent_palette_entry_stays_transparent(data: bytes) -> None:
+    image = load(conversion.prepare(data).data)
+    assert image.mode == "RGBA"
+    assert image.getpixel((10, 10))[3] == 0
+    assert image.getpixel((300, 200))[3] == 255
+
+
+@pytest.mark.parametrize("colour", [0, 2])
+def test_transparent_colour_of_a_deep_png_stays_transparent(colour: int) -> None:
+    key = struct.pack(">H", 50 * 256) * (1 if colour == 0 else 3)
+    image = load(conversion.prepare(pictures.deep_png(colour, (b"tRNS", key))).data)
+    assert image.getpixel((9, 50))[-1] == 0
+    assert image.getpixel((9, 51))[-1] == 255
+
+
+@pytest.mark.parametrize("name", ["TIFF", "AVIF", "HEIF"])
+def test_transparency_is_kept(name: str) -> None:
+    image = quadrants()
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    options = {"speed": 10} if name == "AVIF" else {}
+
+    photo = conversion.prepare(save(image.convert("RGBA"), name, **options))
+
+    result = load(photo.data)
+    assert photo.media_type == "image/png"
+    assert abs(result.getpixel((10, 120))[3] - image.getpixel((10, 120))[3]) <= 3
+
+
+def test_alpha_that_hides_nothing_is_dropped() -> None:
+    image = quadrants().convert("RGBA")
+    assert load(conversion.prepare(save(image, "TIFF")).data).mode == "RGB"
+
+
+# --- limits ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF", "AVIF"])
+def test_image_below_the_smallest_is_refused_with_its_own_figures(name: str) -> None:
+    with pytest.raises(TooSmallError, match=r"257 × 255 = 65,535 pixels.*65,536 to 33,177,600"):
+        images.prepare(save(Image.new("RGB", (257, 255)), name))
+
+
+def test_smallest_and_largest_size_are_sent_untouched() -> None:
+    for size in ((256, 256), (7680, 4320)):
+        data = save(Image.new("L", size), "JPEG")
+        assert images.prepare(data).data is data
+
+
+@pytest.mark.parametrize("size", [(7680, 4321), (8000, 8000), (40_000, 900)])
+def test_larger_image_is_shrunk_just_below_the_limit(size: tuple[int, int]) -> None:
+    photo = images.prepare(save(Image.new("L", size), "PNG", compress_level=1))
+
+    assert photo.changes == ("shrunk",)
+    assert images.MAX_PIXELS * 0.998 < photo.width * photo.height <= images.MAX_PIXELS
+    assert photo.width / photo.height == pytest.approx(size[0] / size[1], rel=0.002)
+
+
+def test_shrinking_in_strips_equals_shrinking_at_once() -> None:
+    noise = Image.effect_noise((900, 1400), 80).convert("RGB")
+    noise.paste(quadrants(500, 900), (200, 300))
+    strips = conversion._redrawn(noise, (613, 953))
+    at_once = noise.resize((613, 953), Image.Resampling.LANCZOS)
+    difference = Image.composite(strips, at_once, Image.new("L", (613, 953), 255))
+    assert (
+        max(abs(a - b) for a, b in zip(difference.tobytes(), at_once.tobytes(), strict=True)) <= 1
+    )
+
+
+def test_shrunk_transparent_image_has_no_dark_fringe() -> None:
+    image = Image.new("RGBA", (600, 600), (0, 0, 0, 0))
+    image.paste((255, 255, 255, 255), (150, 150, 450, 450))
+    small = conversion._redrawn(image, (97, 97))
+    assert all(
+        min(pixel[:3]) >= 250
+        for pixel in (small.getpixel((x, 48)) for x in range(97))
+        if pixel[3] > 20
+    )
+
+
+def test_extreme_shape_is_refused_clearly() -> None:
+    with pytest.raises(
+        TooLargeError, match=r"100,000 × 1 = 100,000 pixels.*100,000 times.*100 times"
+    ):
+        images.prepare(pictures.png(100_000, 1, 8, 0, b"\0" * 100_001))
+
+
+def padded_png(size: int) -> bytes:
+    data = save(quadrants(), "PNG")
+    return pictures.with_chunk(data, b"teSt", b"x" * (size - len(data) - 12))
+
+
+def test_byte_limit_is_exclusive() -> None:
+    below, at = padded_png(images.MAX_BYTES - 1), padded_png(images.MAX_BYTES)
+    assert images.prepare(below).data is below
+
+    photo = images.prepare(at)
+    assert len(photo.data) < 100_000
+    assert photo.changes == ("compressed",)
+    assert upright(load(photo.data))
+
+
+def test_video_behind_a_photo_is_cut_where_it_makes_the_file_too_large() -> None:
+    photo = save(quadrants(), "JPEG")
+    prepared = images.prepare(photo + b"\0" * images.MAX_BYTES)
+    assert prepared.data == photo
+    assert prepared.changes == ("trailer-cut",)
+
+
+def test_result_over_the_byte_limit_loses_quality_before_size() -> None:
+    noise = Image.frombytes("L", (5600, 5600), random.Random(1).randbytes(5600 * 5600))
+    photo = conversion.prepare(save(noise, "BMP"))
+
+    assert len(photo.data) < images.MAX_BYTES
+    assert (photo.width, photo.height) == (5600, 5600)
+    assert photo.changes == ("converted-from-bmp", "compressed")
+
+
+# --- what is refused -------------------------------------------------------------------------
+
+
+def test_empty_file_is_refused() -> None:
+    with pytest.raises(EmptyFileError):
+        images.prepare(b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello, this is text",
+        b"%PDF-1.7\n" + b"0" * 500,
+        b"%!PS-Adobe-3.0 EPSF-3.0",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0" * 100,
+        b"PK\x03\x04" + b"\0" * 100,
+        b"8BPS\0\x01" + b"\0" * 100,
+        b"\0" * 1000,
+        b"\xff\xd8",
+    ],
+)
+def test_other_files_are_no_images_whatever_their_name(data: bytes) -> None:
+    with pytest.raises(NotAnImageError, match=data[:4].hex(" ")):
+        images.prepare(data)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("kind", ["baseline JPEG", "progressive JPEG", "RGBA PNG", "lossy WebP"])
+def test_file_that_is_cut_off_is_refused_before_any_call(kind: str, part: float) -> None:
+    data = pictures.untouched()[kind]
+    with pytest.raises(DamagedImageError, match="cut off"):
+        images.prepare(data[: int(len(data) * part)])
+
+
+@pytest.mark.parametrize("kind", ["heic", "avif", "lzw tiff", "bmp", "gif"])
+def test_other_format_that_is_cut_off_is_refused(kind: str) -> None:
+    data = pictures.convertible()[kind]
+    with pytest.raises(ImageError):
+        images.prepare(data[: len(data) // 2])
+
+
+def test_thumbnail_does_not_make_a_cut_off_photo_look_whole() -> None:
+    tags = Image.Exif()
+    tags[0x010E] = "x" * 20
+    thumbnail = tags.tobytes() + save(Image.new("RGB", (160, 120)), "JPEG")
+    data = save(quadrants(), "JPEG", exif=thumbnail)
+    with pytest.raises(DamagedImageError, match="cut off"):
+        images.prepare(data[:-400])
+
+
+def test_flipped_bit_in_a_png_is_found() -> None:
+    data = bytearray(pictures.untouched()["RGB PNG"])
+    data[data.index(b"IDAT") + 30] ^= 4
+    with pytest.raises(DamagedImageError, match="checksum"):
+        images.prepare(bytes(data))
+
+
+# --- Venice's answer ---------------------------------------------------------------------------
+
+
+def test_png_answer_is_stored_as_it_came() -> None:
+    data = pictures.untouched()["RGBA PNG"]
+    assert images.to_png(data) is data
+
+
+@pytest.mark.parametrize("kind", ["baseline JPEG", "lossy WebP", "lossless WebP", "grey JPEG"])
+def test_other_answers_become_png(kind: str) -> None:
+    png = images.to_png(pictures.untouched()[kind])
+    assert images.media_type_of(png) == "image/png"
+    assert upright(load(png).convert("RGB"), 14) or kind == "grey JPEG"
+
+
+def test_transparency_of_an_answer_is_kept() -> None:
+    png = load(images.to_png(pictures.untouched()["transparent WebP"]))
+    assert png.mode == "RGBA"
+    assert png.getpixel((5, 120))[3] in range(120, 136)
+
+
+def test_small_answer_is_an_answer() -> None:
+    assert load(images.to_png(save(Image.new("RGB", (64, 64)), "JPEG"))).size == (64, 64)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"<html>busy</html>", b'{"error": "x"}', b"GIF89a" + b"\0" * 99]
+)
+def test_answer_that_is_no_image_is_refused(data: bytes) -> None:
+    with pytest.raises(NotAnImageError):
+        images.to_png(data)
+
+
+@pytest.mark.parametrize("kind", ["RGB PNG", "baseline JPEG", "lossless WebP"])
+def test_answer_that_is_cut_off_is_refused(kind: str) -> None:
+    data = pictures.untouched()[kind]
+    with pytest.raises(DamagedImageError):
+        images.to_png(data[:-20])
+
+
+def test_answer_with_broken_picture_data_is_refused() -> None:
+    data = bytearray(save(Image.effect_noise((300, 300), 50), "WEBP", lossless=True))
+    data[60:-20] = b"\x55" * (len(data) - 80)
+    with pytest.raises(DamagedImageError):
+        images.to_png(bytes(data))
+
+
+# --- types -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "image/heic"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "image/avif"),
+        (b"\0\0\0\x14ftypavis\0\0\0\0avis", "image/avif"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0mp42iso2", None),
+        (b"RIFF\0\0\0\0WAVE", None),
+        (b"MM\0*", "image/tiff"),
+        (b"", None),
+    ],
+)
+def test_media_type_is_told_by_the_first_bytes(start: bytes, expected: str | None) -> None:
+    assert images.media_type_of(start) == expected
