@@ -76,7 +76,7 @@ def _numeric_mapping_limit(mapping: dict[str, Any], *rest: Any) -> int:
 
 
 def _collect_and_close(process: subprocess.Popen[str] | None, deadline: float) -> None:
-    """ministack leaves the pipes of a dead process to the garbage collector, which warns of them."""
+    """ministack leaves a dead process's pipes to the garbage collector, which warns of them."""
     _collect(process, deadline)
     for pipe in (process.stdin, process.stdout, process.stderr) if process else ():
         with suppress(OSError):  # what nobody will read any more

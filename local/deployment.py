@@ -1,4 +1,4 @@
-"""A deployed stack, on AWS or on the embedded one: its outputs, its clients, the layer's services."""
+"""A deployed stack, on AWS or the embedded one: its outputs, clients, and the layer's services."""
 
 import threading
 from collections.abc import Mapping
@@ -34,14 +34,14 @@ OUTPUTS = (
     "StateTableName",
 )
 LOCAL_REGION = "us-east-1"
-LOCAL_CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
-# The clients of a program that a person waits for: a network that is gone shows within half a minute.
+# The clients of a program that a person waits for: a lost network shows within half a minute.
 _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
     connect_timeout=5,
     read_timeout=60,
     max_pool_connections=32,
+    request_checksum_calculation="when_required",  # files are sent with their MD5
 )
 NETWORK_GONE = (ConnectionError, HTTPClientError)
 _NO_CREDENTIALS = (
@@ -188,7 +188,7 @@ def explained(error: BotoCoreError | ClientError) -> str:
 
 def _session(endpoint_url: str | None, region: str | None, profile: str | None) -> boto3.Session:
     if is_local(endpoint_url):
-        return boto3.Session(region_name=region or LOCAL_REGION, **LOCAL_CREDENTIALS)
+        return boto3.Session("test", "test", region_name=region or LOCAL_REGION)
     return boto3.Session(region_name=region, profile_name=profile)
 
 

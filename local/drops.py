@@ -7,6 +7,8 @@ with the number of files.
 
 import base64
 import hashlib
+import math
+import mimetypes
 import os
 import shutil
 import time
@@ -14,17 +16,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode
 
 import msgspec
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from image_drop import pipeline, results
-from image_drop.errors import PermanentError, RetryableError, SupersededError
+from image_drop import edits, results
+from image_drop.errors import PermanentError, RetryableError
 from image_drop.rate_limit import WINDOW
-from image_drop.results import Report, Stored
+from image_drop.results import Report
 from image_drop.uploads import (
     FOLDER_FILE,
     LAYERS_FOLDER,
@@ -33,6 +36,7 @@ from image_drop.uploads import (
     starts_nothing,
 )
 from local.folders import Drop, NotSent
+from local.queues import depth
 from local.waiting_list import Awaited, WaitingList
 
 if TYPE_CHECKING:
@@ -122,7 +126,8 @@ class Run:
         self._services = deployment.services
         self._bucket = deployment.input_bucket
         self._s3 = deployment.client("s3")
-        self._queues = Queues(deployment)
+        self._sqs = deployment.client("sqs")
+        self._results = deployment.services.settings.output_bucket
         self._out = out
         self._overwrite = overwrite
         self._follow = follow
@@ -188,15 +193,33 @@ class Run:
         interval = max(POLL, PATIENCE * (60 if left is None else left))
         return self._waiting.due(time.monotonic(), interval, LOOKS)
 
+    def _survey(self) -> Standing:
+        counts = self._waiting.counts()
+        awaited = sum(counts.values())
+        queued = depth(self._sqs, self._services.settings.retry_queue_url).total
+        ahead = max(0, queued - awaited)
+        times = {model: self._time_for(model, count + ahead) for model, count in counts.items()}
+        seconds_left, limit = max(times.values(), default=(0.0, 0))
+        line = self._services.line.status()
+        if line.stopped:
+            return Standing(awaited, queued, limit, None, line.detail)
+        return Standing(awaited, queued, limit, seconds_left)
+
+    def _time_for(self, model: str, count: int) -> tuple[float, int]:
+        """Seconds until so many calls have started at the model's rate, and that rate."""
+        slots, _ = self._services.limiter.look(model)
+        now = self._services.now()
+        free = max(0, slots.limit - sum(time > now - WINDOW for time in slots.times))
+        return max(0, math.ceil((count - free) / slots.limit)) * WINDOW, slots.limit
+
     # --- sending
 
     def _first(self, drop: Drop | NotSent) -> _Step | None:
-        """What has to be there before its folder's images, at once; None for an image."""
+        """What has to be there before its folder's images is sent at once; None for an image."""
         if isinstance(drop, NotSent):
             return _Step((drop,))
-        for folder in self._blocked:
-            if drop.key.startswith(folder):
-                return _Step((NotSent(drop.key, "What its folder needs was not sent."),))
+        if any(drop.key.startswith(folder) for folder in self._blocked):
+            return _Step((NotSent(drop.key, "What its folder needs was not sent."),))
         if not starts_nothing(drop.key):
             return None
         step = _safely(self._send, drop)
@@ -206,24 +229,243 @@ class Run:
 
     def _send(self, drop: Drop) -> _Step:
         with drop.path.open("rb") as file:
-            before = os.fstat(file.fileno())
-            limit = self._services.settings.max_image_bytes
-            if before.st_size > limit:
-                raise NotSentError(f"It has {before.st_size:,} bytes; the limit is {limit:,}.")
+            size, limit = os.fstat(file.fileno()).st_size, self._services.settings.max_image_bytes
+            if size > limit:
+                raise NotSentError(f"It has {size:,} bytes; the limit is {limit:,}.")
             digest = hashlib.file_digest(file, "md5").digest()
-            there = self._find(drop.key)
-            same = there is not None and there.etag == digest.hex()
-            if there is not None and not same and not self._overwrite:
-                raise NotSentError(
-                    "Another file is in the bucket under this key. Drop yours with --to under "
-                    "another one, or with --overwrite in its place."
-                )
-            told = self._send_sidecar(drop, replaced=there is not None and not same)
-            if not same:
-                file.seek(0)
-                self._put(drop.key, file, digest, there if told is None else None, drop)
+            there = self._there(drop.key, digest, "Another file")
+            told = self._send_sidecar(drop, there)
+            if there is not _There.SAME:
+                self._put_file(drop, file, digest)
         if starts_nothing(drop.key):
             return _Step()
-        if same:
+        if there is _There.SAME:
             return self._resume(drop.key, told)
-        return _Step((Sent(drop.key, already=False),), tuple(self._awaited(drop.key)))
+        return _Step((Sent(drop.key, already=False),), tuple(self._plan(drop.key)))
+
+    def _send_sidecar(self, drop: Drop, image: "_There") -> float:
+        """When the instructions in the bucket became these; 0 where nothing was to be sent."""
+        if drop.sidecar is None:
+            return 0.0
+        key = drop.key + SIDECAR_SUFFIX
+        digest = hashlib.md5(drop.sidecar, usedforsecurity=False).digest()
+        there = self._there(key, digest, "Another file of instructions")
+        if there is _There.SAME:
+            return 0.0
+        if image is _There.OTHER:
+            # The new instructions are not for the old image; an edit of it would be paid for.
+            # The bucket keeps its versions.
+            self._s3.delete_object(Bucket=self._bucket, Key=drop.key)
+        self._put(key, drop.sidecar, digest, ContentType="application/json")
+        return self._changed_at(key)
+
+    def _there(self, key: str, digest: bytes, what: str) -> "_There":
+        found = self._head(self._bucket, key)
+        if found is None:
+            return _There.NOTHING
+        if found.etag == digest.hex():  # the MD5 of what was put in one piece without KMS
+            return _There.SAME
+        if self._overwrite:
+            return _There.OTHER
+        raise NotSentError(
+            f"{what} is in the bucket as {key}. Drop yours with --to below another folder, or with "
+            "--overwrite in its place."
+        )
+
+    def _put_file(self, drop: Drop, file: BinaryIO, digest: bytes) -> None:
+        before = _stamp(file)
+        file.seek(0)
+        try:
+            self._put(
+                drop.key,
+                file,
+                digest,
+                ContentType=mimetypes.guess_type(drop.path)[0] or "application/octet-stream",
+                Tagging=urlencode(drop.tags),
+                Metadata=dict(drop.metadata),
+            )
+        except (ClientError, BotoCoreError) as error:
+            # A file that gets shorter on its way makes S3 wait, and the connection break.
+            if _stamp(file) != before or _code(error) == "BadDigest":
+                raise NotSentError("It changes while it is read. Try again later.") from error
+            raise
+
+    def _put(self, key: str, body: bytes | BinaryIO, digest: bytes, **values: Any) -> None:
+        """Put an object, if it is still true what was found out about its key."""
+        if not self._overwrite:
+            values["IfNoneMatch"] = "*"
+        try:
+            self._s3.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=body,
+                ContentMD5=base64.b64encode(digest).decode(),
+                **values,
+            )
+        except ClientError as error:
+            if _code(error) not in CONFLICT:
+                raise
+            self._there(key, digest, "What somebody else has just sent")
+
+    # --- following
+
+    def _plan(self, key: str) -> Iterator[Awaited]:
+        """What the pipeline will make of an image, by its own reckoning."""
+        upload = Upload(self._bucket, key)
+        try:
+            original, wanted = edits.find(upload, self._services)
+        except (PermanentError, RetryableError):
+            yield Awaited(key, None, self._changed_at(key))  # there will be a report
+            return
+        since = original.changed_at.timestamp()
+        for variant in wanted:
+            try:
+                edit = edits.plan(original, wanted, variant, self._services)
+            except (PermanentError, RetryableError):
+                yield Awaited(key, variant, since)
+            else:
+                yield Awaited(key, variant, since, edit.output_key, edit.id, edit.rate_model)
+
+    def _resume(self, key: str, told: float) -> _Step:
+        """Go on with an image that was there before; `told`: when its instructions changed."""
+        steps = [self._resume_one(each, told) for each in self._plan(key)]
+        events = [event for step in steps for event in step.events]
+        awaited = tuple(each for step in steps for each in step.awaited)
+        return _Step((Sent(key, already=True), *events), awaited)
+
+    def _resume_one(self, awaited: Awaited, told: float) -> _Step:
+        if told > awaited.since:
+            return _Step(awaited=(replace(awaited, since=told),))
+        result, report = self._result(awaited), self._report(awaited)
+        if result and result.edit_id == awaited.edit_id:
+            return _Step((self._fetched(awaited, result, already=True),))
+        if report and report.edit_id == (awaited.edit_id or None):
+            return _Step((self._fetched(awaited, report, already=True),))
+        if report:  # it was about something else: wrong instructions, or a Venice that was away
+            awaited = replace(awaited, since=report.changed_at + 0.001)
+        if report or depth(self._sqs, self._services.settings.retry_queue_url).total == 0:
+            self._services.queue.send(Upload(self._bucket, awaited.key, awaited.variant))
+        return _Step(awaited=(awaited,))
+
+    def _look(self, awaited: Awaited) -> _Step:
+        if not awaited.edit_id:
+            planned = [
+                replace(each, since=awaited.since)
+                for each in self._plan(awaited.key)
+                if each.edit_id and awaited.variant in (None, each.variant)
+            ]
+            if planned:
+                return _Step(awaited=tuple(planned), over=awaited)
+        found = self._result(awaited) or self._report(awaited)
+        return _Step((self._fetched(awaited, found),), over=awaited) if found else _Step()
+
+    def _result(self, awaited: Awaited) -> "_Found | None":
+        """Its result, or a newer one: somebody may have dropped it again in the meantime."""
+        found = self._head(self._results, awaited.output_key) if awaited.output_key else None
+        if found and (found.edit_id == awaited.edit_id or found.changed_at > awaited.since):
+            return found
+        return None
+
+    def _report(self, awaited: Awaited) -> "_Found | None":
+        key = results.report_key(awaited.key, awaited.variant)
+        found = self._head(self._results, key)
+        return found if found and found.changed_at >= awaited.since else None
+
+    def _fetched(self, awaited: Awaited, found: "_Found", *, already: bool = False) -> Arrived:
+        is_report = found.key == results.report_key(awaited.key, awaited.variant)
+        report = None
+        if is_report:
+            answer = self._s3.get_object(Bucket=self._results, Key=found.key)
+            report = msgspec.json.decode(answer["Body"].read(), type=Report)
+        return Arrived(
+            key=awaited.key,
+            variant=awaited.variant,
+            output_key=found.key,
+            size=found.size,
+            seconds=max(0.0, found.changed_at - awaited.since),
+            path=self._fetch(found) if self._out else None,
+            report=report,
+            already=already,
+        )
+
+    def _fetch(self, found: "_Found") -> Path:
+        """The object as a file below `out`; one that was fetched before is left as it is."""
+        assert self._out is not None
+        path = self._out / found.key
+        if not path.resolve().is_relative_to(self._out.resolve()):
+            raise NotSentError(f"Its result {found.key} would be written outside of {self._out}.")
+        if path.exists() and (path.stat().st_size, path.stat().st_mtime) == (
+            found.size,
+            found.changed_at,
+        ):
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name[:200]}.part")
+        with part.open("wb") as file:
+            answer = self._s3.get_object(Bucket=self._results, Key=found.key)
+            shutil.copyfileobj(answer["Body"], file)
+        os.utime(part, (found.changed_at, found.changed_at))
+        part.replace(path)
+        return path
+
+    def _changed_at(self, key: str) -> float:
+        """When an object was put, by S3's clock; 0 where it is gone."""
+        found = self._head(self._bucket, key)
+        return found.changed_at if found else 0.0
+
+    def _head(self, bucket: str, key: str) -> "_Found | None":
+        try:
+            head = self._s3.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if _code(error) in MISSING:
+                return None
+            raise
+        return _Found(
+            key,
+            head["ETag"].strip('"'),
+            head["ContentLength"],
+            head["LastModified"].timestamp(),
+            head["Metadata"].get("edit-id"),
+        )
+
+
+class _There(Enum):
+    """What is under a key already."""
+
+    NOTHING = auto()
+    SAME = auto()
+    OTHER = auto()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An object of either bucket; `changed_at` in seconds since 1970."""
+
+    key: str
+    etag: str
+    size: int
+    changed_at: float
+    edit_id: str | None
+
+
+def _safely[T: Drop | Awaited](work: Callable[[T], _Step], subject: T) -> _Step:
+    """The step, or what kept this one file from being sent or fetched."""
+    over = subject if isinstance(subject, Awaited) else None
+    try:
+        return work(subject)
+    except NotSentError as error:
+        return _Step((NotSent(subject.key, str(error)),), over=over)
+    except BotoCoreError:  # some of them are OSErrors, too
+        raise
+    except OSError as error:
+        reason = f"{error.filename or subject.key}: {error.strerror or error}."
+        return _Step((NotSent(subject.key, reason),), over=over)
+
+
+def _stamp(file: BinaryIO) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def _code(error: Exception) -> str:
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else ""

@@ -53,9 +53,7 @@ def drops(
             yield _file(path, prefix + path.name, instructions or {})
 
 
-def _folder(
-    folder: Path, prefix: str, instructions: Mapping[str, Any]
-) -> Iterator[Drop | NotSent]:
+def _folder(folder: Path, prefix: str, instructions: Mapping[str, Any]) -> Iterator[Drop | NotSent]:
     if (folder / FOLDER_FILE).is_file():
         yield Drop(folder / FOLDER_FILE, prefix + FOLDER_FILE)
     if (folder / LAYERS_FOLDER).is_dir():

@@ -36,7 +36,10 @@ def main() -> None:
             ) as stack,
         ):
             print(welcome(stack, url), flush=True)
-            stopped.wait()
+            while not stopped.wait(
+                0.5
+            ):  # the handler runs here, even if another thread got the signal
+                pass
     except (OSError, ValueError) as error:
         sys.exit(f"make local: {error}")
     print("stopped", flush=True)

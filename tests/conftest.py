@@ -3,7 +3,8 @@
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -88,9 +89,16 @@ def aws() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def boto_client() -> Callable[[str], Any]:
+    """boto3 clients by name, made once, since each takes a while. Within `aws` they reach moto."""
+    return cache(boto3.Session().client)
+
+
 @pytest.fixture
-def dynamodb(aws: None) -> "DynamoDBClient":
-    return boto3.client("dynamodb")
+def dynamodb(aws: None, boto_client: Callable[[str], Any]) -> "DynamoDBClient":
+    client: DynamoDBClient = boto_client("dynamodb")
+    return client
 
 
 @pytest.fixture
@@ -106,8 +114,9 @@ def table(dynamodb: "DynamoDBClient") -> str:
 
 
 @pytest.fixture
-def s3(aws: None) -> "S3Client":
-    return boto3.client("s3")
+def s3(aws: None, boto_client: Callable[[str], Any]) -> "S3Client":
+    client: S3Client = boto_client("s3")
+    return client
 
 
 @pytest.fixture
@@ -124,10 +133,12 @@ def output_bucket(s3: "S3Client") -> str:
 
 
 @pytest.fixture
-def sqs(aws: None) -> "SQSClient":
-    return boto3.client("sqs")
+def sqs(aws: None, boto_client: Callable[[str], Any]) -> "SQSClient":
+    client: SQSClient = boto_client("sqs")
+    return client
 
 
 @pytest.fixture
-def ssm(aws: None) -> "SSMClient":
-    return boto3.client("ssm")
+def ssm(aws: None, boto_client: Callable[[str], Any]) -> "SSMClient":
+    client: SSMClient = boto_client("ssm")
+    return client

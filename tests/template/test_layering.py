@@ -98,4 +98,4 @@ def test_each_function_of_the_template_has_its_code(resources: dict[str, dict]) 
         for resource in resources.values()
         if resource["Type"] == "AWS::Serverless::Function"
     }
-    assert {f"functions/{file.parent.name}/" for file in FUNCTION_FILES} == wanted
+    assert wanted <= {f"functions/{file.parent.name}/" for file in FUNCTION_FILES}

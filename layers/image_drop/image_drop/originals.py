@@ -98,6 +98,8 @@ class Originals:
         come later than their image; after that, `LayerError`.
         """
         key = posixpath.normpath(posixpath.join(posixpath.dirname(image.key), name)).lstrip("/")
+        if key in ("", ".", "..") or key.startswith("../"):
+            raise LayerError(f"The layer {name!r} names no file in the bucket.")
         if len(key.encode()) > MAX_KEY_BYTES:
             raise LayerError(
                 f"The layer {name[:80]}… has a key of more than {MAX_KEY_BYTES} bytes."

@@ -67,7 +67,7 @@ def output_key(key_format: str, key: str, mode: str, variant: str | None, suffix
     stem = name.rpartition(".")[0] or name
     try:
         path = key_format.format(key=key, folder=folder + slash, stem=stem, mode=mode)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise SettingsError(
             f"OUTPUT_KEY_FORMAT {key_format!r} is not a format of {', '.join(FORMAT_FIELDS)}"
         ) from error

@@ -1,0 +1,23 @@
+"""The embedded stack and the simulated Venice, once for all tests of a process."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from local.simulator import Simulator
+from local.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def venice() -> Iterator[Simulator]:
+    with Simulator(limit=1000, pictures="fast") as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="session")
+def stack(venice: Simulator) -> Iterator[Stack]:
+    # Few processes, and as many as there are cores twice over: the tests share the machine.
+    concurrency = 2 * (os.cpu_count() or 1) + 2
+    with Stack(venice_url=venice.url, concurrency=concurrency) as stack:
+        yield stack

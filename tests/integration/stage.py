@@ -1,0 +1,375 @@
+"""The real functions on a stage: AWS in memory, Venice simulated over HTTP, time that is told."""
+
+import copy
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+import boto3
+from botocore.exceptions import ClientError
+from PIL import Image, ImageDraw
+
+from functions.account_watch import app as account_watch_app
+from functions.retry import app as retry_app
+from functions.upload import app as upload_app
+from image_drop.services import Services
+from local.simulator import Simulator
+from tests.clock import FakeClock
+
+EVENTS = Path(__file__).parents[2] / "events"
+INPUT = "image-drop-input-123456789012-us-east-1"  # the bucket that the sample events name
+OUTPUT = "image-drop-output-123456789012-us-east-1"
+TABLE = "state"
+KEY_PARAMETER = "/image-drop/venice-api-key"
+VISIBILITY = 1800  # seconds, as in template.yaml
+MAX_KEY_BYTES = 1024
+
+
+class Killed(BaseException):
+    """The process ends here: like a kill by Lambda, it passes every `except Exception`."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What Lambda tells a function. `remaining`: milliseconds until it is killed."""
+
+    remaining: int = 300_000
+    function_name: str = "image-drop"
+    memory_limit_in_mb: int = 1024
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:image-drop"
+    aws_request_id: str = "e4b46cbf-b738-4af2-8880-a18cdf61200e"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining
+
+
+def sample(name: str) -> dict[str, Any]:
+    """One of the sample events of `events/`."""
+    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text("utf-8"))
+    return event
+
+
+@cache
+def client(service: str) -> Any:
+    """A client for the tests themselves, made once: that takes longer than most of the tests."""
+    return boto3.client(service)  # type: ignore[call-overload]
+
+
+@cache
+def photo(colour: str = "darkred", size: tuple[int, int] = (320, 260), form: str = "JPEG") -> bytes:
+    """A product shot: something coloured in the middle of white."""
+    image = Image.new("RGB", size, "white")
+    width, height = size
+    box = (width * 0.25, height * 0.25, width * 0.75, height * 0.75)
+    ImageDraw.Draw(image).rectangle(box, fill=colour)
+    out = io.BytesIO()
+    image.save(out, form)
+    return out.getvalue()
+
+
+class Stage:
+    """Buckets, queues, table, parameter and event bus as in template.yaml, and the functions.
+
+    `drop` uploads and runs the upload function, `redeliver` hands the retry function the next
+    message that is due. Nothing happens by itself.
+    """
+
+    def __init__(self, clock: FakeClock, venice: Simulator, own_services: Any) -> None:
+        """`own_services`: what the upload function itself would work with."""
+        self.clock, self.venice, self.own_services = clock, venice, own_services
+        self.s3 = client("s3")
+        self.sqs = client("sqs")
+        self.dynamodb = client("dynamodb")
+        self.ssm = client("ssm")
+        self.awslambda = client("lambda")
+        for bucket in (INPUT, OUTPUT):
+            self.s3.create_bucket(Bucket=bucket)
+            self.s3.put_bucket_versioning(
+                Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+            )
+        self.dynamodb.create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        )
+        self.set_key("first-key")
+        self.dead_letters = self._queue("dead-letters")
+        self.queue = ""
+        self.env: dict[str, str] = {}
+        self.configure()
+        self._events = self._queue("events")
+        self._watch_events()
+
+    # --- how it is set up ------------------------------------------------------------------
+
+    def configure(self, *, tries: int = 12, read_timeout: float | None = None, **env: str) -> None:
+        """Deploy, or deploy again with other parameters, as a cold start would see them."""
+        if not self.queue:
+            self.queue = self._queue("retry", VisibilityTimeout=str(VISIBILITY))
+        redrive = {"deadLetterTargetArn": self._arn(self.dead_letters), "maxReceiveCount": tries}
+        self.sqs.set_queue_attributes(
+            QueueUrl=self.queue, Attributes={"RedrivePolicy": json.dumps(redrive)}
+        )
+        self.env |= {
+            "INPUT_BUCKET": INPUT,
+            "OUTPUT_BUCKET": OUTPUT,
+            "RETRY_QUEUE_URL": self.queue,
+            "STATE_TABLE": TABLE,
+            "VENICE_API_KEY_PARAMETER": KEY_PARAMETER,
+            "VENICE_BASE_URL": self.venice.url,
+            "MAX_RECEIVE_COUNT": str(tries),
+        } | env
+        self.cold_start()
+        if read_timeout is not None:
+            venice = replace(self.services.venice, read_timeout=read_timeout)
+            self.services = replace(self.services, venice=venice)
+
+    def cold_start(self) -> None:
+        """A new process: nothing is cached, connections are new."""
+        self.services = Services.from_env(
+            self.env, now=self.clock.now, sleep=self.clock.sleep, chance=Random(1)
+        )
+        s3 = self.services.originals.s3
+        s3.meta.events.register("before-call.s3", _refuse_long_keys)
+
+    def set_key(self, key: str) -> None:
+        self.ssm.put_parameter(Name=KEY_PARAMETER, Value=key, Type="SecureString", Overwrite=True)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, for the locks, too: Powertools reads the computer's own clock."""
+        self.clock.sleep(seconds)
+        for item in self.dynamodb.scan(TableName=TABLE)["Items"]:
+            if "in_progress_expiration" not in item and "status" not in item:
+                continue
+            for name, per_second in (("expiration", 1), ("in_progress_expiration", 1000)):
+                if name in item:
+                    item[name] = {"N": str(int(item[name]["N"]) - int(seconds * per_second))}
+            self.dynamodb.put_item(TableName=TABLE, Item=item)
+
+    # --- what people and AWS do ------------------------------------------------------------
+
+    def put(
+        self,
+        key: str,
+        data: bytes | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Upload an object; the event that S3 sends about it, a second later."""
+        data = photo() if data is None else data
+        self.s3.put_object(
+            Bucket=INPUT,
+            Key=key,
+            Body=data,
+            Tagging=urlencode(tags or {}),
+            Metadata=dict(metadata or {}),
+        )
+        self.clock.sleep(1)
+        event = sample("s3-put")
+        event["Records"][0]["s3"]["object"] |= {
+            "key": quote_plus(key, safe="/"),
+            "size": len(data),
+            "eTag": hashlib.md5(data).hexdigest(),
+        }
+        return event
+
+    def put_json(self, key: str, **content: Any) -> dict[str, Any]:
+        """Upload a sidecar or folder file; the event that S3 sends about it."""
+        return self.put(key, json.dumps(content).encode())
+
+    def drop(
+        self,
+        key: str,
+        data: bytes | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        sidecar: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Upload an image (after its sidecar) and run the upload function; how it ended."""
+        if sidecar is not None:
+            self.put_json(f"{key}.json", **sidecar)
+        return self.upload(self.put(key, data, tags=tags, metadata=metadata))[key]
+
+    def upload(self, event: dict[str, Any], context: Context | None = None) -> dict[str, str]:
+        """Run the upload function."""
+        return upload_app.handler(event, context or Context())  # type: ignore[arg-type]
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next message of the retry queue that is due, as the event that Lambda makes of it."""
+        self.clock.sleep(0.001)  # moto hides a message for the instant in which it is due
+        messages = self.sqs.receive_message(
+            QueueUrl=self.queue, MaxNumberOfMessages=1, MessageSystemAttributeNames=["All"]
+        ).get("Messages", [])
+        if not messages:
+            return None
+        event = sample("sqs-retry")
+        event["Records"][0] |= {
+            "messageId": messages[0]["MessageId"],
+            "receiptHandle": messages[0]["ReceiptHandle"],
+            "body": messages[0]["Body"],
+            "md5OfBody": messages[0]["MD5OfBody"],
+            "attributes": messages[0]["Attributes"],
+            "eventSourceARN": self._arn(self.queue),
+        }
+        return event
+
+    def redeliver(self, context: Context | None = None, *, acknowledge: bool = True) -> str:
+        """Run the retry function on the next message that is due: `nothing due`, `kept`, `gone`.
+
+        Without `acknowledge`, Lambda dies before it deletes the message.
+        """
+        event = self.receive()
+        if event is None:
+            return "nothing due"
+        answer = retry_app.handler(copy.deepcopy(event), context or Context())  # type: ignore[arg-type]
+        record = event["Records"][0]
+        if answer["batchItemFailures"]:
+            assert answer["batchItemFailures"] == [{"itemIdentifier": record["messageId"]}]
+            return "kept"
+        if acknowledge:
+            self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=record["receiptHandle"])
+        return "gone"
+
+    def work_off(self, hours: float = 24) -> int:
+        """Let time pass until the retry queue is empty; how often the retry function ran."""
+        runs, end = 0, self.clock.now() + hours * 3600
+        while self.waiting():
+            assert self.clock.now() < end, f"{self.waiting()} messages after {hours} h"
+            if self.redeliver() == "nothing due":
+                self.pass_time(15)
+            else:
+                runs += 1
+        return runs
+
+    def watch(self, event: str = "schedule") -> None:
+        """Run the account watch function."""
+        account_watch_app.handler(sample(event), Context())  # type: ignore[arg-type]
+
+    def redrive(self) -> None:
+        """Send the dead letters round again."""
+        while messages := self.sqs.receive_message(QueueUrl=self.dead_letters).get("Messages"):
+            for message in messages:
+                self.sqs.send_message(QueueUrl=self.queue, MessageBody=message["Body"])
+                self.sqs.delete_message(
+                    QueueUrl=self.dead_letters, ReceiptHandle=message["ReceiptHandle"]
+                )
+
+    def kill(self, moment: str) -> None:
+        """Kill the next invocation at a moment of its S3 client, such as `before-call.PutObject`.
+
+        Only calls about the image and its result count, not the reads of instructions.
+        """
+        when, operation = moment.split(".")
+        events = self.services.originals.s3.meta.events
+        name = f"{when}.s3.{operation}"
+
+        def die(context: Mapping[str, Any], **_: Any) -> None:
+            if not context["input_params"]["Key"].endswith(".json"):
+                events.unregister(name, die)
+                raise Killed
+
+        events.register(name, die)
+
+    # --- what can be seen ------------------------------------------------------------------
+
+    def outputs(self) -> list[str]:
+        """The keys in the output bucket."""
+        found = self.s3.list_objects_v2(Bucket=OUTPUT).get("Contents", [])
+        return sorted(each["Key"] for each in found)
+
+    def result(self, key: str) -> Image.Image:
+        """A result, decoded."""
+        image = Image.open(io.BytesIO(self.read(key)))
+        image.load()
+        return image
+
+    def read(self, key: str) -> bytes:
+        return self.s3.get_object(Bucket=OUTPUT, Key=key)["Body"].read()
+
+    def metadata(self, key: str) -> dict[str, str]:
+        return self.s3.head_object(Bucket=OUTPUT, Key=key)["Metadata"]
+
+    def report(self, key: str) -> dict[str, Any]:
+        """The report about an image, or {}."""
+        name = f"{key}.error.json"
+        return json.loads(self.read(name)) if name in self.outputs() else {}
+
+    def waiting(self) -> int:
+        """Messages in the retry queue: visible, delayed, or hidden."""
+        return self._count(self.queue)
+
+    def dead(self) -> int:
+        """Messages in the dead-letter queue."""
+        return self._count(self.dead_letters)
+
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        """What has been announced since the last look: detail type and detail."""
+        found = []
+        while messages := self.sqs.receive_message(QueueUrl=self._events).get("Messages"):
+            for message in messages:
+                event = json.loads(message["Body"])
+                assert event["source"] == "image-drop"
+                found.append((event["detail-type"], event["detail"]))
+                self.sqs.delete_message(
+                    QueueUrl=self._events, ReceiptHandle=message["ReceiptHandle"]
+                )
+        return found
+
+    @property
+    def calls(self) -> int:
+        """How many edits Venice was asked for."""
+        return sum("/image/" in call.path for call in self.venice.calls)
+
+    @property
+    def paid(self) -> int:
+        """How many edits Venice was paid for."""
+        return sum(call.paid for call in self.venice.calls)
+
+    @property
+    def line_stopped(self) -> bool:
+        return self.services.line.status().stopped
+
+    def _count(self, queue: str) -> int:
+        attributes = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])
+        return sum(
+            int(attributes["Attributes"][f"ApproximateNumberOfMessages{kind}"])
+            for kind in ("", "Delayed", "NotVisible")
+        )
+
+    def _queue(self, name: str, **attributes: str) -> str:
+        return self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+
+    def _arn(self, queue: str) -> str:
+        return f"arn:aws:sqs:us-east-1:123456789012:{queue.rpartition('/')[2]}"
+
+    def _watch_events(self) -> None:
+        events = client("events")
+        events.put_rule(Name="all", EventPattern=json.dumps({"source": ["image-drop"]}))
+        events.put_targets(Rule="all", Targets=[{"Id": "1", "Arn": self._arn(self._events)}])
+
+
+def _refuse_long_keys(params: Mapping[str, Any], model: Any, **_: Any) -> None:
+    """As S3 does at every request about an object; moto does it nowhere."""
+    key = params["context"]["input_params"].get("Key", "")
+    if len(key.encode()) > MAX_KEY_BYTES:
+        head = model.name == "HeadObject"  # has no body to tell the code in
+        raise ClientError(
+            {
+                "Error": {
+                    "Code": "400" if head else "KeyTooLongError",
+                    "Message": "Bad Request" if head else "Your key is too long",
+                },
+                "ResponseMetadata": {"HTTPStatusCode": 400},  # type: ignore[typeddict-item]
+            },
+            model.name,
+        )

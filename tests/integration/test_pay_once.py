@@ -1,0 +1,392 @@
+"""The same image with the same instructions is paid for once, whatever happens on the way."""
+
+import io
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+
+from tests.integration.stage import INPUT, OUTPUT, Context, Killed, Stage, photo
+
+CUT_OUT = {"mode": "background-remove"}
+LAMBDA_TIMEOUT = 300  # seconds
+
+Metrics = Callable[[], dict[str, list[float]]]
+
+
+def while_venice_works(stage: Stage, event: dict[str, Any], action: Callable[[], object]) -> str:
+    """Run the upload function, and do something while its call is being carried out."""
+    stage.venice.faults.add("slow", seconds=0.6, times=1)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(stage.upload, event)
+        deadline = time.monotonic() + 10
+        while stage.venice.faults.waiting():
+            assert time.monotonic() < deadline, "Venice was not called"
+            time.sleep(0.005)
+        action()
+        (ending,) = first.result(timeout=20).values()
+    return ending
+
+
+# --- delivered twice, out of order, at the same time ---------------------------------------
+
+
+def test_event_that_is_delivered_twice_is_paid_once(stage: Stage) -> None:
+    event = stage.put("a.jpg", tags=CUT_OUT)
+
+    assert stage.upload(event) == {"a.jpg": "edited"}
+    assert stage.upload(event) == {"a.jpg": "done before"}
+
+    assert stage.calls == stage.paid == 1
+    assert [kind for kind, _ in stage.events()] == ["Image Edited"]
+
+
+def test_event_that_is_delivered_again_while_venice_works_waits_in_the_queue(
+    stage: Stage,
+) -> None:
+    event = stage.put("a.jpg", tags=CUT_OUT)
+    twin: list[dict[str, str]] = []
+
+    assert while_venice_works(stage, event, lambda: twin.append(stage.upload(event))) == "edited"
+
+    assert twin == [{"a.jpg": "queued"}]
+    stage.work_off()
+    assert stage.calls == stage.paid == 1
+    assert stage.outputs() == ["a.jpg.png"]
+
+
+def test_eight_copies_of_an_event_at_the_same_time_are_paid_once(stage: Stage) -> None:
+    stage.venice.change(latency=0.2)
+    event = stage.put("a.jpg", tags=CUT_OUT)
+
+    with ThreadPoolExecutor(8) as pool:
+        endings = [answer["a.jpg"] for answer in pool.map(stage.upload, [event] * 8)]
+
+    assert endings.count("edited") == 1
+    assert set(endings) <= {"edited", "queued", "done before"}
+    stage.work_off()
+    assert stage.calls == stage.paid == 1
+
+
+def test_message_and_event_of_the_same_image_are_paid_once(stage: Stage) -> None:
+    stage.venice.faults.add(503, times=1)
+    event = stage.put("a.jpg", tags=CUT_OUT)
+    stage.upload(event)
+
+    assert stage.upload(event) == {"a.jpg": "edited"}
+    stage.work_off()
+
+    assert stage.paid == 1
+
+
+def test_same_bytes_dropped_again_are_the_same_edit(stage: Stage) -> None:
+    stage.drop("a.jpg", tags=CUT_OUT)
+
+    assert stage.drop("a.jpg", tags=CUT_OUT) == "done before"
+
+    assert stage.calls == 1
+
+
+def test_same_bytes_under_another_key_are_another_edit(stage: Stage) -> None:
+    stage.drop("a.jpg", tags=CUT_OUT)
+
+    assert stage.drop("b.jpg", tags=CUT_OUT) == "edited"
+
+
+def test_same_instructions_from_another_source_are_the_same_edit(stage: Stage) -> None:
+    stage.drop("a.jpg", tags={"prompt": "pink", "safe_mode": "true"})
+
+    stage.put("a.jpg")
+    again = stage.upload(stage.put_json("a.jpg.json", mode="edit", safe_mode=True, prompt="pink"))
+
+    assert again == {"a.jpg": "done before"}
+    assert stage.calls == 1
+
+
+def test_late_event_of_an_older_upload_is_harmless(stage: Stage) -> None:
+    older = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
+    newer = stage.put("a.jpg", photo("navy"), tags=CUT_OUT)
+
+    assert stage.upload(newer) == {"a.jpg": "edited"}
+    assert stage.upload(older) == {"a.jpg": "done before"}
+
+    assert stage.calls == 1
+    assert stage.metadata("a.jpg.png")["source-etag"] == etag(stage)
+
+
+# --- changed, replaced and deleted on the way ----------------------------------------------
+
+
+def etag(stage: Stage) -> str:
+    """Of the image as it is now."""
+    return str(stage.s3.head_object(Bucket=INPUT, Key="a.jpg")["ETag"].strip('"'))
+
+
+def test_newest_upload_wins_over_an_older_slower_edit(stage: Stage) -> None:
+    older = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
+    newer: list[str] = []
+
+    ending = while_venice_works(
+        stage, older, lambda: newer.append(stage.drop("a.jpg", photo("navy"), tags=CUT_OUT))
+    )
+
+    assert (ending, newer) == ("superseded", ["edited"])
+    assert stage.metadata("a.jpg.png")["source-etag"] == etag(stage)
+    assert stage.outputs() == ["a.jpg.png"]
+    assert stage.waiting() == 0
+
+
+def test_older_edit_is_not_stored_when_the_newer_one_is_yet_to_be_made(stage: Stage) -> None:
+    older = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
+    events: list[dict[str, Any]] = []
+
+    ending = while_venice_works(
+        stage, older, lambda: events.append(stage.put("a.jpg", photo("navy"), tags=CUT_OUT))
+    )
+
+    assert ending == "superseded"
+    assert stage.outputs() == []
+    assert stage.upload(events[0]) == {"a.jpg": "edited"}
+    assert stage.metadata("a.jpg.png")["source-etag"] == etag(stage)
+
+
+def test_upload_right_before_the_older_result_is_stored_still_wins(stage: Stage) -> None:
+    older = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
+    events = stage.services.originals.s3.meta.events
+
+    def overtake(**_: Any) -> None:
+        events.unregister("before-call.s3.PutObject", overtake)
+        assert stage.drop("a.jpg", photo("navy"), tags=CUT_OUT) == "edited"
+
+    events.register("before-call.s3.PutObject", overtake)
+
+    assert stage.upload(older) == {"a.jpg": "superseded"}
+
+    assert stage.metadata("a.jpg.png")["source-etag"] == etag(stage)
+
+
+def test_refusal_of_an_older_upload_leaves_no_report_about_the_newer(stage: Stage) -> None:
+    older = stage.put("a.jpg", photo("darkred"), tags={"prompt": "bad"})
+    stage.venice.faults.add("content_violation", prompt="bad")
+    events = stage.services.results.s3.meta.events
+
+    def overtake(**_: Any) -> None:
+        events.unregister("before-call.s3.GetObjectTagging", overtake)
+        events.register("before-call.s3.GetObject", replace)
+
+    def replace(context: dict[str, Any], **_: Any) -> None:
+        # The image's bytes are read: a moment later, it is replaced.
+        if context["input_params"]["Key"] == "a.jpg":
+            events.unregister("before-call.s3.GetObject", replace)
+            events.register("after-call.s3.GetObject", put_newer)
+
+    def put_newer(**_: Any) -> None:
+        events.unregister("after-call.s3.GetObject", put_newer)
+        stage.put("a.jpg", photo("navy"), tags={"prompt": "good"})
+
+    events.register("before-call.s3.GetObjectTagging", overtake)
+
+    assert stage.upload(older) == {"a.jpg": "superseded"}
+
+    assert stage.outputs() == []
+
+
+def test_image_that_is_replaced_while_it_is_read_is_edited_as_it_is_now(stage: Stage) -> None:
+    event = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
+    events = stage.services.originals.s3.meta.events
+
+    def replace(context: dict[str, Any], **_: Any) -> None:
+        if context["input_params"]["Key"] == "a.jpg":
+            events.unregister("before-call.s3.GetObject", replace)
+            stage.put("a.jpg", photo("navy"), tags=CUT_OUT)
+
+    events.register("before-call.s3.GetObject", replace)
+
+    assert stage.upload(event) == {"a.jpg": "queued"}
+    stage.work_off()
+
+    assert stage.calls == 1
+    assert stage.metadata("a.jpg.png")["source-etag"] == etag(stage)
+
+
+def test_paid_result_is_stored_although_the_image_was_deleted_meanwhile(stage: Stage) -> None:
+    event = stage.put("a.jpg", tags=CUT_OUT)
+
+    ending = while_venice_works(
+        stage, event, lambda: stage.s3.delete_object(Bucket=INPUT, Key="a.jpg")
+    )
+
+    assert ending == "edited"
+    assert stage.outputs() == ["a.jpg.png"]
+
+
+def test_result_that_was_removed_is_made_again_when_the_image_is_dropped_again(
+    stage: Stage,
+) -> None:
+    stage.drop("a.jpg", tags=CUT_OUT)
+    stage.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
+    stage.pass_time(3600)
+
+    assert stage.drop("a.jpg", tags=CUT_OUT) == "edited"
+
+    assert stage.outputs() == ["a.jpg.png"]
+    assert stage.paid == 2
+
+
+def test_result_that_was_removed_at_once_is_made_again_a_little_later(stage: Stage) -> None:
+    stage.drop("a.jpg", tags=CUT_OUT)
+    stage.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
+
+    assert stage.drop("a.jpg", tags=CUT_OUT) == "queued"
+    stage.work_off()
+
+    assert stage.outputs() == ["a.jpg.png"]
+    assert stage.paid == 2
+
+
+def test_changed_instructions_are_a_new_edit_and_changed_back_one_more(stage: Stage) -> None:
+    for prompt in ("pink", "blue"):
+        stage.drop("a.jpg", sidecar={"prompt": prompt})
+    stage.pass_time(3600)
+
+    assert stage.drop("a.jpg", sidecar={"prompt": "pink"}) == "edited"
+
+    assert stage.paid == 3
+
+
+# --- killed on the way ---------------------------------------------------------------------
+
+
+class KilledInTheMiddle(requests.Session):
+    """The process dies after Venice has carried out the call, before its answer is read."""
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        with super().request(*args, **kwargs):
+            raise Killed
+
+
+def killed(stage: Stage, event: dict[str, Any], moment: str) -> None:
+    """Run the upload function and kill it at the moment."""
+    if moment == "during the call":
+        object.__setattr__(stage.services.venice, "session", KilledInTheMiddle())
+    else:
+        stage.kill(moment)
+    with pytest.raises(Killed):
+        stage.upload(event)
+    stage.cold_start()
+
+
+MOMENTS = [
+    ("before-call.GetObject", 1),  # (a) before the call: the image is being read
+    ("during the call", 2),  # (b)
+    ("before-call.PutObject", 2),  # (c) after the answer, before the result is stored
+    ("after-call.PutObject", 1),  # (d) the result is stored
+]
+
+
+@pytest.mark.parametrize(("moment", "paid"), MOMENTS)
+def test_redelivery_finishes_the_work_of_a_killed_function(
+    stage: Stage, metrics: Metrics, log: io.StringIO, moment: str, paid: int
+) -> None:
+    event = stage.put("a.jpg", metadata=CUT_OUT)
+    killed(stage, event, moment)
+    stage.pass_time(LAMBDA_TIMEOUT)
+
+    ending = stage.upload(event)  # Lambda's own retry
+
+    assert ending == {"a.jpg": "done before" if moment.startswith("after") else "edited"}
+    assert stage.outputs() == ["a.jpg.png"]
+    assert stage.paid == stage.calls == paid
+    assert metrics().get("PossiblyPaidTwice", []) == [1] * (paid - 1)
+    assert ("calling again after a call without an answer" in log.getvalue()) is (paid == 2)
+
+    assert stage.upload(event) == {"a.jpg": "done before"}
+    assert stage.paid == paid
+
+
+@pytest.mark.parametrize(("moment", "paid"), MOMENTS)
+def test_redelivery_before_the_killed_function_would_have_ended_waits(
+    stage: Stage, moment: str, paid: int
+) -> None:
+    event = stage.put("a.jpg", metadata=CUT_OUT)
+    killed(stage, event, moment)
+
+    ending = stage.upload(event)
+
+    assert ending == {"a.jpg": "done before" if moment.startswith("after") else "queued"}
+    stage.work_off()
+    assert stage.outputs() == ["a.jpg.png"]
+    assert stage.paid == paid
+    assert stage.dead() == 0
+
+
+def test_edit_that_kills_its_function_twice_is_not_called_a_third_time(stage: Stage) -> None:
+    event = stage.put("a.jpg", tags=CUT_OUT)
+    for _ in range(2):
+        killed(stage, event, "before-call.PutObject")
+        stage.pass_time(LAMBDA_TIMEOUT)
+
+    assert stage.upload(event) == {"a.jpg": "reported"}
+
+    assert stage.report("a.jpg")["code"] == "outcome_unknown"
+    assert stage.calls == 2
+
+
+def test_message_that_was_not_deleted_is_done_before(stage: Stage) -> None:
+    stage.venice.faults.add(503, times=1)
+    stage.drop("a.jpg", tags=CUT_OUT)
+    stage.pass_time(60)
+
+    assert stage.redeliver(acknowledge=False) == "gone"  # (d) killed before Lambda deletes it
+    assert stage.waiting() == 1
+    stage.work_off()
+
+    assert stage.outputs() == ["a.jpg.png"]
+    assert stage.paid == 1
+
+
+@pytest.mark.parametrize(("moment", "paid"), [MOMENTS[0], MOMENTS[2], MOMENTS[3]])
+def test_message_of_a_killed_retry_function_comes_again(
+    stage: Stage, moment: str, paid: int
+) -> None:
+    stage.venice.faults.add(503, times=1)
+    stage.upload(stage.put("a.jpg", metadata=CUT_OUT))
+    stage.pass_time(60)
+    stage.kill(moment)
+    with pytest.raises(Killed):
+        stage.redeliver()
+    stage.cold_start()
+
+    stage.work_off()
+
+    assert stage.outputs() == ["a.jpg.png"]
+    assert stage.paid == paid
+    assert stage.dead() == 0
+
+
+def test_report_that_is_out_of_date_is_removed_although_the_function_was_killed(
+    stage: Stage,
+) -> None:
+    event = stage.put("a.jpg")
+    stage.upload(event)
+    assert stage.outputs() == ["a.jpg.error.json"]
+    sidecar = stage.put_json("a.jpg.json", **CUT_OUT)
+    killed(stage, sidecar, "after-call.PutObject")
+    assert stage.outputs() == ["a.jpg.error.json", "a.jpg.png"]
+
+    assert stage.upload(sidecar) == {"a.jpg": "done before"}
+
+    assert stage.outputs() == ["a.jpg.png"]
+
+
+def test_lock_of_a_function_without_time_left_is_free_at_once(stage: Stage) -> None:
+    event = stage.put("a.jpg", metadata=CUT_OUT)
+    stage.kill("before-call.GetObject")
+    with pytest.raises(Killed):
+        stage.upload(event, Context(remaining=1))
+    time.sleep(0.01)
+
+    assert stage.upload(event) == {"a.jpg": "edited"}

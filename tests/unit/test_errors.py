@@ -1,0 +1,126 @@
+"""The tree of errors is complete, and is what its drawing shows."""
+
+import io
+import re
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from image_drop import errors, venice
+from image_drop.errors import (
+    AccountError,
+    ImageDropError,
+    ImageError,
+    InstructionsError,
+    ModelNotFoundError,
+    PermanentError,
+    RateLimitedError,
+    RefusedError,
+    RetryableError,
+    VeniceUnavailableError,
+)
+
+# They group others and are never raised themselves, so they keep the words of their base.
+GROUPS = (PermanentError, RetryableError, InstructionsError, ImageError)
+
+
+def classes(root: type[ImageDropError] = ImageDropError) -> Iterator[type[ImageDropError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from classes(child)
+
+
+def drawn() -> Iterator[tuple[str, str | None]]:
+    """Each class of the docstring's drawing, with the class above it."""
+    path: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if found := re.match(r"^((?:│   |    |├── |└── )*)(\w+Error)\b", line):
+            depth = len(found[1]) // 4
+            path[depth:] = [found[2]]
+            yield found[2], path[depth - 1] if depth else None
+
+
+CLASSES = [each for each in classes() if each.__module__ == errors.__name__]
+RAISED = [each for each in CLASSES if each not in GROUPS]
+
+
+def test_the_drawing_shows_every_class_under_its_base() -> None:
+    bases = {each.__name__: each.__base__.__name__ for each in CLASSES if each.__base__}
+    bases["ImageDropError"] = None
+
+    assert dict(drawn()) == bases
+
+
+@pytest.mark.parametrize("error", CLASSES)
+def test_every_class_says_when_it_is_raised(error: type[ImageDropError]) -> None:
+    words = error.__doc__ or ""
+
+    assert error.__name__.endswith("Error")
+    assert error is ImageDropError or words.startswith("When ")
+
+
+@pytest.mark.parametrize("error", RAISED)
+def test_every_class_has_a_code_a_title_and_advice(error: type[ImageDropError]) -> None:
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
+    assert re.fullmatch(r"[A-Z][^.]+[^.]", error.title)
+    assert re.fullmatch(r"[A-Z].+[.]", error.advice)
+
+
+def test_no_two_classes_share_a_code() -> None:
+    codes = [error.code for error in RAISED]
+
+    assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize("error", CLASSES)
+def test_every_error_carries_what_a_report_needs(error: type[ImageDropError]) -> None:
+    raised = error("what happened", status=418, retry_at=12.5, request_id="ray")
+
+    assert str(raised) == raised.detail == "what happened"
+    assert (raised.status, raised.retry_at, raised.request_id) == (418, 12.5, "ray")
+
+
+DOCUMENTED = {
+    400: RefusedError,
+    401: AccountError,
+    402: AccountError,
+    403: AccountError,
+    404: ModelNotFoundError,
+    410: ModelNotFoundError,
+    413: RefusedError,
+    415: RefusedError,
+    422: RefusedError,
+    429: RateLimitedError,
+    500: VeniceUnavailableError,
+    502: VeniceUnavailableError,
+    503: VeniceUnavailableError,
+    504: VeniceUnavailableError,
+}
+
+
+def answer(status: int) -> requests.Response:
+    response = requests.Response()
+    response.status_code = status
+    response.headers["CF-RAY"] = "8f2a-FRA"
+    response.raw = io.BytesIO(b'{"error": "in words"}')
+    return response
+
+
+@pytest.mark.parametrize(("status", "expected"), DOCUMENTED.items())
+def test_every_documented_status_has_its_class(status: int, expected: type[ImageDropError]) -> None:
+    error = venice.error_for(answer(status), now=1000.0)
+
+    assert type(error) is expected
+    assert (error.status, error.request_id) == (status, "8f2a-FRA")
+    assert error.detail == f"Venice answered {status}: in words"
+
+
+@pytest.mark.parametrize("status", [408, 505, 520, 522, 524, 529, 599])
+def test_an_undocumented_fault_of_the_servers_is_retried(status: int) -> None:
+    assert type(venice.error_for(answer(status), now=1000.0)) is VeniceUnavailableError
+
+
+@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 308, 405, 409, 418, 451])
+def test_any_other_undocumented_answer_is_not_retried(status: int) -> None:
+    assert type(venice.error_for(answer(status), now=1000.0)) is RefusedError

@@ -1,0 +1,156 @@
+"""What the event bus is told, as a rule in another account would read it."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from botocore.stub import Stubber
+
+from image_drop.events import (
+    AccountRestored,
+    AccountUnavailable,
+    Event,
+    EventBus,
+    ImageEdited,
+    ImageEditFailed,
+    Place,
+)
+
+EDITED = ImageEdited(
+    input=Place("input", "shoe.jpg"),
+    output=Place("output", "shoe.jpg.png"),
+    mode="edit",
+    variant=None,
+    model="firered-image-edit",
+    edit_id="0123",
+    request_id="8f2a-FRA",
+    changes=("rotated",),
+    duration=1.5,
+    attempts=1,
+)
+FAILED = ImageEditFailed(
+    input=Place("input", "shoe.jpg"),
+    output=Place("output", "shoe.jpg.error.json"),
+    mode=None,
+    variant="cutout",
+    model=None,
+    edit_id=None,
+    request_id=None,
+    code="empty_file",
+    title="The file is empty",
+    duration=0.0,
+    attempts=1,
+)
+DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
+    (
+        EDITED,
+        "Image Edited",
+        {
+            "version": 1,
+            "input": {"bucket": "input", "key": "shoe.jpg"},
+            "output": {"bucket": "output", "key": "shoe.jpg.png"},
+            "mode": "edit",
+            "variant": None,
+            "model": "firered-image-edit",
+            "edit_id": "0123",
+            "request_id": "8f2a-FRA",
+            "changes": ["rotated"],
+            "duration": 1.5,
+            "attempts": 1,
+        },
+    ),
+    (
+        FAILED,
+        "Image Edit Failed",
+        {
+            "version": 1,
+            "input": {"bucket": "input", "key": "shoe.jpg"},
+            "output": {"bucket": "output", "key": "shoe.jpg.error.json"},
+            "mode": None,
+            "variant": "cutout",
+            "model": None,
+            "edit_id": None,
+            "request_id": None,
+            "code": "empty_file",
+            "title": "The file is empty",
+            "duration": 0.0,
+            "attempts": 1,
+        },
+    ),
+    (
+        AccountUnavailable(reason="account_unavailable", detail="Venice answered 402."),
+        "Venice Account Unavailable",
+        {"version": 1, "reason": "account_unavailable", "detail": "Venice answered 402."},
+    ),
+    (
+        AccountRestored(stopped_for=300.0),
+        "Venice Account Restored",
+        {"version": 1, "stopped_for": 300.0},
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "name", "detail"), DETAILS)
+def test_an_event_carries_what_a_rule_can_ask_for(
+    event: Event, name: str, detail: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = boto3.client("events")
+    entry = {
+        "Source": "image-drop",
+        "DetailType": name,
+        "Detail": json.dumps(detail, separators=(",", ":")),
+    }
+    with Stubber(client) as stub:
+        stub.add_response(
+            "put_events",
+            {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]},
+            {"Entries": [entry]},
+        )
+        EventBus(client).announce(event)
+        stub.assert_no_pending_responses()
+
+    assert capsys.readouterr().out == ""
+
+
+def lost(output: str) -> int:
+    return sum(json.loads(line).get("EventsLost", [0])[0] for line in output.splitlines())
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "InternalException", "AccessDenied"])
+def test_a_bus_that_refuses_an_event_does_not_undo_the_edit(
+    capsys: pytest.CaptureFixture[str], code: str
+) -> None:
+    client = boto3.client("events")
+    with Stubber(client) as stub:
+        stub.add_client_error("put_events", code)
+        EventBus(client).announce(EDITED)
+
+    assert lost(capsys.readouterr().out) == 1
+
+
+def test_an_event_that_the_bus_took_and_dropped_is_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client = boto3.client("events")
+    with Stubber(client) as stub:
+        stub.add_response(
+            "put_events", {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+        )
+        EventBus(client).announce(EDITED)
+
+    assert lost(capsys.readouterr().out) == 1
+
+
+def test_a_bus_that_cannot_be_reached_does_not_undo_the_edit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Unreachable:
+        def put_events(self, **_: Any) -> Any:
+            raise EndpointConnectionError(endpoint_url="https://events.example.com")
+
+    unreachable: Any = Unreachable()
+    EventBus(unreachable).announce(EDITED)
+
+    assert lost(capsys.readouterr().out) == 1

@@ -1,0 +1,434 @@
+"""What a person wants done: five sources, merged key by key, with an answer to every mistake."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from image_drop import instructions
+from image_drop.errors import (
+    InstructionsError,
+    InvalidValueError,
+    MissingPromptError,
+    NoInstructionsError,
+    UnknownKeyError,
+    UnknownModeError,
+    UnreadableInstructionsError,
+)
+from image_drop.instructions import KEYS, TAKES, Instructions, Mode, Source, resolve
+
+
+def sidecar(**values: Any) -> Source:
+    return instructions.from_file("shoe.jpg.json", json.dumps(values).encode())
+
+
+def merged(*sources: Source) -> Instructions:
+    """The instructions of an image that has no variants."""
+    wanted = resolve(sources)
+    assert list(wanted) == [None]
+    return wanted[None]
+
+
+def resolved(**values: Any) -> Instructions:
+    return merged(sidecar(**values))
+
+
+# --- what instructions come to ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [
+        ({"prompt": "pink sky"}, Mode.EDIT),
+        ({"prompt": "pink sky", "layers": ["mask.png"]}, Mode.MULTI_EDIT),
+        ({"prompt": "pink sky", "mode": "multi-edit"}, Mode.MULTI_EDIT),
+        ({"prompt": "pink sky", "layers": ["mask.png"], "mode": "edit"}, Mode.EDIT),
+        ({"mode": "background-remove"}, Mode.BACKGROUND_REMOVE),
+        ({"mode": "background-remove", "prompt": "of the folder"}, Mode.BACKGROUND_REMOVE),
+    ],
+)
+def test_the_mode_follows_from_what_is_given(given: dict[str, Any], mode: Mode) -> None:
+    assert resolved(**given).mode is mode
+
+
+def test_every_key_is_understood() -> None:
+    given = {
+        "mode": "multi-edit",
+        "prompt": "make the sky pink",
+        "model": "gpt-image-2-edit",
+        "aspect_ratio": "16:9",
+        "layers": ["mask.png", "https://example.com/overlay.png"],
+        "resolution": "2K",
+        "quality": "high",
+        "safe_mode": False,
+        "enhance_prompt": True,
+    }
+
+    wanted = resolved(**given)
+
+    assert wanted.as_dict() | {"layers": list(wanted.layers or ())} == given
+
+
+def test_the_words_for_mistakes_cover_every_key() -> None:
+    assert set(TAKES) <= set(KEYS)
+    assert {"mode", "prompt", "model", "aspect_ratio", "layers"} <= set(TAKES)
+
+
+# --- five sources ----------------------------------------------------------------------------
+
+
+def test_the_nearest_source_wins_key_by_key() -> None:
+    wanted = merged(
+        sidecar(prompt="of the sidecar"),
+        instructions.from_tags({"prompt": "of the tags", "aspect_ratio": "1:1"}),
+        instructions.from_metadata({"aspect_ratio": "3:2", "quality": "low"}),
+        instructions.from_file(".image-drop.json", b'{"quality": "high", "safe_mode": false}'),
+        instructions.from_defaults("multi-edit", "of the template"),
+    )
+
+    assert wanted == Instructions(
+        mode=Mode.MULTI_EDIT,
+        prompt="of the sidecar",
+        aspect_ratio="1:1",
+        quality="low",
+        safe_mode=False,
+    )
+
+
+def test_a_folder_can_be_a_drop_box_and_one_image_in_it_an_exception() -> None:
+    folder = instructions.from_file("products/.image-drop.json", b'{"mode": "background-remove"}')
+    exception = sidecar(mode="edit", prompt="on grass")
+
+    assert merged(folder).mode is Mode.BACKGROUND_REMOVE
+    assert merged(exception, folder).mode is Mode.EDIT
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("false", False), ("1", True), ("0", False)]
+)
+def test_a_tag_can_say_yes_and_no(text: str, value: bool) -> None:
+    wanted = merged(instructions.from_tags({"prompt": "pink sky", "safe_mode": text}))
+
+    assert wanted.safe_mode is value
+
+
+@pytest.mark.parametrize("read", [instructions.from_tags, instructions.from_metadata])
+def test_layers_in_a_tag_are_separated_by_spaces(read: Any) -> None:
+    wanted = merged(read({"prompt": "pink sky", "layers": " mask.png  _layers/logo.png "}))
+
+    assert wanted.layers == ("mask.png", "_layers/logo.png")
+
+
+@pytest.mark.parametrize("read", [instructions.from_tags, instructions.from_metadata])
+def test_tags_and_metadata_of_other_tools_are_left_alone(read: Any) -> None:
+    theirs = {"cost-center": "4711", "mtime": "1770000000.5", "Owner": "anna", "s3cmd-attrs": "x"}
+
+    assert merged(read({"prompt": "pink sky"} | theirs)) == resolved(prompt="pink sky")
+
+
+@pytest.mark.parametrize("key", ["promt", "Prompt", "aspect-ratio", "safemode", "Mode"])
+@pytest.mark.parametrize("read", [instructions.from_tags, instructions.from_metadata])
+def test_a_near_miss_in_a_tag_is_not_taken_for_another_tools(read: Any, key: str) -> None:
+    with pytest.raises(UnknownKeyError, match="Did you mean"):
+        merged(read({key: "x"}))
+
+
+@pytest.mark.parametrize(
+    ("stored", "text"),
+    [
+        ("plain", "plain"),
+        ("=?UTF-8?B?Y2Fmw6k=?=", "café"),
+        ("=?UTF-8?Q?caf=C3=A9_rosa?=", "café rosa"),
+        ("=?UTF-8?Q?a?= =?UTF-8?Q?b?=", "ab"),
+        ("a  b", "a  b"),
+        # These look like RFC 2047 and are none; whoever wrote them meant the characters.
+        ("=?martian?B?Y2Fm?=", "=?martian?B?Y2Fm?="),
+        ("=?UTF-8?B?a?=", "=?UTF-8?B?a?="),
+        ("=?UTF-8?B?/w==?=", "=?UTF-8?B?/w==?="),
+    ],
+)
+def test_metadata_beyond_ascii_is_decoded(stored: str, text: str) -> None:
+    assert merged(instructions.from_metadata({"prompt": stored})).prompt == text
+
+
+def test_template_defaults_that_are_empty_say_nothing() -> None:
+    assert instructions.from_defaults("", "").values == {}
+    with pytest.raises(NoInstructionsError):
+        merged(instructions.from_defaults("", ""))
+
+
+def test_a_file_may_name_its_schema_and_begin_with_a_byte_order_mark() -> None:
+    content = b'\xef\xbb\xbf{"$schema": "https://example.com/s.json", "prompt": "pink sky"}'
+
+    assert merged(instructions.from_file("a.json", content)) == resolved(prompt="pink sky")
+
+
+# --- mistakes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sources", [[], [{}], [{"aspect_ratio": "1:1"}], [{"layers": ["a.png"]}]])
+def test_an_image_without_mode_and_prompt_has_no_instructions(
+    sources: list[dict[str, Any]],
+) -> None:
+    with pytest.raises(NoInstructionsError):
+        merged(*(sidecar(**values) for values in sources))
+
+
+@pytest.mark.parametrize("mode", ["edit", "multi-edit"])
+def test_a_mode_that_needs_a_prompt_says_so(mode: str) -> None:
+    with pytest.raises(MissingPromptError, match=mode):
+        resolved(mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not JSON"),
+        (b"make it pink", "not JSON"),
+        (b'{"prompt": "pink",}', "line 1 column"),
+        (b'{"prompt": "pink"', "not JSON"),
+        (b"\xff\xfe{}", "not UTF-8"),
+        (b'{"prompt": "caf\xe9"}', "not UTF-8"),
+        (b'["pink"]', "not an object"),
+        (b'"pink"', "not an object"),
+        (b"null", "not an object"),
+        (b'{"prompt": "\\ud800"}', "not JSON"),
+        (b"[" * 60_000, "not JSON"),
+        (b'{"prompt": ' + b"1" * 5000 + b"}", "not JSON"),
+        (b'{"prompt": "' + b"x" * 65_536 + b'"}', "65,550 bytes; the limit is 65,536"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(content: bytes, words: str) -> None:
+    with pytest.raises(UnreadableInstructionsError) as caught:
+        instructions.from_file("photos/shoe.jpg.json", content)
+
+    assert "photos/shoe.jpg.json" in caught.value.detail
+    assert words in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("promt", "prompt"), ("Mode", "mode"), ("aspect-ratio", "aspect_ratio"), ("layer", "layers")],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, nearest: str) -> None:
+    with pytest.raises(UnknownKeyError) as caught:
+        resolved(**{"prompt": "pink sky", key: "x"})
+
+    assert f"'{key}' in shoe.jpg.json" in caught.value.detail
+    assert f"Did you mean '{nearest}'?" in caught.value.detail
+
+
+def test_an_unknown_key_that_is_near_to_none_is_answered_with_all() -> None:
+    with pytest.raises(UnknownKeyError) as caught:
+        resolved(prompt="pink sky", wattage=60)
+
+    assert all(key in caught.value.detail for key in KEYS)
+
+
+@pytest.mark.parametrize(
+    ("mode", "hint"),
+    [
+        ("background_remove", " Did you mean 'background-remove'?"),
+        ("multiedit", " Did you mean 'multi-edit'?"),
+        ("Edit", " Did you mean 'edit'?"),
+        ("paint", ""),
+        (3, ""),
+        (None, ""),
+        (["edit"], ""),
+        ("", ""),
+    ],
+)
+def test_an_unknown_mode_is_named_with_the_nearest_known_one(mode: Any, hint: str) -> None:
+    with pytest.raises(UnknownModeError) as caught:
+        resolved(prompt="pink sky", mode=mode)
+
+    assert caught.value.detail.endswith(f"in shoe.jpg.json does not exist.{hint}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("prompt", ""),
+        ("prompt", " \n\t"),
+        ("prompt", "x" * 32_769),
+        ("prompt", 5),
+        ("prompt", None),
+        ("prompt", ["pink"]),
+        ("model", ""),
+        ("model", "a b"),
+        ("model", "x" * 129),
+        ("model", None),
+        ("aspect_ratio", "5:7"),
+        ("aspect_ratio", "4:3"),
+        ("aspect_ratio", 1.5),
+        ("layers", []),
+        ("layers", "mask.png"),
+        ("layers", [""]),
+        ("layers", [1]),
+        ("layers", ["m.png"] * 16),
+        ("layers", ["x" * 2049]),
+        ("resolution", ""),
+        ("resolution", "x" * 11),
+        ("resolution", "2 K"),
+        ("quality", "ultra"),
+        ("safe_mode", "yes"),
+        ("safe_mode", None),
+        ("enhance_prompt", 2),
+    ],
+)
+def test_a_value_outside_its_limits_is_named_with_what_the_key_takes(key: str, value: Any) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        merged(sidecar(prompt="pink sky"), sidecar(**{key: value}))
+
+    assert caught.value.detail.startswith(f"{key} in shoe.jpg.json is ")
+    assert TAKES[key] in caught.value.detail
+    assert len(caught.value.detail) < 500  # a wrong value is shown, but not all of 32 KB
+
+
+@pytest.mark.parametrize("text", ["x", "x" * 32_768, "Mach den Himmel rosa 🌅", " pink "])
+def test_a_prompt_within_the_limits_is_kept_as_it_is(text: str) -> None:
+    assert resolved(prompt=text).prompt == text
+
+
+def test_venices_default_model_takes_two_layers_and_a_named_one_may_take_more() -> None:
+    layers = ["a.png", "b.png", "c.png"]
+
+    assert resolved(prompt="pink sky", layers=layers[:2]).layers == ("a.png", "b.png")
+    assert resolved(prompt="pink sky", layers=layers, model="flux-2-max-edit").layers == (
+        "a.png",
+        "b.png",
+        "c.png",
+    )
+    with pytest.raises(InvalidValueError, match="3 layers"):
+        resolved(prompt="pink sky", layers=layers)
+
+
+@pytest.mark.parametrize("layer", ["http://example.com/a.png", "s3://bucket/a.png", "file:///a"])
+def test_a_layer_is_a_key_or_an_https_url(layer: str) -> None:
+    with pytest.raises(InvalidValueError, match="https://"):
+        resolved(prompt="pink sky", layers=[layer])
+
+
+def test_a_mistake_in_a_farther_source_is_found_too() -> None:
+    with pytest.raises(UnknownKeyError, match=r"products/\.image-drop\.json"):
+        resolve(
+            [
+                sidecar(prompt="pink sky"),
+                instructions.from_file("products/.image-drop.json", b'{"qualty": "low"}'),
+            ]
+        )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS) | st.text(), JSON, max_size=4))
+@example({"prompt": "\ud800"})
+@example({"\ud800": 1})
+def test_whatever_a_sidecar_holds_ends_in_instructions_or_in_an_error_for_a_report(
+    values: dict[str, Any],
+) -> None:
+    try:
+        wanted = resolve([sidecar(**values)])
+    except InstructionsError as error:
+        msgspec.json.encode(error.detail)
+    else:
+        assert all(each.mode for each in wanted.values())
+        msgspec.json.encode(list(wanted.values()))
+
+
+@given(st.dictionaries(st.sampled_from(KEYS) | st.text(), st.text(), max_size=4))
+def test_whatever_metadata_holds_ends_in_instructions_or_in_an_error_for_a_report(
+    texts: dict[str, str],
+) -> None:
+    for read in (instructions.from_tags, instructions.from_metadata):
+        try:
+            assert merged(read(texts)).mode
+        except InstructionsError as error:
+            msgspec.json.encode(error.detail)
+
+
+# --- variants --------------------------------------------------------------------------------
+
+
+def test_each_variant_takes_over_what_stands_outside_key_by_key() -> None:
+    cutout = {"mode": "background-remove"}
+    studio = {"prompt": "on marble", "aspect_ratio": "1:1"}
+    folder = instructions.from_file(".image-drop.json", b'{"quality": "high", "prompt": "far"}')
+
+    wanted = resolve(
+        [sidecar(aspect_ratio="3:2", variants={"cutout": cutout, "studio": studio}), folder]
+    )
+
+    outside = {"aspect_ratio": "3:2", "quality": "high", "prompt": "far"}
+    assert {name: each.as_dict() for name, each in wanted.items()} == {
+        "cutout": outside | cutout,
+        "studio": outside | studio | {"mode": "edit"},
+    }
+
+
+def test_the_nearest_sources_variants_replace_those_of_the_others() -> None:
+    folder = instructions.from_file(
+        ".image-drop.json", b'{"variants": {"cutout": {"mode": "background-remove"}}}'
+    )
+
+    assert set(resolve([sidecar(variants={"pink": {"prompt": "pink"}}), folder])) == {"pink"}
+
+
+@pytest.mark.parametrize(
+    "variants",
+    [
+        {},
+        [],
+        "cutout",
+        {"Cutout": {"mode": "background-remove"}},
+        {"a/b": {"mode": "background-remove"}},
+        {"": {"mode": "background-remove"}},
+        {"x" * 33: {"mode": "background-remove"}},
+        {"cutout": "background-remove"},
+        {"cutout": None},
+        {"cutout": {"variants": {"deeper": {"mode": "background-remove"}}}},
+        {f"v{number}": {"mode": "background-remove"} for number in range(21)},
+    ],
+)
+def test_variants_that_are_none_are_answered_with_what_the_key_takes(variants: Any) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        resolve([sidecar(variants=variants)])
+
+    assert TAKES["variants"] in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("own", "error"),
+    [
+        ({"promt": "x"}, UnknownKeyError),
+        ({"mode": "paint"}, UnknownModeError),
+        ({"prompt": ""}, InvalidValueError),
+        ({"mode": "edit"}, MissingPromptError),
+        ({"quality": "low"}, NoInstructionsError),
+    ],
+)
+def test_a_mistake_in_a_variant_names_the_variant(
+    own: dict[str, Any], error: type[InstructionsError]
+) -> None:
+    with pytest.raises(error, match=r"variant ['\"]pink['\"]"):
+        resolve([sidecar(variants={"pink": own})])
+
+
+# --- for editors -----------------------------------------------------------------------------
+
+
+def test_the_schema_lists_every_key_and_refuses_others() -> None:
+    schema = instructions.json_schema()
+
+    definition = schema["$defs"]["Instructions"] if "$ref" in schema else schema
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert set(definition["properties"]) == set(KEYS)
+    assert definition["additionalProperties"] is False

@@ -1,0 +1,87 @@
+"""The environment of a function is read in one place, and says everything that is wrong at once."""
+
+import pytest
+
+from image_drop.errors import SettingsError
+from image_drop.settings import VENICE_BASE_URL, Settings
+
+COMPLETE = {
+    "INPUT_BUCKET": "in",
+    "OUTPUT_BUCKET": "out",
+    "RETRY_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/retry",
+    "STATE_TABLE": "state",
+    "VENICE_API_KEY_PARAMETER": "/image-drop/venice-api-key",
+}
+
+
+def test_the_required_variables_are_enough() -> None:
+    assert Settings.from_env(COMPLETE) == Settings(
+        input_bucket="in",
+        output_bucket="out",
+        retry_queue_url="https://sqs.us-east-1.amazonaws.com/123456789012/retry",
+        state_table="state",
+        venice_api_key_parameter="/image-drop/venice-api-key",
+        venice_base_url=VENICE_BASE_URL,
+        default_mode="",
+        default_prompt="",
+        output_key_format="{key}.png",
+        max_receive_count=12,
+        max_image_bytes=200_000_000,
+    )
+
+
+def test_the_default_endpoint_is_venice() -> None:
+    assert VENICE_BASE_URL == "https://api.venice.ai/api/v1"
+
+
+def test_every_variable_is_read() -> None:
+    settings = Settings.from_env(
+        COMPLETE
+        | {
+            "VENICE_BASE_URL": "http://127.0.0.1:1/api/v1",
+            "DEFAULT_MODE": "edit",
+            "DEFAULT_PROMPT": "make the sky pink",
+            "OUTPUT_KEY_FORMAT": "{folder}{stem}.png",
+            "MAX_RECEIVE_COUNT": "3",
+            "MAX_IMAGE_BYTES": "1000",
+        }
+    )
+
+    assert settings.venice_base_url == "http://127.0.0.1:1/api/v1"
+    assert (settings.default_mode, settings.default_prompt) == ("edit", "make the sky pink")
+    assert settings.output_key_format == "{folder}{stem}.png"
+    assert (settings.max_receive_count, settings.max_image_bytes) == (3, 1000)
+
+
+def test_an_empty_optional_variable_counts_as_not_set() -> None:
+    # CloudFormation sets a variable whose parameter is empty to "".
+    empty = dict.fromkeys(["VENICE_BASE_URL", "OUTPUT_KEY_FORMAT", "MAX_RECEIVE_COUNT"], "")
+
+    assert Settings.from_env(COMPLETE | empty) == Settings.from_env(COMPLETE)
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+@pytest.mark.parametrize("missing", [None, ""])
+def test_a_missing_variable_is_named(name: str, missing: str | None) -> None:
+    env = {key: text for key, text in COMPLETE.items() if key != name}
+    if missing is not None:
+        env[name] = missing
+
+    with pytest.raises(SettingsError, match=f"^{name} is missing$"):
+        Settings.from_env(env)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", " 3", "٣", "³"])
+@pytest.mark.parametrize("name", ["MAX_RECEIVE_COUNT", "MAX_IMAGE_BYTES"])
+def test_a_number_that_is_none_is_named_with_its_value(name: str, text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(COMPLETE | {name: text})
+
+    assert f"{name} must be a positive whole number, not {text!r}" == caught.value.detail
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"MAX_RECEIVE_COUNT": "many"})
+
+    assert all(name in caught.value.detail for name in (*COMPLETE, "MAX_RECEIVE_COUNT"))

@@ -1,0 +1,186 @@
+"""From notifications and messages to uploads: which key changed, and is it our concern."""
+
+import json
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from image_drop import uploads
+from image_drop.uploads import UnreadableMessageError, Upload, from_event, from_message
+
+
+def event(*keys: str, name: str = "ObjectCreated:Put") -> dict[str, Any]:
+    """An S3 notification; the keys as S3 encodes them."""
+    return {
+        "Records": [
+            {
+                "eventVersion": "2.6",
+                "eventSource": "aws:s3",
+                "eventName": name,
+                "s3": {
+                    "bucket": {"name": "input"},
+                    "object": {"key": key, "size": 3, "eTag": "e", "sequencer": "0A1B"},
+                },
+            }
+            for key in keys
+        ]
+    }
+
+
+TEST_EVENT = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "input"}
+
+
+@pytest.mark.parametrize(
+    ("encoded", "key"),
+    [
+        ("shoe.jpg", "shoe.jpg"),
+        ("my+photos/shoe+1.jpg", "my photos/shoe 1.jpg"),
+        ("my%20photos/shoe.jpg", "my photos/shoe.jpg"),
+        ("a%2Bb.jpg", "a+b.jpg"),
+        ("100%25.jpg", "100%.jpg"),
+        ("caf%C3%A9/%E9%9E%8B.jpg", "café/鞋.jpg"),
+        ("a%3Fb%23c%26d.jpg", "a?b#c&d.jpg"),
+    ],
+)
+def test_keys_are_decoded_as_forms_are(encoded: str, key: str) -> None:
+    assert from_event(event(encoded)) == [Upload("input", key)]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_any_key_survives_the_notification(name: str) -> None:
+    key = f"photos/x{name}x"  # neither hidden nor a folder, whatever the text
+    expected = [] if uploads.starts_nothing(key) else [Upload("input", key)]
+
+    assert from_event(event(quote_plus(key))) == expected
+    assert from_event(event(quote(key))) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ObjectCreated:Put",
+        "ObjectCreated:Post",
+        "ObjectCreated:Copy",
+        "ObjectCreated:CompleteMultipartUpload",
+    ],
+)
+def test_every_way_to_upload_counts(name: str) -> None:
+    assert from_event(event("a.jpg", name=name)) == [Upload("input", "a.jpg")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ObjectRemoved:Delete",
+        "ObjectRemoved:DeleteMarkerCreated",
+        "ObjectRestore:Completed",
+        "ObjectTagging:Put",
+        "LifecycleExpiration:Delete",
+    ],
+)
+def test_other_events_count_for_nothing(name: str) -> None:
+    assert from_event(event("a.jpg", name=name)) == []
+
+
+def test_several_records_keep_their_order() -> None:
+    keys = [upload.key for upload in from_event(event("b.jpg", "a.jpg", "c.jpg"))]
+
+    assert keys == ["b.jpg", "a.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("empty", [TEST_EVENT, {"Records": []}, {}])
+def test_the_test_event_of_s3_holds_no_upload(empty: dict[str, Any]) -> None:
+    assert from_event(empty) == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "photos/",
+        ".DS_Store",
+        "photos/.hidden.jpg",
+        ".trash/shoe.jpg",
+        "photos/.trash/2024/shoe.jpg",
+        ".image-drop.json",
+        "photos/.image-drop.json",
+        "_layers/mask.png",
+        "photos/_layers/mask.png",
+        "photos/_layers/deep/mask.png.json",
+    ],
+)
+def test_folders_hidden_names_and_layers_start_nothing(key: str) -> None:
+    assert from_event(event(quote_plus(key))) == []
+
+
+@pytest.mark.parametrize(
+    "key", ["shoe.jpg", "a/b/c.jpg", "a..b/c.jpg", "my_layers/c.jpg", "_layers.jpg", "/c.jpg"]
+)
+def test_ordinary_names_do(key: str) -> None:
+    assert from_event(event(key)) == [Upload("input", key)]
+
+
+def test_a_sidecar_is_an_upload_of_its_image() -> None:
+    assert from_event(event("photos/shoe.jpg.json")) == [
+        Upload("input", "photos/shoe.jpg", sidecar=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "upload",
+    [
+        Upload("input", "shoe.jpg"),
+        Upload("input", "café 鞋+.jpg", variant="cutout"),
+        Upload("input", "shoe.jpg", sidecar=True),
+    ],
+)
+def test_our_own_message_comes_back_as_it_was_sent(upload: Upload) -> None:
+    assert from_message(msgspec.json.encode(upload).decode()) == [upload]
+
+
+def test_the_record_of_a_failed_invocation_holds_the_event() -> None:
+    record = {
+        "version": "1.0",
+        "requestContext": {"condition": "RetriesExhausted", "approximateInvokeCount": 3},
+        "requestPayload": event("my+shoe.jpg"),
+        "responseContext": {"statusCode": 200, "functionError": "Unhandled"},
+    }
+
+    assert from_message(json.dumps(record)) == [Upload("input", "my shoe.jpg")]
+
+
+def test_a_bucket_may_be_connected_to_the_queue_directly() -> None:
+    assert from_message(json.dumps(event("a.jpg", "b.jpg"))) == [
+        Upload("input", "a.jpg"),
+        Upload("input", "b.jpg"),
+    ]
+    assert from_message(json.dumps(TEST_EVENT)) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "hello",
+        "{}",
+        "[]",
+        "null",
+        "3",
+        '"text"',
+        '{"bucket": "input"}',
+        '{"bucket": 1, "key": "a.jpg"}',
+        '{"Records": [{}]}',
+        '{"Records": 3}',
+        '{"Records": [{"eventName": null}]}',
+        '{"Records": [{"eventName": "ObjectCreated:Put", "s3": {}}]}',
+        '{"requestPayload": null}',
+        '{"requestPayload": [1]}',
+        "[" * 100_000,
+    ],
+)
+def test_any_other_message_is_refused_with_the_reason(body: str) -> None:
+    with pytest.raises(UnreadableMessageError, match="neither an upload nor an S3 event"):
+        from_message(body)
