@@ -88,10 +88,10 @@ def run(environment: Mapping[str, str], out: Path, console: Console) -> int:
 
 
 def _venice(environment: Mapping[str, str], exits: ExitStack) -> tuple[Simulator | None, str, str]:
-    """The simulator (None for the real Venice), and the URL and key to call."""
-    key = environment.get("VENICE_API_KEY")
-    if key:
-        return None, environment.get("VENICE_BASE_URL", VENICE_BASE_URL).rstrip("/"), key
+    """The simulator (None where the environment names a Venice), and the URL and key to call."""
+    url, key = environment.get("VENICE_BASE_URL"), environment.get("VENICE_API_KEY")
+    if url or key:
+        return None, (url or VENICE_BASE_URL).rstrip("/"), key or "local"
     simulator = exits.enter_context(Simulator())
     simulator.faults.add(503, prompt=demo_photos.FAILS_FIRST[1], times=1)
     return simulator, simulator.url, "local"
@@ -100,7 +100,7 @@ def _venice(environment: Mapping[str, str], exits: ExitStack) -> tuple[Simulator
 def _welcome(url: str, simulator: Simulator | None) -> str:
     if simulator:
         return "Image Drop on this machine: an emulated AWS, a simulated Venice. Nothing is paid."
-    return f"Image Drop on this machine, with the real Venice at {url}: [bold]every edit is paid."
+    return f"Image Drop on this machine: an emulated AWS, and {url}. [bold]Every edit is paid.[/]"
 
 
 def clear(out: Path) -> None:
@@ -116,7 +116,7 @@ def clear(out: Path) -> None:
             continue
         path.unlink(missing_ok=True)
         for folder in path.relative_to(out).parents:
-            if folder.name and not any((out / folder).iterdir()):
+            if folder.name and (out / folder).is_dir() and not any((out / folder).iterdir()):
                 (out / folder).rmdir()
     manifest.write_text("")
 

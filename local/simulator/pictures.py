@@ -32,6 +32,8 @@ FLOOD_SIDE = 256  # the flood runs on a small copy: Pillow's floodfill is a Pyth
 TOLERANCE = 60  # of the flood: sum of the differences of the three channels, 0 to 765
 MIN_SUBJECT, MAX_SUBJECT = 0.10, 0.95  # of the picture; outside, the flood found no subject
 
+SUBJECT_SHARE = 0.15  # of the largest island: smaller ones are crumbs, not subjects
+
 type Colour = tuple[int, int, int]
 type Effect = Callable[[Image.Image, Colour], Image.Image]
 
@@ -149,10 +151,25 @@ def _subject(picture: Image.Image) -> Image.Image:
     kept, solid = (each.histogram()[255] / (mask.width * mask.height) for each in (mask, core))
     if solid < MIN_SUBJECT or kept > MAX_SUBJECT:
         return _ellipse(picture.size)
-    mask = mask.filter(ImageFilter.MinFilter(5)).filter(ImageFilter.MaxFilter(5))
+    mask = _without_crumbs(mask.filter(ImageFilter.MinFilter(5)))
+    mask = mask.filter(ImageFilter.MaxFilter(5))
     mask = mask.resize(picture.size, Image.Resampling.BICUBIC)
     mask = mask.filter(ImageFilter.GaussianBlur(max(picture.size) / FLOOD_SIDE * 0.6))
     return mask.point(_steep)
+
+
+def _without_crumbs(mask: Image.Image) -> Image.Image:
+    """Without the islands that are much smaller than the largest."""
+    islands = []
+    while (place := mask.tobytes().find(b"\xff")) >= 0:
+        ImageDraw.floodfill(mask, (place % mask.width, place // mask.width), 128)
+        islands.append(mask.point(lambda value: 255 if value == 128 else 0))
+        mask = mask.point(lambda value: 0 if value == 128 else value)
+    largest = max(island.histogram()[255] for island in islands)
+    for island in islands:
+        if island.histogram()[255] >= SUBJECT_SHARE * largest:
+            mask = ImageChops.lighter(mask, island)
+    return mask
 
 
 def _steep(value: float) -> float:
