@@ -35,45 +35,74 @@ class NotSent:
 
 
 def drops(
-    paths: Iterable[Path], to: str = "", instructions: Mapping[str, Any] | None = None
+    paths: Iterable[Path],
+    to: str = "",
+    instructions: Mapping[str, Any] | None = None,
+    leave_out: Path | None = None,
 ) -> Iterator[Drop | NotSent]:
     """What is to be sent for `paths`, one after the other, whatever their number.
 
     A file is dropped under its name, a folder under its own (as `cp -r` does it), both below `to`.
     In a folder, its folder file and its layers come before the images that need them. A file
     `shoe.jpg.json` beside `shoe.jpg` is its sidecar; `instructions` go into the sidecars, over what
-    stands there. Hidden files, and instructions without their image, stay at home.
+    stands there. Hidden files, and instructions without their image, stay at home, and so does the
+    folder `leave_out`, where the results are fetched to.
     """
+    walk = _Walk(instructions or {}, leave_out.resolve() if leave_out else None)
     prefix = f"{to.strip('/')}/" if to.strip("/") else ""
     for path in paths:
         if path.is_dir():
             name = path.name  # of "." it is empty
-            yield from _folder(path, f"{prefix}{name}/" if name else prefix, instructions or {})
+            yield from walk.folder(path, f"{prefix}{name}/" if name else prefix)
         else:
-            yield _file(path, prefix + path.name, instructions or {})
+            yield walk.file(path, prefix + path.name)
 
 
-def _folder(folder: Path, prefix: str, instructions: Mapping[str, Any]) -> Iterator[Drop | NotSent]:
-    if (folder / FOLDER_FILE).is_file():
-        yield Drop(folder / FOLDER_FILE, prefix + FOLDER_FILE)
-    if (folder / LAYERS_FOLDER).is_dir():
-        for layer in _files(folder / LAYERS_FOLDER):
-            key = f"{prefix}{LAYERS_FOLDER}/{layer.relative_to(folder / LAYERS_FOLDER).as_posix()}"
-            yield Drop(layer, key)
-    try:
-        entries = os.scandir(folder)
-    except OSError as error:
-        yield NotSent(prefix, f"The folder cannot be read: {error.strerror}.")
-        return
-    with entries:
-        for entry in entries:
-            path, key = folder / entry.name, prefix + entry.name
-            if starts_nothing(key) or entry.name == LAYERS_FOLDER:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _folder(path, f"{key}/", instructions)
-            elif entry.is_file() and not entry.name.endswith(SIDECAR_SUFFIX):
-                yield _file(path, key, instructions)
+@dataclass(frozen=True)
+class _Walk:
+    instructions: Mapping[str, Any]
+    leave_out: Path | None
+
+    def _folder(
+        folder: Path, prefix: str, instructions: Mapping[str, Any]
+    ) -> Iterator[Drop | NotSent]:
+        if (folder / FOLDER_FILE).is_file():
+            yield Drop(folder / FOLDER_FILE, prefix + FOLDER_FILE)
+        if (folder / LAYERS_FOLDER).is_dir():
+            for layer in _files(folder / LAYERS_FOLDER):
+                key = f"{prefix}{LAYERS_FOLDER}/{layer.relative_to(folder / LAYERS_FOLDER).as_posix()}"
+                yield Drop(layer, key)
+        try:
+            entries = os.scandir(folder)
+        except OSError as error:
+            yield NotSent(prefix, f"The folder cannot be read: {error.strerror}.")
+            return
+        with entries:
+            for entry in entries:
+                path, key = folder / entry.name, prefix + entry.name
+                if starts_nothing(key) or entry.name == LAYERS_FOLDER:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if path.resolve() == self.leave_out:
+                        continue
+                    yield from self.folder(path, f"{key}/")
+                elif entry.is_file() and not entry.name.endswith(SIDECAR_SUFFIX):
+                    yield self.file(path, key)
+
+    def file(self, path: Path, key: str) -> Drop | NotSent:
+        """One file, with its sidecar; or what is wrong with it."""
+        try:
+            length = len(key.encode())
+        except UnicodeEncodeError:
+            return NotSent(ascii(key)[1:-1], "Its name is not valid text. Rename the file.")
+        if length > MAX_KEY_BYTES:
+            return NotSent(key, f"Its key has {length:,} bytes; S3 takes {MAX_KEY_BYTES:,}.")
+        try:
+            return Drop(path, key, _sidecar(path, self.instructions))
+        except UnreadableInstructionsError as error:
+            return NotSent(key, error.detail)
+        except OSError as error:
+            return NotSent(key, f"Its instructions cannot be read: {error.strerror}.")
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -81,21 +110,6 @@ def _files(folder: Path) -> Iterator[Path]:
         for name in names:
             if not name.startswith("."):
                 yield root / name
-
-
-def _file(path: Path, key: str, instructions: Mapping[str, Any]) -> Drop | NotSent:
-    try:
-        length = len(key.encode())
-    except UnicodeEncodeError:
-        return NotSent(ascii(key)[1:-1], "Its name is not valid text. Rename the file.")
-    if length > MAX_KEY_BYTES:
-        return NotSent(key, f"Its key has {length:,} bytes; S3 takes {MAX_KEY_BYTES:,}.")
-    try:
-        return Drop(path, key, _sidecar(path, instructions))
-    except UnreadableInstructionsError as error:
-        return NotSent(key, error.detail)
-    except OSError as error:
-        return NotSent(key, f"Its instructions cannot be read: {error.strerror}.")
 
 
 def _sidecar(image: Path, instructions: Mapping[str, Any]) -> bytes | None:

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 import pytest
-from moto import mock_aws
+from moto import backend_index, mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 
 from functions.account_watch import app as account_watch_app
@@ -21,6 +21,8 @@ from image_drop import telemetry
 from local.simulator import Simulator
 from tests.clock import FakeClock
 from tests.integration.stage import Stage
+
+SERVICES = ("dynamodb", "events", "iam", "awslambda", "s3", "sqs", "ssm")
 
 
 @pytest.fixture
@@ -47,6 +49,9 @@ def aws(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> Iterator[None]:
     )
     # It is there for input templates, which the rule here has not, and needs one more package.
     monkeypatch.setattr("moto.events.models.EventTemplateParser.parse", _as_it_is)
+    # moto looks for the service of each request in a list of two hundred.
+    wanted = [entry for entry in backend_index.backend_url_patterns if entry[0] in SERVICES]
+    monkeypatch.setattr(backend_index, "backend_url_patterns", wanted)
     core = {"passthrough": {"urls": ["http://127.0.0.1.*"]}, "reset_boto3_session": False}
     with mock_aws(config={"core": core}):
         yield

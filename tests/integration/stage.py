@@ -14,6 +14,7 @@ from urllib.parse import quote_plus, urlencode
 
 import boto3
 from botocore.exceptions import ClientError
+from moto.sqs.models import sqs_backends
 from PIL import Image, ImageDraw
 
 from functions.account_watch import app as account_watch_app
@@ -240,15 +241,20 @@ class Stage:
             self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=record["receiptHandle"])
         return "gone"
 
+    def due_in(self) -> float:
+        """Seconds until the next message of the retry queue is due, as moto has noted it."""
+        queue = sqs_backends["123456789012"]["us-east-1"].queues["retry"]
+        due = min(max(each.visible_at, each.delayed_until) for each in queue._messages)
+        return max(0.0, due / 1000 - self.clock.now())
+
     def work_off(self, hours: float = 24) -> int:
         """Let time pass until the retry queue is empty; how often the retry function ran."""
         runs, end = 0, self.clock.now() + hours * 3600
         while self.waiting():
             assert self.clock.now() < end, f"{self.waiting()} messages after {hours} h"
-            if self.redeliver() == "nothing due":
-                self.pass_time(15)
-            else:
-                runs += 1
+            if wait := self.due_in():
+                self.pass_time(wait)
+            runs += self.redeliver() != "nothing due"  # but moved to the dead letters
         return runs
 
     def watch(self, event: str = "schedule") -> None:

@@ -78,7 +78,7 @@ def test_watch_teaches_the_limiter_the_limits_of_the_account(
 
     for model in ("default", "background-remove", "qwen-image-2-edit"):
         assert stage.services.limiter.look(model)[0].limit == 120
-    endings = {stage.drop(f"{number}.jpg", tags=CUT_OUT) for number in range(25)}
+    endings = {stage.drop(f"{number}.jpg", tags=CUT_OUT) for number in range(16)}
     assert endings == {"edited"}
 
 

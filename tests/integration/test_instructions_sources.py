@@ -148,7 +148,9 @@ def test_mode_is_multi_edit_where_there_are_layers(stage: Stage) -> None:
     stage.put("photos/_layers/mask.png", photo("black", form="PNG"))
     stage.put("logo.png", photo("green", form="PNG"))
 
-    ending = stage.drop("photos/a.jpg", tags={"prompt": "blend", "layers": "_layers/mask.png ../logo.png"})
+    ending = stage.drop(
+        "photos/a.jpg", tags={"prompt": "blend", "layers": "_layers/mask.png ../logo.png"}
+    )
 
     assert ending == "edited"
     (call,) = stage.venice.calls
@@ -203,7 +205,10 @@ def test_changed_layer_is_a_new_edit(stage: Stage) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"\xef\xbb\xbf" + b'{"mode": "background-remove"}', b'{"$schema": "x", "mode": "background-remove"}'],
+    [
+        b"\xef\xbb\xbf" + b'{"mode": "background-remove"}',
+        b'{"$schema": "x", "mode": "background-remove"}',
+    ],
     ids=["byte-order-mark", "schema"],
 )
 def test_what_editors_add_to_a_sidecar_does_no_harm(stage: Stage, content: bytes) -> None:

@@ -1,6 +1,7 @@
 """The input bucket: the image as it is now, and what is to be done with it."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -75,12 +76,35 @@ def test_what_is_not_there_is_not_found(originals: Originals) -> None:
     assert originals.find("input", "never.jpg") is None
 
 
-def test_a_refusal_of_s3_is_not_taken_for_a_missing_image() -> None:
+SHOE = Original("input", "shoe.jpg", "etag", 5, datetime(2026, 11, 23, tzinfo=UTC), {})
+
+
+@pytest.mark.parametrize(
+    ("operations", "look"),
+    [
+        (["head_object"], lambda originals: originals.find("input", "shoe.jpg")),
+        (["get_object"], lambda originals: originals.read(SHOE, 1000)),
+        (["get_object"], lambda originals: originals.sources(SHOE)),
+        (["get_object", "get_object_tagging"], lambda originals: originals.sources(SHOE)),
+    ],
+)
+def test_a_refusal_of_s3_is_not_taken_for_something_missing(
+    operations: list[str], look: Callable[[Originals], Any]
+) -> None:
     client = boto3.client("s3")
     with Stubber(client) as stub:
-        stub.add_client_error("head_object", "403", http_status_code=403)
-        with pytest.raises(ClientError):
-            Originals(client).find("input", "shoe.jpg")
+        for operation in operations[:-1]:
+            stub.add_client_error(operation, "NoSuchKey", http_status_code=404)
+        stub.add_client_error(operations[-1], "AccessDenied", http_status_code=403)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            look(Originals(client))
+
+
+def test_an_image_that_was_deleted_this_moment_has_no_tags(originals: Originals) -> None:
+    shoe = put(originals, "shoe.jpg", Tagging="prompt=pink", Metadata={"prompt": "seen"})
+    originals.s3.delete_object(Bucket="input", Key="shoe.jpg")
+
+    assert resolve(originals.sources(shoe))[None].prompt == "seen"
 
 
 # --- reading -----------------------------------------------------------------------------------

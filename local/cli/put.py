@@ -1,0 +1,193 @@
+"""`image-drop put`: send images, follow them, fetch what comes out."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from local.cli.connection import Exit, Json, console, on_stack
+from local.cli.instructions import (
+    AspectRatio,
+    Finish,
+    Layer,
+    Mode,
+    Model,
+    Overwrite,
+    Prompt,
+    instructions_of,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from local.deployment import Deployment
+    from local.drops import Event, Run, Standing
+
+OUT = Path("image-drop-out")
+
+
+@on_stack
+def put(
+    deployment: "Deployment",
+    paths: Annotated[
+        list[Path], typer.Argument(exists=True, metavar="PATH...", help="Images, and folders.")
+    ],
+    mode: Mode = None,
+    prompt: Prompt = None,
+    model: Model = None,
+    aspect_ratio: AspectRatio = None,
+    layer: Layer = None,
+    finish: Finish = None,
+    to: Annotated[str, typer.Option(metavar="FOLDER", help="Folder of the bucket.")] = "",
+    out: Annotated[Path, typer.Option(help="Where results are fetched to.")] = OUT,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow the images and fetch the results.")
+    ] = True,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Send images and folders, wait for what becomes of them, and fetch it.
+
+    A folder keeps its name; its .image-drop.json, its _layers/ and the files shoe.jpg.json beside
+    shoe.jpg are sent as well. Options such as --mode are sent as such a file with each image.
+
+    Run it again after a break: it sends only what has no result. Ctrl-C stops the watching, not
+    the work. With --json, each line is an event.
+    """
+    from local.drops import Run
+    from local.folders import drops
+
+    given = instructions_of(
+        mode=mode,
+        prompt=prompt,
+        model=model,
+        aspect_ratio=aspect_ratio,
+        layer=layer,
+        finish=finish,
+    )
+    run = Run(deployment, out if wait else None, overwrite=overwrite, follow=wait)
+    wanted = drops(paths, to, given, leave_out=out)
+    tally = Tally()
+    show = _show_json if json else _show
+    try:
+        show(run, run.events(wanted), tally)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\nNo longer watching. {tally.awaited(run)} in the stack are worked on all the same; "
+            "the same command picks them up, `image-drop status` tells how far they are.",
+            err=True,
+        )
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    if not json:
+        typer.echo(tally.summary(out if wait else None))
+    raise typer.Exit(tally.exit_code)
+
+
+class Tally:
+    """How many of each: counts only, so that a million files need no more room than one."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def add(self, event: "Event") -> None:
+        """Count an event."""
+        from local.drops import Arrived, Sent
+
+        match event:
+            case Sent(already=already):
+                self.counts["there before" if already else "sent"] += 1
+            case Arrived(report=None):
+                self.counts["results"] += 1
+            case Arrived():
+                self.counts["reports"] += 1
+            case _:
+                self.counts["not sent"] += 1
+
+    @property
+    def exit_code(self) -> Exit:
+        """Whether a person has something to look after."""
+        needs_you = self.counts["reports"] or self.counts["not sent"]
+        return Exit.NEEDS_YOU if needs_you else Exit.DONE
+
+    def summary(self, out: Path | None) -> str:
+        """One line at the end."""
+        if not self.counts:
+            return "There is nothing to send."
+        where = f" They are in {out}/." if out and self.counts["results"] else ""
+        return ", ".join(f"{count:,} {name}" for name, count in self.counts.items()) + "." + where
+
+    def awaited(self, run: "Run") -> str:
+        """The images under way, in words."""
+        count = run.standing().awaited
+        return "1 image" if count == 1 else f"{count:,} images"
+
+
+def _show(run: "Run", events: Any, tally: Tally) -> None:
+    screen = console()
+    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=screen, transient=True) as progress:
+        bar = progress.add_task("", total=None)
+        for event in events:
+            if event:
+                tally.add(event)
+                _tell(event, screen)
+            standing = run.standing()
+            done = tally.counts["results"] + tally.counts["reports"]
+            progress.update(
+                bar,
+                description=described(standing),
+                completed=done,
+                total=done + standing.awaited or None,
+            )
+
+
+def _tell(event: "Event", screen: "Console") -> None:
+    from image_drop.results import Report
+    from local.drops import Arrived
+    from local.folders import NotSent
+
+    match event:
+        case Arrived(report=Report() as report):
+            screen.print(
+                f"[yellow]report[/]    {escape(event.output_key)}: {escape(report.title)}. "
+                f"{escape(report.detail)} {escape(report.what_to_do)}"
+            )
+        case Arrived(already=already, path=path):
+            note = "  [dim]was done before[/]" if already else ""
+            name = escape(str(path or event.output_key))
+            screen.print(f"[green]result[/]    {name}  {decimal(event.size)}{note}")
+        case NotSent(key=key, reason=reason):
+            screen.print(f"[red]not sent[/]  {escape(key)}: {escape(reason)}")
+
+
+def _show_json(_run: "Run", events: Any, tally: Tally) -> None:
+    import msgspec
+
+    for event in events:
+        if event:
+            tally.add(event)
+            name = {"Sent": "sent", "NotSent": "not-sent", "Arrived": "arrived"}
+            line = {"event": name[type(event).__name__]} | msgspec.to_builtins(event, enc_hook=str)
+            typer.echo(msgspec.json.encode(line).decode())
+    typer.echo(msgspec.json.encode({"event": "end"} | dict(tally.counts)).decode())
+
+
+def described(standing: "Standing") -> str:
+    """How long it will take, as far as that is known."""
+    if standing.stopped:
+        return f"the line is stopped: {standing.stopped} It goes on by itself."
+    parts = [f"{standing.queued:,} in the queue"] if standing.queued else []
+    if standing.seconds_left:
+        parts.append(f"about {duration(standing.seconds_left)} left at {standing.limit} a minute")
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Such as `3 min`, `5.5 h` or `12 days`."""
+    if seconds < 90 * 60:
+        return f"{max(1, round(seconds / 60))} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86_400:.0f} days"

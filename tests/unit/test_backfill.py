@@ -1,0 +1,573 @@
+"""What has no result is queued, what has one is not, and nothing is lost at any cut."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from image_drop import backfill, uploads
+from image_drop.backfill import AlreadyRunningError, Outputs, Pass, Passes
+from image_drop.errors import StorageBusyError
+from image_drop.originals import Originals
+from image_drop.rate_limit import RateLimiter
+from image_drop.results import Results
+from image_drop.retry_queue import RetryQueue
+from image_drop.services import Services
+from image_drop.settings import Settings
+from image_drop.uploads import Upload
+from tests.clock import FakeClock
+from tests.conftest import TABLE
+from tests.unit.virtual_aws import S3, Keys, Sqs, time
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
+
+IN, OUT = "input", "output"
+DAY = 86_400
+ENV = {
+    "INPUT_BUCKET": IN,
+    "OUTPUT_BUCKET": OUT,
+    "RETRY_QUEUE_URL": "retry",
+    "STATE_TABLE": TABLE,
+    "VENICE_API_KEY_PARAMETER": "/key",
+}
+
+
+@cache
+def services() -> Services:
+    """Made once, for boto3's clients take longer than most of the tests."""
+    return Services.from_env(ENV)
+
+
+class Place:
+    """Two buckets of keys and a queue, in memory; the table is moto's."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", table: str, clock: FakeClock) -> None:
+        self.dynamodb, self.clock = dynamodb, clock
+        self.inputs, self.outputs, self.sqs = Keys(), Keys(), Sqs()
+        self.deploy()
+
+    def deploy(self, **env: str) -> None:
+        s3: Any = S3({IN: self.inputs, OUT: self.outputs})
+        sqs: Any = self.sqs
+        clock, made = self.clock, services()
+        self.services = replace(
+            made,
+            settings=Settings.from_env(ENV | env),
+            originals=Originals(s3),
+            results=Results(s3, OUT),
+            queue=RetryQueue(sqs, "retry"),
+            limiter=RateLimiter(self.dynamodb, TABLE, clock.now, clock.sleep),
+            passes=Passes(self.dynamodb, TABLE),
+            now=clock.now,
+        )
+
+    def have(self, *keys: str, minutes: float = 0) -> None:
+        for key in keys:
+            self.inputs.put(key, minutes)
+
+    def have_result(self, *keys: str, minutes: float = 1) -> None:
+        for key in keys:
+            self.outputs.put(key, minutes)
+
+    def allow(self, limit: int) -> None:
+        """So many edits a minute."""
+        for name in ("default", "background-remove"):
+            self.services.limiter.learn(name, limit)
+
+    def tick(self, seconds: Iterable[float] = ()) -> Pass | None:
+        """One invocation. `seconds`: what is left of it, each time it asks; then 240."""
+        left = iter(seconds)
+        return backfill.run(self.services, lambda: next(left, 240.0))
+
+    def taken(self, number: int = 1_000_000) -> list[Upload]:
+        """Messages, taken out of the queue."""
+        return [upload for body in self.sqs.take(number) for upload in uploads.from_message(body)]
+
+    def queued(self) -> list[str]:
+        return sorted(upload.key for upload in self.taken())
+
+
+@pytest.fixture
+def place(dynamodb: "DynamoDBClient", table: str, clock: FakeClock) -> Place:
+    return Place(dynamodb, table, clock)
+
+
+@pytest.fixture
+def queue(sqs: "SQSClient") -> RetryQueue:
+    return RetryQueue(sqs, sqs.create_queue(QueueName="retry")["QueueUrl"])
+
+
+@pytest.fixture
+def passes(dynamodb: "DynamoDBClient", table: str) -> Passes:
+    return Passes(dynamodb, table)
+
+
+class TestWhatIsQueued:
+    def test_an_image_without_result_or_report_is_queued(self, place: Place) -> None:
+        place.have("a.jpg", "photos/b c+é.jpg")
+
+        done = place.tick()
+
+        assert place.queued() == ["a.jpg", "photos/b c+é.jpg"]
+        assert done is not None
+        assert (done.seen, done.queued, done.running) == (2, 2, False)
+
+    @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".error.json"])
+    def test_an_image_with_a_result_or_a_report_is_not(self, place: Place, ending: str) -> None:
+        place.have("a.jpg")
+        place.have_result("a.jpg" + ending)
+
+        done = place.tick()
+
+        assert place.queued() == []
+        assert done is not None
+        assert (done.seen, done.queued) == (1, 0)
+
+    def test_a_result_older_than_its_image_does_not_count(self, place: Place) -> None:
+        place.have("same.jpg", "newer.jpg", minutes=5)
+        place.have_result("same.jpg.png", minutes=5)
+        place.have_result("newer.jpg.png", minutes=4.9)
+
+        place.tick()
+
+        assert place.queued() == ["newer.jpg"]
+
+    def test_a_result_older_than_the_instructions_does_not_count(self, place: Place) -> None:
+        place.have("a.jpg", "b.jpg")
+        place.have("a.jpg.json", minutes=7)
+        place.have("b.jpg.json", minutes=0)
+        place.have_result("a.jpg.png", "b.jpg.error.json", minutes=5)
+
+        place.tick()
+
+        assert place.queued() == ["a.jpg"]
+
+    def test_instructions_on_the_page_behind_their_image_are_not_overlooked(
+        self, place: Place
+    ) -> None:
+        place.inputs.at_most = 1
+        place.have("a.jpg")
+        place.have("a.jpg.json", minutes=7)
+        place.have_result("a.jpg.png", minutes=5)
+
+        place.tick()
+
+        assert place.taken() == [Upload(IN, "a.jpg", sidecar=True)]
+
+    def test_instructions_without_an_image_are_not_queued(self, place: Place) -> None:
+        place.have("report.json", "a.jpg.json")
+
+        place.tick()
+
+        assert place.queued() == []
+
+    def test_what_starts_nothing_is_not_queued(self, place: Place) -> None:
+        place.have(".image-drop.json", "photos/", "photos/.DS_Store", "p/_layers/mask.png", ".x/y")
+
+        done = place.tick()
+
+        assert place.queued() == []
+        assert done is not None
+        assert done.seen == 0
+
+    def test_an_image_with_variants_is_queued_again_because_their_names_are_not_known(
+        self, place: Place
+    ) -> None:
+        place.have("a.jpg")
+        place.have_result("a.jpg.cutout.png", "a.jpg.studio.png")
+
+        place.tick()
+
+        assert place.queued() == ["a.jpg"]
+
+    @pytest.mark.parametrize(
+        "foreign", ["a.b.png", "a", "a.pn", "a.png.bak", "a.PNG", "a.original.png", "A.png"]
+    )
+    def test_a_foreign_object_does_not_make_an_image_done(self, place: Place, foreign: str) -> None:
+        place.have("a")
+        place.have_result(foreign)
+
+        place.tick()
+
+        assert place.queued() == ["a"]
+
+    def test_only_the_prefix_is_looked_at(self, place: Place) -> None:
+        place.have("photo.jpg", "photos/a.jpg", "photos/b.jpg", "photos2/c.jpg")
+        place.have_result("photos/b.jpg.png")
+        place.services.passes.start("photos/", place.clock.now())
+
+        place.tick()
+
+        assert place.queued() == ["photos/a.jpg"]
+
+    def test_results_cut_because_of_their_length_are_found(self, place: Place) -> None:
+        long, longest = "l" * 1015 + ".jpg", "m" * 1020 + ".jpg"  # the report alone; both
+        place.have("k.jpg", long, longest, "z.jpg")
+        for key in (long, longest):
+            *_, report = backfill.result_keys("{key}.png", key)
+            assert len(report) == 1024
+            place.have_result(report)
+        place.have_result("z.jpg.png")
+
+        place.tick()
+
+        assert place.queued() == ["k.jpg"]
+
+
+class TestOtherFormats:
+    @pytest.mark.parametrize(
+        ("key_format", "result"),
+        [
+            ("{folder}{stem}.png", "photos/a.png"),
+            ("edited/{key}.png", "edited/photos/a.jpg.jpg"),
+            ("{mode}/{key}.png", "background-remove/photos/a.jpg.webp"),
+            ("{key}.{mode}.png", "photos/a.jpg.multi-edit.png"),
+            ("{key}-edited", "photos/a.jpg-edited.png"),
+        ],
+    )
+    def test_results_are_found_wherever_the_format_puts_them(
+        self, place: Place, key_format: str, result: str
+    ) -> None:
+        place.have("photos/a.jpg", "photos/b.jpg", "photos/c.jpg")
+        place.have_result(result, "photos/c.jpg.error.json")
+        place.deploy(OUTPUT_KEY_FORMAT=key_format)
+
+        place.tick()
+
+        assert place.queued() == ["photos/b.jpg"]
+
+    def test_pages_are_smaller_where_each_image_takes_requests_of_its_own(
+        self, place: Place
+    ) -> None:
+        place.have(*(f"{number:03}.jpg" for number in range(250)))
+        place.deploy(OUTPUT_KEY_FORMAT="out/{key}.png")
+
+        place.tick()
+
+        assert len(place.queued()) == 250
+        assert place.inputs.requests["list"] == 3
+        assert place.outputs.requests["list"] == 0
+        assert place.outputs.requests["head"] == 250 * 4
+
+
+NAMES = st.text("ab.", min_size=1, max_size=4).filter(lambda name: not uploads.starts_nothing(name))
+TAILS = st.sampled_from([".png", ".jpg", ".error.json", ".b.png", "a", ""])
+
+
+class TestTheWalk:
+    @given(
+        inputs=st.dictionaries(NAMES, st.sampled_from([1, 3]), max_size=12),
+        results=st.lists(st.tuples(NAMES, TAILS, st.sampled_from([0, 2, 4])), max_size=24),
+        sizes=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    )
+    def test_whatever_the_order_and_the_pages_exactly_the_missing_are_found(
+        self,
+        inputs: dict[str, int],
+        results: list[tuple[str, str, int]],
+        sizes: tuple[int, int],
+    ) -> None:
+        ins, outs = Keys(at_most=sizes[0]), Keys(at_most=sizes[1])
+        for key, minutes in inputs.items():
+            ins.put(key, minutes)
+        for name, tail, minutes in results:
+            outs.put(name + tail, minutes)
+        s3: Any = S3({IN: ins, OUT: outs})
+        walked = Outputs(backfill.Listing(s3, OUT, ""))
+
+        missing, cursor, more = set(), "", True
+        while more:
+            page, more = backfill.Listing(s3, IN, "").after(cursor)
+            wanted = {key: backfill.result_keys("{key}.png", key) for key, _ in page}
+            found = walked.find(wanted, page[-1].key) if page else {}
+            for key, changed_at in page:
+                cursor = key
+                if not any(found.get(each, time(-1)) >= changed_at for each in wanted[key]):
+                    missing.add(key)
+
+        assert missing == {
+            key
+            for key, minutes in inputs.items()
+            if not any(
+                outs.times.get(each, time(-1)) >= time(minutes)
+                for each in backfill.result_keys("{key}.png", key)
+            )
+        }
+
+    def test_foreign_objects_between_two_images_are_stepped_over(self, place: Place) -> None:
+        place.have("a.jpg", "z.jpg")
+        place.have_result("a.jpg.png", "z.jpg.png", *(f"m/{n:06}.pdf" for n in range(20_000)))
+
+        place.tick()
+
+        assert place.queued() == []
+        assert place.outputs.requests["list"] <= 3
+
+    def test_what_lies_too_far_behind_is_queued_rather_than_looked_for(self, place: Place) -> None:
+        place.have("a")  # its result comes behind all of a.b/…
+        place.have_result("a.png", *(f"a.b/{n:06}.png" for n in range(50_000)))
+
+        place.tick()
+
+        assert place.queued() == ["a"]
+        assert place.outputs.requests["list"] <= backfill.AHEAD / 1000 + 1
+
+
+class TestTheCap:
+    def test_the_queue_is_filled_to_a_day_of_work_and_no_further(self, place: Place) -> None:
+        place.allow(1)
+        place.have(*(f"{number:04}.jpg" for number in range(2000)))
+
+        first = place.tick()
+
+        assert place.services.queue.depth() == 1440  # 24 h × 60 min × 1
+        assert first is not None
+        assert (first.cursor, first.seen, first.running) == ("1439.jpg", 1440, True)
+
+    def test_the_larger_limit_counts(self, place: Place) -> None:
+        place.services.limiter.learn("background-remove", 2)
+        place.services.limiter.learn("default", 1)
+
+        assert backfill.capacity(place.services) == 2 * 1440
+
+    def test_a_queue_that_is_more_than_half_full_is_left_alone(self, place: Place) -> None:
+        place.allow(1)
+        place.services.queue.send_all(Upload(IN, f"{number}.jpg") for number in range(721))
+        place.have("a.jpg")
+
+        place.tick()
+
+        assert place.services.queue.depth() == 721
+        assert place.inputs.requests["list"] == 0
+        place.taken(1)
+        place.tick()
+        assert "a.jpg" in place.queued()
+
+    def test_two_thousand_images_go_through_a_limit_without_the_queue_ever_above_its_cap(
+        self, place: Place
+    ) -> None:
+        place.allow(1)
+        place.have(*(f"photos/{number:04}.jpg" for number in range(2000)))
+        cap = backfill.capacity(place.services)
+        edited, most = [], 0
+        while len(edited) < 2000:
+            assert place.clock.now() < 1_800_000_000 + 2 * DAY, f"{len(edited)} after two days"
+            place.tick()
+            most = max(most, place.services.queue.depth())
+            place.clock.sleep(300)
+            for upload in place.taken(5):  # one a minute
+                edited.append(upload.key)
+                place.have_result(upload.key + ".png", minutes=1)
+
+        assert sorted(edited) == sorted(place.inputs.times)
+        assert most == cap == 1440
+        done = place.tick()
+        assert done is not None
+        assert (done.running, done.queued) == (False, 2000)
+
+
+class TestCuts:
+    def test_a_tick_ends_when_its_time_is_up_and_the_next_goes_on(self, place: Place) -> None:
+        place.inputs.at_most = 2
+        place.have("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg")
+
+        stopped = place.tick(seconds=[200, 61, 60])
+
+        assert stopped is not None
+        assert (stopped.cursor, stopped.running) == ("d.jpg", True)
+        assert place.queued() == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+        place.tick()
+        assert place.queued() == ["e.jpg"]
+
+    def test_a_cancelled_pass_goes_no_further(self, place: Place) -> None:
+        place.inputs.at_most = 2
+        place.have("a.jpg", "b.jpg", "c.jpg")
+
+        def cancel() -> Iterable[float]:
+            yield 200
+            place.services.passes.cancel()
+            yield 200
+
+        stopped = place.tick(seconds=cancel())
+
+        assert stopped is not None
+        assert stopped.cancelled
+        assert place.tick() == stopped
+        assert "a.jpg" in place.queued()
+
+    def test_of_two_ticks_at_once_one_goes_on_and_nothing_is_lost(self, place: Place) -> None:
+        place.inputs.at_most = 2
+        keys = [f"{number}.jpg" for number in range(9)]
+        place.have(*keys)
+
+        def twin() -> Iterable[float]:
+            yield 200
+            place.tick(seconds=[200, 0])
+            yield 200
+
+        place.tick(seconds=twin())
+        place.tick()
+
+        assert set(place.queued()) == set(keys)
+
+    def test_a_crash_before_the_cursor_is_kept_loses_nothing(self, place: Place) -> None:
+        place.have("a.jpg", "b.jpg")
+        place.sqs = FullSqs(refusals=100)
+        place.deploy()
+        with pytest.raises(StorageBusyError):
+            place.tick()
+
+        place.sqs = Sqs()
+        place.deploy()
+        place.tick()
+
+        assert place.queued() == ["a.jpg", "b.jpg"]
+
+
+class TestPasses:
+    def test_a_pass_is_kept_as_it_was_begun(self, passes: Passes) -> None:
+        begun = passes.start("photos/", 1000.0)
+
+        assert passes.current() == begun
+        assert begun == Pass(prefix="photos/", started=1000.0)
+        assert begun.running
+
+    def test_there_is_one_pass_at_a_time(self, passes: Passes) -> None:
+        passes.start("photos/", 1000.0)
+
+        with pytest.raises(AlreadyRunningError, match="'photos/'"):
+            passes.start("", 1001.0)
+
+    def test_a_cancelled_pass_can_be_followed_by_another(self, passes: Passes) -> None:
+        passes.start("photos/", 1000.0)
+        cancelled = passes.cancel()
+
+        assert cancelled is not None
+        assert not cancelled.running
+        assert passes.cancel() == cancelled
+        assert passes.start("", 1002.0) == passes.current()
+
+    def test_there_may_be_nothing_to_cancel(self, passes: Passes) -> None:
+        assert passes.cancel() is None
+
+    def test_only_one_of_two_who_read_the_same_may_write(self, passes: Passes) -> None:
+        begun = passes.start("", 1000.0)
+        near, far = moved(begun, "b"), moved(begun, "x")
+
+        assert passes.advance(begun, far)
+        assert not passes.advance(begun, near)
+        assert passes.current() == far
+
+
+class TestSchedule:
+    def test_the_whole_bucket_is_looked_through_every_week(self, place: Place) -> None:
+        place.tick()
+        place.have("lost.jpg")
+        place.clock.sleep(7 * DAY - 301)
+        place.tick()
+        assert place.queued() == []
+
+        place.clock.sleep(301)
+        found = place.tick()
+
+        assert place.queued() == ["lost.jpg"]
+        assert found is not None
+        assert found.automatic
+
+    def test_passes_through_a_prefix_do_not_put_it_off(self, place: Place) -> None:
+        place.have("lost.jpg")
+        place.have_result("lost.jpg.png")
+        place.tick()
+        place.outputs.times.clear()
+        for _ in range(6):
+            place.clock.sleep(DAY)
+            place.services.passes.start("photos/", place.clock.now())
+            place.tick()
+
+        place.clock.sleep(DAY)
+        place.tick()
+
+        assert place.queued() == ["lost.jpg"]
+
+    def test_with_zero_days_nothing_begins_by_itself(self, place: Place) -> None:
+        place.have("a.jpg")
+        place.deploy(BACKFILL_DAYS="0")
+
+        assert place.tick() is None
+        place.services.passes.start("", place.clock.now())
+        place.tick()
+        place.clock.sleep(100 * DAY)
+        place.tick()
+
+        assert place.queued() == ["a.jpg"]
+
+
+class TestSendingMany:
+    def test_each_upload_becomes_one_message(self, queue: RetryQueue) -> None:
+        keys = [f"{number:02}.jpg" for number in range(23)]
+
+        queue.send_all(Upload(IN, key) for key in keys)
+
+        assert queue.depth() == 23
+        assert received(queue, 23) == keys
+
+    def test_keys_with_characters_that_sqs_refuses_are_sent(self, queue: RetryQueue) -> None:
+        key = "a\uffff\u0001\t'\"é.jpg"
+
+        queue.send_all([Upload(IN, key)])
+        queue.send(Upload(IN, key))
+
+        assert received(queue, 2) == [key, key]
+
+    def test_what_sqs_did_not_take_is_sent_again(self) -> None:
+        full = FullSqs(refusals=2)
+
+        RetryQueue(full, "retry").send_all(  # type: ignore[arg-type]
+            Upload(IN, f"{number}.jpg") for number in range(12)
+        )
+
+        assert len(full.bodies) == 12
+
+    def test_it_is_an_error_when_sqs_never_takes_it(self) -> None:
+        queue = RetryQueue(FullSqs(refusals=100), "retry")  # type: ignore[arg-type]
+
+        with pytest.raises(StorageBusyError, match="1 of 10"):
+            queue.send_all(Upload(IN, f"{number}.jpg") for number in range(10))
+
+    def test_messages_that_are_delayed_or_worked_on_count(self, queue: RetryQueue) -> None:
+        queue.send(Upload(IN, "a.jpg"), delay=600)
+        queue.send_all([Upload(IN, "b.jpg"), Upload(IN, "c.jpg")])
+        assert queue.receive() is not None
+
+        assert queue.depth() == 3
+
+
+def received(queue: RetryQueue, number: int) -> list[str]:
+    messages = [queue.receive() for _ in range(number)]
+    return sorted(
+        upload.key for each in messages if each for upload in uploads.from_message(each.body)
+    )
+
+
+@dataclass
+class FullSqs(Sqs):
+    """SQS that does not take the last message of a batch, so many times."""
+
+    refusals: int = 0
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803
+        refused = Entries[-1:] if self.refusals else []
+        self.refusals -= len(refused)
+        if taken := Entries[: len(Entries) - len(refused)]:
+            super().send_message_batch(QueueUrl=QueueUrl, Entries=taken)
+        return {"Failed": [{"Id": entry["Id"], "SenderFault": False} for entry in refused]}
+
+
+def moved(one: Pass, cursor: str) -> Pass:
+    return msgspec.structs.replace(one, cursor=cursor)

@@ -1,0 +1,380 @@
+"""What becomes of an edit that failed and may succeed later: when, how often, and what then."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import ANY, Stubber
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from image_drop import retry
+from image_drop.errors import (
+    AccountError,
+    ImageDropError,
+    InProgressError,
+    LineStoppedError,
+    LockedOutError,
+    NoSlotError,
+    RateLimitedError,
+    StorageBusyError,
+    VeniceUnavailableError,
+)
+from image_drop.pipeline import Outcome
+from image_drop.retry_queue import Message, RetryQueue
+from image_drop.services import Invocation, Services
+from image_drop.uploads import UnreadableMessageError, Upload, from_message
+from local.simulator import Simulator
+from tests.clock import FakeClock
+from tests.context import FakeContext
+
+NOW = 1_800_000_000.0
+
+
+# --- when --------------------------------------------------------------------------------------
+
+
+def waits(error: ImageDropError, attempt: int, number: int = 500) -> list[float]:
+    return [retry.wait_for(error, attempt, NOW, random.Random(seed)) for seed in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("attempt", "ceiling"),
+    [(1, 15), (2, 30), (3, 60), (5, 240), (8, 1920), (9, 3600), (12, 3600), (1000, 3600)],
+)
+def test_back_off_is_spread_from_nothing_to_a_ceiling_that_doubles_up_to_an_hour(
+    attempt: int, ceiling: float
+) -> None:
+    seen = waits(VeniceUnavailableError("503"), attempt)
+
+    assert 0 <= min(seen) < ceiling * 0.2
+    assert ceiling * 0.9 < max(seen) <= ceiling
+
+
+@pytest.mark.parametrize("error", [RateLimitedError, LockedOutError, VeniceUnavailableError])
+def test_never_sooner_than_venice_says(error: type[ImageDropError]) -> None:
+    seen = waits(error("wait", retry_at=NOW + 47), attempt=2)
+
+    assert min(seen) >= 47
+    assert max(seen) <= 49  # the back-off of the second try is shorter, so its word counts
+
+
+@pytest.mark.parametrize("error", [NoSlotError, LineStoppedError, AccountError])
+def test_who_waits_for_a_slot_or_the_account_does_not_back_off(
+    error: type[ImageDropError],
+) -> None:
+    assert all(31 <= wait <= 33 for wait in waits(error("wait", retry_at=NOW + 31), attempt=10))
+    assert all(0 <= wait <= 2 for wait in waits(error("wait"), attempt=10))
+
+
+def test_those_who_wait_for_the_same_moment_do_not_come_back_together() -> None:
+    seen = waits(NoSlotError("wait", retry_at=NOW + 31), attempt=1)
+
+    assert max(seen) - min(seen) > 1.9
+
+
+@given(
+    retry_at=st.none() | st.floats(NOW - 1e6, NOW + 1e6),
+    attempt=st.integers(1, 1000),  # SQS lets maxReceiveCount be 1,000
+    seed=st.integers(0, 100),
+)
+def test_a_wait_is_never_negative_and_never_before_the_time_that_was_named(
+    retry_at: float | None, attempt: int, seed: int
+) -> None:
+    for error in (InProgressError, NoSlotError):
+        raised = error("wait", retry_at=retry_at)
+        wait = retry.wait_for(raised, attempt, NOW, random.Random(seed))
+        assert wait >= 0
+        assert NOW + wait >= (retry_at or NOW)
+
+
+@pytest.mark.parametrize(
+    ("wait", "delay", "hidden"), [(0, 0, 0), (10.2, 11, 11), (900, 900, 900), (5e4, 900, 43_000)]
+)
+def test_a_wait_is_whole_seconds_rounded_up_and_within_what_sqs_takes(
+    wait: float, delay: int, hidden: int
+) -> None:
+    client = boto3.client("sqs")
+    with Stubber(client) as stub:
+        stub.add_response(
+            "send_message", {}, {"QueueUrl": "q", "MessageBody": ANY, "DelaySeconds": delay}
+        )
+        stub.add_response(
+            "change_message_visibility",
+            {},
+            {"QueueUrl": "q", "ReceiptHandle": "r", "VisibilityTimeout": hidden},
+        )
+        queue = RetryQueue(client, "q")
+        queue.send(Upload("input", "shoe.jpg"), wait)
+        queue.postpone("r", wait)
+        stub.assert_no_pending_responses()
+
+
+# --- the queue itself --------------------------------------------------------------------------
+
+MANY = [Upload("input", f"{number}.jpg") for number in range(23)]
+
+
+def test_any_number_of_uploads_is_put_into_the_queue(sqs: Any) -> None:
+    queue = RetryQueue(sqs, sqs.create_queue(QueueName="retry")["QueueUrl"])
+
+    queue.send_all(MANY)
+    queue.send_all([])
+
+    assert queue.depth() == 23
+    found = []
+    while message := queue.receive() if len(found) < 23 else None:
+        found += from_message(message.body)
+        queue.delete(message.receipt_handle)
+    assert sorted(upload.key for upload in found) == sorted(upload.key for upload in MANY)
+    assert queue.depth() == 0
+
+
+def refused(*ids: str) -> dict[str, Any]:
+    """What SQS answers to a batch of three of which it did not take some."""
+    taken = [{"Id": id, "MessageId": "m", "MD5OfMessageBody": ""} for id in "012" if id not in ids]
+    failed = [{"Id": id, "SenderFault": False, "Code": "InternalError"} for id in ids]
+    return {"Successful": taken, "Failed": failed}
+
+
+def sent(*ids: str) -> dict[str, Any]:
+    keys = [MANY[int(id)].key for id in ids]
+    return {
+        "QueueUrl": "q",
+        "Entries": [
+            {"Id": id, "MessageBody": json.dumps({"bucket": "input", "key": key})}
+            for id, key in zip(ids, keys, strict=True)
+        ],
+    }
+
+
+def test_what_sqs_did_not_take_is_sent_again() -> None:
+    client = boto3.client("sqs")
+    with Stubber(client) as stub:
+        stub.add_response("send_message_batch", refused("1", "2"), sent("0", "1", "2"))
+        stub.add_response("send_message_batch", refused("2"), sent("1", "2"))
+        stub.add_response("send_message_batch", refused(), sent("2"))
+        RetryQueue(client, "q").send_all(MANY[:3])
+        stub.assert_no_pending_responses()
+
+
+def test_what_sqs_never_takes_is_said() -> None:
+    client = boto3.client("sqs")
+    with Stubber(client) as stub:
+        for _ in range(4):
+            stub.add_response("send_message_batch", refused("1"))
+        with pytest.raises(StorageBusyError, match="1 of 3"):
+            RetryQueue(client, "q").send_all(MANY[:3])
+
+
+# --- where -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator(pictures="fast") as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def services(
+    boto_client: Callable[[str], Any],
+    input_bucket: str,
+    output_bucket: str,
+    table: str,
+    sqs: Any,
+    ssm: Any,
+    clock: FakeClock,
+    simulator: Simulator,
+) -> Services:
+    ssm.put_parameter(Name="/key", Value="secret", Type="SecureString")
+    return Services.from_env(
+        {
+            "INPUT_BUCKET": input_bucket,
+            "OUTPUT_BUCKET": output_bucket,
+            "RETRY_QUEUE_URL": sqs.create_queue(QueueName="retry")["QueueUrl"],
+            "STATE_TABLE": table,
+            "VENICE_API_KEY_PARAMETER": "/key",
+            "VENICE_BASE_URL": simulator.url,
+            "MAX_RECEIVE_COUNT": "3",
+        },
+        now=clock.now,
+        sleep=clock.sleep,
+        chance=random.Random(3),
+        client=boto_client,
+    )
+
+
+def attempt(number: int) -> Invocation:
+    return Invocation(FakeContext(), patience=3.0, attempt=number)
+
+
+def drop(services: Services, photo: bytes, sidecar: bytes = b'{"prompt": "pink"}') -> Upload:
+    services.originals.s3.put_object(Bucket="input", Key="shoe.png", Body=photo)
+    services.originals.s3.put_object(Bucket="input", Key="shoe.png.json", Body=sidecar)
+    return Upload("input", "shoe.png")
+
+
+def queued(services: Services) -> dict[str, int]:
+    """How many messages are visible, held by somebody or hidden, and delayed."""
+    names = ("Messages", "MessagesNotVisible", "MessagesDelayed")
+    found = services.queue.sqs.get_queue_attributes(
+        QueueUrl=services.queue.url, AttributeNames=["All"]
+    )["Attributes"]
+    return {name: int(found[f"ApproximateNumberOf{name}"]) for name in names}  # type: ignore[index]
+
+
+def received(services: Services, upload: Upload | str) -> Message:
+    """A message of the queue in somebody's hands."""
+    if isinstance(upload, str):
+        services.queue.sqs.send_message(QueueUrl=services.queue.url, MessageBody=upload)
+    else:
+        services.queue.send(upload)
+    message = services.queue.receive()
+    assert message
+    return message
+
+
+def report(services: Services) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(services.results.read("shoe.png.error.json"))
+    return found
+
+
+def photo() -> bytes:
+    """The smallest file that Venice takes: 256 × 256, grey."""
+    buffer = BytesIO()
+    Image.new("L", (256, 256), 128).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_an_upload_is_edited_at_once(services: Services, simulator: Simulator) -> None:
+    upload = drop(services, photo())
+
+    assert retry.edit_or_queue(upload, services, attempt(1)) == "edited"
+    assert services.results.find("shoe.png.png")
+    assert [call.status for call in simulator.calls] == [200]
+
+
+def test_an_upload_that_venice_cannot_take_now_waits_in_the_queue(
+    services: Services, simulator: Simulator
+) -> None:
+    simulator.faults.add(503, endpoint="edit", times=1)
+    upload = drop(services, photo())
+
+    assert retry.edit_or_queue(upload, services, attempt(1)) == "queued"
+    assert sum(queued(services).values()) == 1
+    assert services.results.find("shoe.png.error.json") is None
+
+
+def test_an_upload_during_a_stop_waits_in_the_queue_without_a_call(
+    services: Services, simulator: Simulator, clock: FakeClock
+) -> None:
+    services.line.stop("account_unavailable", "Venice answered 402.", clock.now())
+    upload = drop(services, photo())
+
+    assert retry.edit_or_queue(upload, services, attempt(1)) == "queued"
+    assert queued(services)["MessagesDelayed"] == 1
+    assert simulator.calls == []
+
+
+def test_an_upload_that_cannot_be_edited_is_reported_and_not_queued(services: Services) -> None:
+    upload = drop(services, b"not an image")
+
+    assert retry.edit_or_queue(upload, services, attempt(1)) == "reported"
+    assert report(services)["code"] == "not_an_image"
+    assert sum(queued(services).values()) == 0
+
+
+def test_a_message_is_worked_on(services: Services) -> None:
+    message = received(services, drop(services, photo()))
+
+    outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(2))
+
+    assert outcomes == [Outcome.EDITED]
+    assert services.results.find("shoe.png.png")
+
+
+def test_a_message_that_fails_is_hidden_until_its_time(
+    services: Services, simulator: Simulator
+) -> None:
+    simulator.faults.add(503, endpoint="edit", times=1)
+    message = received(services, drop(services, photo()))
+
+    with pytest.raises(VeniceUnavailableError):
+        retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(2))
+
+    assert queued(services) == {"Messages": 0, "MessagesNotVisible": 1, "MessagesDelayed": 0}
+    assert services.results.find("shoe.png.error.json") is None
+
+
+def test_the_last_try_of_a_message_is_reported_with_its_error(
+    services: Services, simulator: Simulator
+) -> None:
+    simulator.faults.add(503, endpoint="edit", times=1)
+    message = received(services, drop(services, photo()))
+
+    with pytest.raises(VeniceUnavailableError):
+        retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(4))
+
+    told = report(services)
+    assert (told["code"], told["status"], told["attempts"]) == ("retries_exhausted", 503, 4)
+    assert VeniceUnavailableError.title in told["detail"]
+    assert queued(services)["Messages"] == 1  # the next receive moves it to the dead letters
+
+
+def test_waiting_for_the_account_never_makes_a_dead_letter(
+    services: Services, clock: FakeClock
+) -> None:
+    services.line.stop("account_unavailable", "Venice answered 402.", clock.now())
+    message = received(services, drop(services, photo()))
+
+    outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(4))
+
+    assert outcomes == []  # so this message is done with, and a new one takes its place
+    assert queued(services)["MessagesDelayed"] == 1
+    assert services.results.find("shoe.png.error.json") is None
+
+
+def test_an_error_that_nobody_foresaw_is_tried_again_and_reported_in_the_end(
+    services: Services,
+) -> None:
+    services.limiter.dynamodb.delete_table(TableName="state")
+    message = received(services, drop(services, photo()))
+
+    with pytest.raises(Exception, match="ResourceNotFoundException"):
+        retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(4))
+
+    told = report(services)
+    assert told["code"] == "retries_exhausted"
+    assert "ResourceNotFoundException" in told["detail"]
+
+
+def test_a_message_with_several_uploads_becomes_one_for_each(services: Services) -> None:
+    record: dict[str, Any] = {
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": "input"}, "object": {"key": "a.png"}},
+    }
+    message = received(services, json.dumps({"Records": [record, record]}))
+
+    assert retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(2)) == []
+    assert queued(services)["Messages"] == 2
+
+
+@pytest.mark.parametrize("empty", ['{"Event": "s3:TestEvent"}', '{"Records": []}'])
+def test_a_message_without_an_upload_is_done_with(services: Services, empty: str) -> None:
+    message = received(services, empty)
+
+    assert retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(2)) == []
+
+
+def test_a_message_that_nobody_understands_goes_to_the_dead_letters(services: Services) -> None:
+    message = received(services, "hello")
+
+    with pytest.raises(UnreadableMessageError):
+        retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(2))
+    assert queued(services)["Messages"] == 1  # visible at once, so that its tries are soon over
