@@ -198,7 +198,7 @@ def test_a_mode_that_needs_a_prompt_says_so(mode: str) -> None:
         (b'{"prompt": "\\ud800"}', "not JSON"),
         (b"[" * 60_000, "not JSON"),
         (b'{"prompt": ' + b"1" * 5000 + b"}", "not JSON"),
-        (b'{"prompt": "' + b"x" * 65_536 + b'"}', "65,550 bytes; the limit is 65,536"),
+        (b'{"prompt": "' + b"x" * 65_536 + b'"}', "larger than 65,536 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(content: bytes, words: str) -> None:
@@ -432,3 +432,7 @@ def test_the_schema_lists_every_key_and_refuses_others() -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert set(definition["properties"]) == set(KEYS)
     assert definition["additionalProperties"] is False
+
+
+def test_file_permissions_that_s3fs_keeps_in_the_metadata_are_no_mode() -> None:
+    assert instructions.from_metadata({"mode": "33188", "prompt": "pink"}).values == {"prompt": "pink"}

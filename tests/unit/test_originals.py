@@ -189,7 +189,7 @@ def test_a_sidecar_is_read_up_to_64_kb(originals: Originals, length: int) -> Non
     if length == 65_536:
         assert resolve(originals.sources(shoe))[None].prompt == "pink"
     else:
-        with pytest.raises(UnreadableInstructionsError, match="the limit is 65,536"):
+        with pytest.raises(UnreadableInstructionsError, match="larger than 65,536"):
             originals.sources(shoe)
 
 

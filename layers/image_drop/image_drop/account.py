@@ -61,8 +61,8 @@ def ask(services: "Services") -> bool:
     try:
         account = services.venice.account()
     except AccountError as error:
-        if error.status == 401:
-            services.api_key.replaced()
+        if error.status == 401 and services.api_key.replaced():
+            return ask(services)
         paid_call.stop_line(error, services)
         return False
     except RetryableError as error:
@@ -88,11 +88,14 @@ def rate_models(model: str) -> tuple[str, ...]:
 
 
 def try_one(services: "Services", invocation: Invocation) -> bool:
-    """Whether an edit from the queue succeeds; true also when there is none to try with."""
+    """Whether an edit from the queue succeeds; true also when the queue is empty.
+
+    Not when all messages are hidden: then nothing has shown that edits are accepted.
+    """
     for _ in range(MAX_TRIALS):
         message = services.queue.receive()
         if message is None:
-            return True
+            return services.queue.is_empty()
         trial = replace(invocation, trial=True, attempt=1 + message.receive_count)
         try:
             outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, trial)

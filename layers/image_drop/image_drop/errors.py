@@ -29,7 +29,7 @@ ImageDropError
 │   ├── RateLimitedError         Venice answered 429
 │   │   └── LockedOutError       ... because the key had too many failures
 │   ├── VeniceUnavailableError   500, 502, 503, 504, or no connection
-│   ├── NoAnswerError            the call was sent and no answer came: it may have been charged
+│   ├── NoAnswerError            no answer within the time, or half of one: it may be charged
 │   ├── LineStoppedError         the account is unavailable, so no call is made
 │   ├── KeyReplacedError         the API key was changed, and the call was made with the old one
 │   ├── ImageChangedError        a newer upload came while this one was read
@@ -218,7 +218,8 @@ class RefusedError(PermanentError):
 
 
 class ContentRefusedError(RefusedError):
-    """When Venice's content policy forbids the edit: 422, or 200 with a violation header."""
+    """When Venice's content policy forbids the edit: by a violation header, whatever the status,
+    or by the error code `CONTENT_POLICY_VIOLATION`."""
 
     code = "content_refused"
     title = "Venice's content policy does not allow this edit"
@@ -313,7 +314,10 @@ class VeniceUnavailableError(RetryableError):
 
 
 class NoAnswerError(RetryableError):
-    """When a request was sent and no complete answer came back: it may have been charged."""
+    """When no answer came within the time, or it broke off: the call may have been charged.
+
+    A connection that breaks before the answer begins is a `VeniceUnavailableError`.
+    """
 
     code = "no_answer"
     title = "Venice did not answer"

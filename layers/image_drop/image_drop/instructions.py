@@ -130,9 +130,7 @@ class Source:
 def from_file(name: str, content: bytes) -> Source:
     """Read a sidecar or folder file. Raises `UnreadableInstructionsError`."""
     if len(content) > MAX_FILE_BYTES:
-        raise UnreadableInstructionsError(
-            f"{name} has {len(content):,} bytes; the limit is {MAX_FILE_BYTES:,}."
-        )
+        raise UnreadableInstructionsError(f"{name} is larger than {MAX_FILE_BYTES:,} bytes.")
     try:
         values = json.loads(content.decode("utf-8-sig"))
         json.dumps(values, ensure_ascii=False).encode()  # refuses "\\ud800", which is no text
@@ -154,6 +152,8 @@ def from_tags(tags: Mapping[str, str]) -> Source:
 def from_metadata(metadata: Mapping[str, str]) -> Source:
     """User metadata (`x-amz-meta-…`). S3 returns text beyond ASCII in the form of RFC 2047."""
     decoded = {key: _decoded(text) for key, text in metadata.items()}
+    if decoded.get("mode", "").isdigit():
+        del decoded["mode"]  # s3fs and its like keep a file's permissions there
     return Source("the user metadata", _split_layers(decoded), strict=False)
 
 

@@ -12,6 +12,7 @@ from image_drop.errors import (
     NoAnswerError,
     OutcomeUnknownError,
     RateLimitedError,
+    StorageBusyError,
 )
 from image_drop.events import AccountUnavailable
 from image_drop.images import Photo
@@ -89,6 +90,8 @@ def settling(edit: Edit, services: Services) -> Iterator[None]:
     """
     try:
         yield
+    except StorageBusyError:
+        raise
     except ImageDropError:
         _settle(edit, services)
         raise

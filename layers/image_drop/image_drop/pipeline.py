@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from image_drop import edits, finish, images, paid_call, reports, results
 from image_drop.edits import Edit
@@ -87,6 +87,8 @@ def is_done(edit: Edit, services: Services) -> bool:
     """Whether this very edit has a result, or was reported since the image was uploaded."""
     result = services.results.find(edit.output_key)
     if result is not None and result.edit_id == edit.id:
+        # The function that stored it may have died before it removed an older report.
+        services.results.remove_report(edit.original.key, edit.variant)
         return True
     told = services.results.find(results.report_key(edit.original.key, edit.variant))
     return (
@@ -277,7 +279,7 @@ def _changes(photos: tuple[Photo | str, ...]) -> tuple[str, ...]:
 def _busy_storage_is_retryable() -> Iterator[None]:
     try:
         yield
-    except HTTPClientError as error:
+    except (ConnectionError, HTTPClientError) as error:
         raise StorageBusyError(f"AWS did not answer: {type(error).__name__}.") from error
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -101,6 +101,18 @@ class RetryQueue:
             return Message(message["Body"], message["ReceiptHandle"], count)
         return None
 
+    def is_empty(self) -> bool:
+        """Whether no message is there, not even a hidden one; as far as SQS knows so soon."""
+        answer = self.sqs.get_queue_attributes(
+            QueueUrl=self.url,
+            AttributeNames=[
+                "ApproximateNumberOfMessages",
+                "ApproximateNumberOfMessagesDelayed",
+                "ApproximateNumberOfMessagesNotVisible",
+            ],
+        )
+        return not any(int(number) for number in answer["Attributes"].values())
+
     def delete(self, receipt_handle: str) -> None:
         """Remove a message that was worked on."""
         self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=receipt_handle)

@@ -35,6 +35,7 @@ CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 120.0  # seconds between two packets; what Venice's own command line uses
 ENHANCE_TIMEOUT = 30.0  # seconds more: Venice says a prompt's rewrite takes up to that long
 MAX_ANSWER_BYTES = 50 * 1024 * 1024
+PIECE = 65_536  # bytes that an answer is read by: each is in memory besides what has been read
 MAX_ERROR_BYTES = 65_536  # of an error's body; what explains anything is far shorter
 LOCK_OUT = 32.0  # seconds: Venice blocks a key for 30
 MAX_WAIT = 120.0  # seconds: no reset time of Venice's is believed beyond this
@@ -360,7 +361,7 @@ def _answer(response: requests.Response) -> Answer:
 def _read(response: requests.Response) -> bytes:
     data = bytearray()
     try:
-        for chunk in response.iter_content(1024 * 1024):
+        for chunk in response.iter_content(PIECE):
             data += chunk
             if len(data) > MAX_ANSWER_BYTES:
                 raise UnusableAnswerError(
