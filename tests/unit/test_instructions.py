@@ -435,4 +435,12 @@ def test_the_schema_lists_every_key_and_refuses_others() -> None:
 
 
 def test_file_permissions_that_s3fs_keeps_in_the_metadata_are_no_mode() -> None:
-    assert instructions.from_metadata({"mode": "33188", "prompt": "pink"}).values == {"prompt": "pink"}
+    assert instructions.from_metadata({"mode": "33188", "prompt": "pink"}).values == {
+        "prompt": "pink"
+    }
+
+
+@pytest.mark.parametrize("foreign", ["module", "code", "node", "quantity", "project"])
+def test_tags_of_other_tools_are_no_near_miss(foreign: str) -> None:
+    source = instructions.from_tags({foreign: "x", "prompt": "pink"})
+    assert instructions.checked(source) == {"prompt": "pink"}

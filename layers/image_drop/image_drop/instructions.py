@@ -215,7 +215,8 @@ def _split_layers(texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _unknown_key(source: Source, key: str) -> UnknownKeyError | None:
-    nearest = nearest_of(key, KEYS)
+    # Where other tools write, only what is almost one of our keys is taken for one.
+    nearest = nearest_of(key, KEYS, similarity=0.7 if source.strict else 0.85)
     if nearest:
         return UnknownKeyError(
             f"{key!r} in {source.name} does not exist. Did you mean {nearest!r}?"
@@ -227,9 +228,9 @@ def _unknown_key(source: Source, key: str) -> UnknownKeyError | None:
     return None
 
 
-def nearest_of(word: str, words: Iterable[str]) -> str | None:
-    """The most similar of `words`, or None where nothing is similar."""
-    return next(iter(difflib.get_close_matches(word.lower(), list(words), n=1, cutoff=0.7)), None)
+def nearest_of(word: str, words: Iterable[str], similarity: float = 0.7) -> str | None:
+    """The most similar of `words`, or None where none has that `similarity` (0 to 1)."""
+    return next(iter(difflib.get_close_matches(word.lower(), list(words), 1, similarity)), None)
 
 
 def _checked_value(source: Source, key: str, value: Any) -> Any:

@@ -172,6 +172,7 @@ class RateLimiter:
             if changed == log or self._write(model, log, changed):
                 return
             self._back_off()
+        raise StorageBusyError("Too many calls change the rate limiter at the same time.")
 
     def _back_off(self) -> None:
         self.sleep(self.chance.uniform(0.005, 0.05))
