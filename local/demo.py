@@ -27,11 +27,11 @@ from rich.table import Table
 from image_drop.events import SOURCE
 from image_drop.results import Report
 from image_drop.settings import VENICE_BASE_URL
-from local import contact_sheet, demo_photos
+from local import contact_sheet, demo_photos, wording
 from local.contact_sheet import Pair
 from local.demo_photos import Case
 from local.deployment import Deployment, DeploymentError
-from local.drops import Arrived, Event, Run, Sent, Standing
+from local.drops import Arrived, Event, Run, Sent
 from local.folders import Drop, NotSent
 from local.simulator import Simulator
 from local.stack import STACK_NAME, Stack
@@ -146,7 +146,10 @@ class Demo:
             MofNCompleteColumn(),
             TextColumn("{task.description}"),
         )
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        on_a_screen = self.console.is_terminal
+        with Progress(
+            *columns, console=self.console, transient=True, disable=not on_a_screen
+        ) as progress:
             bar = progress.add_task("", total=None)
             for event in run.events(self._noted(drops)):
                 for line in [*self._refusals(), *self._lines(event)]:
@@ -157,7 +160,7 @@ class Demo:
                 standing = run.standing()
                 progress.update(
                     bar,
-                    description=_described(standing),
+                    description=wording.progress(standing),
                     completed=len(self.arrived),
                     total=len(self.arrived) + standing.awaited or None,
                 )
@@ -341,15 +344,6 @@ def _may_send(queue: str, rule: str) -> dict[str, Any]:
         "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
     }
     return {"Version": "2012-10-17", "Statement": [statement]}
-
-
-def _described(standing: Standing) -> str:
-    parts = [f"{standing.queued} in the retry queue"] if standing.queued else []
-    if standing.stopped:
-        parts.append(f"stopped: {standing.stopped}")
-    elif standing.seconds_left:
-        parts.append(f"about {standing.seconds_left / 60:.0f} min at {standing.limit} a minute")
-    return " · ".join(parts)
 
 
 if __name__ == "__main__":

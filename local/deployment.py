@@ -33,6 +33,15 @@ OUTPUTS = (
     "DeadLetterQueueUrl",
     "StateTableName",
 )
+PARAMETERS = {  # of the template, by the functions' variables
+    "DEFAULT_MODE": "DefaultMode",
+    "DEFAULT_PROMPT": "DefaultPrompt",
+    "OUTPUT_KEY_FORMAT": "OutputKeyFormat",
+    "MAX_IMAGE_BYTES": "MaxImageBytes",
+    "MAX_RECEIVE_COUNT": "MaxReceiveCount",
+    "VENICE_BASE_URL": "VeniceBaseUrl",
+    "VENICE_API_KEY_PARAMETER": "VeniceApiKeyParameter",
+}
 LOCAL_REGION = "us-east-1"
 
 # The clients of a program that a person waits for: a lost network shows within half a minute.
@@ -99,15 +108,17 @@ class Deployment:
         except (BotoCoreError, ClientError) as error:
             raise DeploymentError(_not_found(error, name, endpoint_url, region)) from error
         outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
-        if missing := [output for output in OUTPUTS if output not in outputs]:
-            raise DeploymentError(
-                f"The stack {name} ({stack['StackStatus']}) has no output {', '.join(missing)}. It "
-                "is no Image Drop, one that is not complete, or one of another version: deploy "
-                "this version with `sam deploy`, or name another stack with --stack."
-            )
         parameters = {
             each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])
         }
+        missing = [f"output {each}" for each in OUTPUTS if each not in outputs]
+        missing += [f"parameter {each}" for each in PARAMETERS.values() if each not in parameters]
+        if missing:
+            raise DeploymentError(
+                f"The stack {name} ({stack['StackStatus']}) has no {missing[0]}. It is no Image "
+                "Drop, one that is not complete, or one of another version: deploy this version "
+                "with `sam deploy`, or name another stack with --stack."
+            )
         return cls(name, session, endpoint_url, outputs, parameters)
 
     def client(self, service: str) -> Any:
@@ -138,21 +149,13 @@ class Deployment:
     @cached_property
     def services(self) -> Services:
         """What the stack's functions work with; it calls nothing until it is used."""
-        wanted = {
-            "DEFAULT_MODE": "DefaultMode",
-            "DEFAULT_PROMPT": "DefaultPrompt",
-            "OUTPUT_KEY_FORMAT": "OutputKeyFormat",
-            "MAX_IMAGE_BYTES": "MaxImageBytes",
-            "MAX_RECEIVE_COUNT": "MaxReceiveCount",
-            "VENICE_BASE_URL": "VeniceBaseUrl",
-            "VENICE_API_KEY_PARAMETER": "VeniceApiKeyParameter",
-        }
         env = {
             "INPUT_BUCKET": self.input_bucket,
             "OUTPUT_BUCKET": self.outputs["OutputBucketName"],
             "RETRY_QUEUE_URL": self.outputs["RetryQueueUrl"],
             "STATE_TABLE": self.outputs["StateTableName"],
-        } | {name: self.parameters.get(parameter, "") for name, parameter in wanted.items()}
+            "DAILY_SPEND_LIMIT_USD": self.parameters.get("DailySpendLimitUSD", ""),
+        } | {name: self.parameters[parameter] for name, parameter in PARAMETERS.items()}
         return Services.from_env(env, client=self.client)
 
 

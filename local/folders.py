@@ -52,7 +52,7 @@ def drops(
     prefix = f"{to.strip('/')}/" if to.strip("/") else ""
     for path in paths:
         if path.is_dir():
-            name = path.name  # of "." it is empty
+            name = "" if path.name == ".." else path.name  # of "." it is empty
             yield from walk.folder(path, f"{prefix}{name}/" if name else prefix)
         else:
             yield walk.file(path, prefix + path.name)
@@ -60,18 +60,17 @@ def drops(
 
 @dataclass(frozen=True)
 class _Walk:
+    """What is the same for all files of a walk."""
+
     instructions: Mapping[str, Any]
     leave_out: Path | None
 
-    def _folder(
-        folder: Path, prefix: str, instructions: Mapping[str, Any]
-    ) -> Iterator[Drop | NotSent]:
+    def folder(self, folder: Path, prefix: str) -> Iterator[Drop | NotSent]:
+        """Everything below a folder, in the order in which it has to go."""
         if (folder / FOLDER_FILE).is_file():
             yield Drop(folder / FOLDER_FILE, prefix + FOLDER_FILE)
-        if (folder / LAYERS_FOLDER).is_dir():
-            for layer in _files(folder / LAYERS_FOLDER):
-                key = f"{prefix}{LAYERS_FOLDER}/{layer.relative_to(folder / LAYERS_FOLDER).as_posix()}"
-                yield Drop(layer, key)
+        for layer in _files(folder / LAYERS_FOLDER):
+            yield Drop(layer, prefix + layer.relative_to(folder).as_posix())
         try:
             entries = os.scandir(folder)
         except OSError as error:

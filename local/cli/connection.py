@@ -98,7 +98,7 @@ def on_stack[**P](
             for name, kind in choosing.items()
         ),
     ]
-    del connected.__wrapped__  # type: ignore[attr-defined]  # typer would look for its signature
+    del connected.__wrapped__  # typer would look for its signature
     connected.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     connected.__annotations__ = {each.name: each.annotation for each in parameters}
     return connected

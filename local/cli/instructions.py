@@ -1,7 +1,6 @@
 """Commands about instructions, and the options that stand for them."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,7 +40,7 @@ def instructions_of(
     from image_drop.errors import InstructionsError
     from image_drop.instructions import Source, checked
 
-    values: Mapping[str, Any] = {
+    values = {
         "mode": mode,
         "prompt": prompt,
         "model": model,

@@ -9,7 +9,8 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from local.cli.connection import Exit, Json, console, on_stack
+from local import wording
+from local.cli.connection import Exit, Json, console, fail, on_stack
 from local.cli.instructions import (
     AspectRatio,
     Finish,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from local.deployment import Deployment
-    from local.drops import Event, Run, Standing
+    from local.drops import Event, Run
 
 OUT = Path("image-drop-out")
 
@@ -58,6 +59,7 @@ def put(
     Run it again after a break: it sends only what has no result. Ctrl-C stops the watching, not
     the work. With --json, each line is an event.
     """
+    from image_drop.uploads import starts_nothing
     from local.drops import Run
     from local.folders import drops
 
@@ -69,6 +71,8 @@ def put(
         layer=layer,
         finish=finish,
     )
+    if starts_nothing(f"{to.strip('/')}/image" if to else "image"):
+        fail(f"Nothing is edited below {to}: it is hidden, or for layers.", Exit.USAGE)
     run = Run(deployment, out if wait else None, overwrite=overwrite, follow=wait)
     wanted = drops(paths, to, given, leave_out=out)
     tally = Tally()
@@ -77,8 +81,8 @@ def put(
         show(run, run.events(wanted), tally)
     except KeyboardInterrupt:
         typer.echo(
-            f"\nNo longer watching. {tally.awaited(run)} in the stack are worked on all the same; "
-            "the same command picks them up, `image-drop status` tells how far they are.",
+            "\nNo longer watching. What was sent is worked on all the same: the same command picks "
+            "it up, `image-drop status` tells how far it is.",
             err=True,
         )
         raise typer.Exit(Exit.INTERRUPTED) from None
@@ -100,10 +104,8 @@ class Tally:
         match event:
             case Sent(already=already):
                 self.counts["there before" if already else "sent"] += 1
-            case Arrived(report=None):
-                self.counts["results"] += 1
-            case Arrived():
-                self.counts["reports"] += 1
+            case Arrived(report=report):
+                self.counts["reports" if report else "results"] += 1
             case _:
                 self.counts["not sent"] += 1
 
@@ -118,18 +120,15 @@ class Tally:
         if not self.counts:
             return "There is nothing to send."
         where = f" They are in {out}/." if out and self.counts["results"] else ""
-        return ", ".join(f"{count:,} {name}" for name, count in self.counts.items()) + "." + where
-
-    def awaited(self, run: "Run") -> str:
-        """The images under way, in words."""
-        count = run.standing().awaited
-        return "1 image" if count == 1 else f"{count:,} images"
+        return ", ".join(f"{name}: {count:,}" for name, count in self.counts.items()) + "." + where
 
 
 def _show(run: "Run", events: Any, tally: Tally) -> None:
     screen = console()
     columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=screen, transient=True) as progress:
+    with Progress(
+        *columns, console=screen, transient=True, disable=not screen.is_terminal
+    ) as progress:
         bar = progress.add_task("", total=None)
         for event in events:
             if event:
@@ -139,7 +138,7 @@ def _show(run: "Run", events: Any, tally: Tally) -> None:
             done = tally.counts["results"] + tally.counts["reports"]
             progress.update(
                 bar,
-                description=described(standing),
+                description=wording.progress(standing),
                 completed=done,
                 total=done + standing.awaited or None,
             )
@@ -174,20 +173,3 @@ def _show_json(_run: "Run", events: Any, tally: Tally) -> None:
             line = {"event": name[type(event).__name__]} | msgspec.to_builtins(event, enc_hook=str)
             typer.echo(msgspec.json.encode(line).decode())
     typer.echo(msgspec.json.encode({"event": "end"} | dict(tally.counts)).decode())
-
-
-def described(standing: "Standing") -> str:
-    """How long it will take, as far as that is known."""
-    if standing.stopped:
-        return f"the line is stopped: {standing.stopped} It goes on by itself."
-    parts = [f"{standing.queued:,} in the queue"] if standing.queued else []
-    if standing.seconds_left:
-        parts.append(f"about {duration(standing.seconds_left)} left at {standing.limit} a minute")
-    return " · ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Such as `3 min`, `5.5 h` or `12 days`."""
-    if seconds < 90 * 60:
-        return f"{max(1, round(seconds / 60))} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86_400:.0f} days"

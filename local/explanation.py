@@ -1,0 +1,149 @@
+"""What the stack would do with a key, and why: the layer's own reckoning, without a call."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from image_drop import edits, instructions, prices, venice
+from image_drop.edits import Edit
+from image_drop.errors import ImageDropError, PermanentError, RetryableError
+from image_drop.instructions import Instructions, Source
+from image_drop.originals import Original
+from image_drop.uploads import starts_nothing
+
+if TYPE_CHECKING:
+    from local.deployment import Deployment
+
+PARTS = ("finish", "keep_original")  # instructions that are not sent: they are for afterwards
+
+
+@dataclass(frozen=True)
+class Given:
+    """One key of the instructions, its value, and where that came from.
+
+    `overridden`: farther places that say something else.
+    """
+
+    key: str
+    value: Any
+    source: str
+    overridden: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call as it would be made. `images`: keys and URLs, the image first.
+
+    `model` is the one that is paid for, `usd` what it takes for the call; None is unknown.
+    """
+
+    variant: str | None
+    endpoint: str
+    parameters: Mapping[str, Any]
+    images: tuple[str, ...]
+    afterwards: Mapping[str, Any]
+    model: str
+    usd: float | None
+    output_key: str | None
+    state: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """`problem` says why nothing, or not everything, would be done; `advice` what to do then."""
+
+    key: str
+    in_bucket: bool
+    given: tuple[Given, ...]
+    requests: tuple[Request, ...]
+    problem: str | None = None
+    advice: str | None = None
+
+
+def explain(key: str, deployment: "Deployment") -> Explanation:
+    """What would happen if `key` were dropped now; it need not be there."""
+    if starts_nothing(key):
+        return Explanation(
+            key,
+            False,
+            (),
+            (),
+            "Folders, hidden names and everything below a folder _layers/ start nothing.",
+            "Drop the image under another key.",
+        )
+    services, bucket = deployment.services, deployment.input_bucket
+    found = services.originals.find(bucket, key)
+    original = found or Original(bucket, key, "", 0, datetime.now(UTC), {})
+    settings = services.settings
+    given: tuple[Given, ...] = ()
+    try:
+        sources = [
+            *services.originals.sources(original),
+            instructions.from_defaults(settings.default_mode, settings.default_prompt),
+        ]
+        given = origins(sources)
+        wanted = instructions.resolve(sources)
+    except PermanentError as error:
+        return Explanation(key, found is not None, given, (), error.detail, error.advice)
+    requests = tuple(
+        _request(original, wanted, variant, deployment, there=found is not None)
+        for variant in wanted
+    )
+    return Explanation(key, found is not None, given, requests)
+
+
+def origins(sources: Sequence[Source]) -> tuple[Given, ...]:
+    """Each key that is given, from the nearest of `sources`."""
+    known = [(source.name, instructions.checked(source)) for source in sources]
+    keys = [key for key in instructions.KEYS if any(key in values for _, values in known)]
+    return tuple(_origin(key, [(name, v[key]) for name, v in known if key in v]) for key in keys)
+
+
+def _origin(key: str, places: Sequence[tuple[str, Any]]) -> Given:
+    (name, value), *farther = places
+    return Given(key, value, name, tuple(other for other, said in farther if said != value))
+
+
+def _request(
+    original: Original,
+    wanted: Mapping[str | None, Instructions],
+    variant: str | None,
+    deployment: "Deployment",
+    *,
+    there: bool,
+) -> Request:
+    chosen = wanted[variant]
+    mode = chosen.mode or instructions.Mode.EDIT
+    edit, state = None, ""
+    try:
+        edit = edits.plan(original, wanted, variant, deployment.services)
+        state = _state(edit, deployment) if there else "the image is not in the bucket"
+    except (PermanentError, RetryableError) as error:
+        state = _problem(error)
+    layers = chosen.layers or () if mode is instructions.Mode.MULTI_EDIT else ()
+    sent, images = venice.parameters(chosen), (original.key, *layers)
+    model = prices.model_used(mode, sent)
+    known, enhanced = deployment.services.prices.current(), bool(sent.get("enhance_prompt"))
+    return Request(
+        variant=variant,
+        endpoint=venice.ENDPOINTS[mode].path,
+        parameters=sent,
+        images=images,
+        model=model,
+        usd=prices.cost(known, model, sent, len(images), enhanced=enhanced),
+        afterwards={key: value for key, value in chosen.as_dict().items() if key in PARTS},
+        output_key=edit.output_key if edit else None,
+        state=state,
+    )
+
+
+def _state(edit: Edit, deployment: "Deployment") -> str:
+    found = deployment.services.results.find(edit.output_key)
+    if found is not None and found.edit_id == edit.id:
+        return f"done: nothing would be called, the result is there since {found.stored_at:%c}"
+    return "would be made"
+
+
+def _problem(error: ImageDropError) -> str:
+    return f"{error.detail} {error.advice}"

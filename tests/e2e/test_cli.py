@@ -1,0 +1,312 @@
+"""Every command of `image-drop` against the embedded stack, as a person types it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from image_drop.errors import RetriesExhaustedError
+from image_drop.results import report_on
+from local.cli import app
+from local.demo_photos import photographs
+from local.deployment import OUTPUTS, Deployment
+from local.drops import Run, Sent
+from local.folders import Drop, NotSent, drops
+from local.simulator import Simulator
+from local.stack import STACK_NAME, Stack
+from tests.e2e.waiting import until
+
+
+@pytest.fixture(scope="module")
+def deployment(stack: Stack) -> Deployment:
+    return Deployment.find(STACK_NAME, endpoint_url=stack.endpoint_url)
+
+
+@pytest.fixture
+def run(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command line in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Result:
+        environment = {"AWS_ENDPOINT_URL": stack.endpoint_url, "COLUMNS": "200"}
+        return CliRunner().invoke(app, [str(each) for each in arguments], env=environment)
+
+    return run
+
+
+@pytest.fixture
+def shoes(tmp_path: Path) -> Path:
+    """A folder of two photos and a text that is named like one."""
+    folder = tmp_path / "shoes"
+    (folder / "left").mkdir(parents=True)
+    shutil.copy(photographs() / "coffee.png", folder / "one.png")
+    shutil.copy(photographs() / "rocket.jpg", folder / "left" / "two.jpg")
+    (folder / "notes.jpg").write_text("to do")
+    return folder
+
+
+@pytest.fixture
+def slow(venice: Simulator) -> Iterator[None]:
+    venice.change(latency=4.0)
+    yield
+    venice.change(latency=0.0)
+
+
+def test_a_folder_goes_through_and_comes_back(
+    run: Callable[..., Result], shoes: Path, venice: Simulator
+) -> None:
+    assert run("init", "shoes", "--mode", "background-remove").exit_code == 0
+
+    first = run("put", "shoes", "--to", "first")
+
+    assert first.exit_code == 1, first.output  # of the text there is a report
+    assert "first/shoes/notes.jpg.error.json: The file is not an image." in first.output
+    assert "sent: 3" in first.output
+    out = Path("image-drop-out/first/shoes")
+    assert {path.name for path in out.rglob("*.*")} == {
+        "one.png.png",
+        "two.jpg.png",
+        "notes.jpg.error.json",
+    }
+
+    calls = len(venice.calls)
+    again = run("put", "shoes", "--to", "first", "--json")
+
+    events = [json.loads(line) for line in again.stdout.splitlines()]
+    assert events[-1] == {"event": "end", "there before": 3, "results": 2, "reports": 1}
+    assert len(venice.calls) == calls
+
+
+def test_instructions_of_the_command_line_count_for_that_image(
+    run: Callable[..., Result], shoes: Path
+) -> None:
+    put = run("put", "shoes/one.png", "--to", "given", "--mode", "edit", "--prompt", "red")
+    assert put.exit_code == 0, put.output
+    assert Path("image-drop-out/given/one.png.png").exists()
+
+    explained = run("explain", "given/one.png", "--json")
+
+    told = json.loads(explained.stdout)
+    assert {each["key"]: each["source"] for each in told["given"]} == {
+        "mode": "given/one.png.json",
+        "prompt": "given/one.png.json",
+    }
+    assert told["requests"][0]["state"].startswith("done")
+    text = run("explain", "given/one.png").output
+    assert "POST /image/edit" in text
+    assert "$0.04 (firered-image-edit)" in text
+    assert run("explain", "given/nothing.png").exit_code == 1
+    assert run("put", "shoes", "--to", ".hidden").exit_code == 2
+
+
+def test_ctrl_c_leaves_the_work_running_and_says_how_to_pick_it_up(
+    stack: Stack, run: Callable[..., Result], shoes: Path, venice: Simulator, slow: None
+) -> None:
+    command = [sys.executable, "-m", "local.cli", "put", "shoes/one.png", "--to", "slow", "--json"]
+    with subprocess.Popen(
+        [*command, "--prompt", "red"],
+        env={**os.environ, "AWS_ENDPOINT_URL": stack.endpoint_url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "sent"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command" in told
+    venice.change(latency=0.0)
+
+    again = run("put", "shoes/one.png", "--to", "slow", "--prompt", "red")
+
+    assert again.exit_code == 0, again.output
+    assert "there before: 1, results: 1" in again.output
+
+
+def test_two_people_who_put_the_same_folder_send_each_image_once(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    for number in range(8):
+        (tmp_path / f"{number}.jpg").write_bytes(b"not a photo, which does not matter here")
+
+    def put(_: int) -> list[Any]:
+        found = drops([tmp_path], "two", {"mode": "background-remove"})
+        return [each for each in Run(deployment, None, follow=False).events(found) if each]
+
+    with ThreadPoolExecutor(2) as people:
+        one, other = people.map(put, range(2))
+
+    assert not [each for each in (*one, *other) if isinstance(each, NotSent)]
+    versions = deployment.client("s3").list_object_versions(
+        Bucket=deployment.input_bucket, Prefix="two/"
+    )["Versions"]
+    assert len(versions) == 2 * 8  # each with its sidecar
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_sent(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    path = tmp_path / "growing.jpg"
+    path.write_bytes(b"half of it")
+    s3 = deployment.client("s3")
+
+    class Writer:
+        """S3, and a camera that writes into the file after it was looked at."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(s3, name)
+
+        def head_object(self, **arguments: Any) -> Any:
+            path.write_bytes(b"ALL OF IT!")
+            return s3.head_object(**arguments)
+
+    watched = Deployment(
+        deployment.name,
+        deployment.session,
+        deployment.endpoint_url,
+        deployment.outputs,
+        deployment.parameters,
+        {"s3": Writer()},
+    )
+    drop = Drop(path, "growing.jpg")
+    [event] = filter(None, Run(watched, None, follow=False).events([drop]))
+    assert event == NotSent("growing.jpg", "It changes while it is read. Try again later.")
+    [event] = filter(None, Run(deployment, None, follow=False).events([drop]))
+    assert event == Sent("growing.jpg", already=False)
+
+
+def test_status_tells_when_nobody_is_needed_and_when_somebody_is(
+    run: Callable[..., Result], deployment: Deployment
+) -> None:
+    quiet = run("status")
+    assert (quiet.exit_code, "running" in quiet.output) == (0, True)
+
+    services = deployment.services
+    services.line.stop("account_unavailable", "Venice answered 402.", services.now())
+    try:
+        stopped = run("status", "--json")
+    finally:
+        services.line.resume(services.now())
+
+    assert stopped.exit_code == 1
+    told = json.loads(stopped.stdout)
+    assert told["line"]["reason"] == "account_unavailable"
+    assert told["seconds_left"] is None
+    assert told["today"]["usd"] > 0  # of the tests before this one
+    assert {rate["model"] for rate in told["rates"]} == {"default", "background-remove"}
+    assert told["last_hour"]["complete"] is True
+
+
+def test_dead_letters_are_listed_shown_sent_again_and_discarded(
+    run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
+) -> None:
+    services, bucket = deployment.services, deployment.input_bucket
+    names = ("a.png", "b.png", "c.png")
+    for name in names:
+        shutil.copy(shoes / "one.png", shoes / "left" / name)
+    venice.faults.add(400, endpoint="background-remove", times=4)  # none of them gets a result
+    run("put", "shoes/left", "--to", "dead", "--mode", "background-remove")
+    for name in names:
+        key = f"dead/left/{name}"
+        error = RetriesExhaustedError("The last of 13 tries failed: Venice is not available.")
+        report = report_on(error, key=key, variant=None, mode=None, attempts=13, now=0.0)
+        services.results.write_report(report, None)
+        deployment.client("sqs").send_message(
+            QueueUrl=deployment.outputs["DeadLetterQueueUrl"],
+            MessageBody=json.dumps({"bucket": bucket, "key": key}),
+        )
+
+    listed = run("dead", "list").output
+    assert all(text in listed for text in ("dead/left/a.png", "c.png", "retries_exhausted"))
+    assert "All tries have failed" in run("dead", "show", "dead/left/b.png").output
+    assert run("dead", "show", "dead/nothing.png").exit_code == 1
+    status = json.loads(run("status", "--json").stdout)
+    assert (status["dead"], status["dead_codes"]) == (3, {"retries_exhausted": 3})
+
+    assert run("dead", "discard", "dead/left/a.png").exit_code == 0
+    assert run("dead", "redrive", "dead/left/b.png").exit_code == 0
+    assert "1 dead letters go round again" in run("dead", "redrive", "--all").output
+
+    until(lambda: services.results.find("dead/left/b.png.png"))
+    until(lambda: services.results.find("dead/left/c.png.png"))
+    assert services.results.find("dead/left/a.png.png") is None
+    assert json.loads(run("dead", "list", "--json").stdout) == []
+    assert run("dead", "redrive", "dead/left/a.png").exit_code == 1
+    assert run("dead", "redrive").exit_code == 2
+
+
+def test_retry_sends_an_image_round_again_but_does_not_pay_twice(
+    run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
+) -> None:
+    venice.faults.add(400, endpoint="background-remove", times=1)
+    refused = run("put", "shoes/one.png", "--to", "again", "--mode", "background-remove")
+    assert refused.exit_code == 1, refused.output
+
+    retried = run("retry", "again/one.png")
+
+    assert retried.exit_code == 0
+    assert "again/one.png.png is on its way." in retried.output
+    until(lambda: deployment.services.results.find("again/one.png.png"))
+    assert deployment.services.results.find("again/one.png.error.json") is None
+    calls = len(venice.calls)
+    assert "not paid for again" in run("retry", "again/one.png").output
+    assert run("retry", "again/nothing.png").exit_code == 1
+    assert len(venice.calls) == calls
+
+
+def test_backfill_is_started_watched_and_cancelled(run: Callable[..., Result]) -> None:
+    assert run("backfill", "cancel").exit_code == 1
+    assert run("backfill", "start", "old/").exit_code == 0
+    assert run("backfill", "start", "").exit_code == 1
+    assert json.loads(run("backfill", "status", "--json").stdout)["prefix"] == "old/"
+    assert "old/: 0 images seen" in run("status").output
+    assert "cancelled" in run("backfill", "cancel").output
+
+
+def test_the_embedded_stack_is_found_where_make_local_runs_it(
+    run: Callable[..., Result], stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", stack.endpoint_url.rpartition(":")[2])
+    found = CliRunner().invoke(app, ["status", "--json"])
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["stack"] == STACK_NAME
+    missing = run("status", "--stack", "photos")
+    assert (missing.exit_code, "no stack 'photos'" in missing.stderr) == (3, True)
+
+
+def test_stacks_that_are_no_image_drop_or_of_another_version_are_recognised(
+    run: Callable[..., Result], deployment: Deployment
+) -> None:
+    def deploy(name: str, outputs: tuple[str, ...]) -> None:
+        template = {
+            "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+            "Outputs": {output: {"Value": "x"} for output in outputs},
+        }
+        cloudformation = deployment.client("cloudformation")
+        cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template))
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName=name, WaiterConfig={"Delay": 1}
+        )
+
+    deploy("blog", ())
+    deploy("older", OUTPUTS)
+    blog, older = run("status", "--stack", "blog"), run("status", "--stack", "older")
+    assert (blog.exit_code, older.exit_code) == (3, 3)
+    assert "has no output InputBucketName. It is no Image Drop" in blog.stderr
+    assert "has no parameter DefaultMode" in older.stderr
+    assert "another version" in older.stderr
+
+
+def test_local_and_demo_are_there(run: Callable[..., Result]) -> None:
+    assert run("local", "--help").exit_code == 0
+    assert run("demo", "--photos", "nowhere").exit_code == 2

@@ -1,0 +1,103 @@
+"""A stack without functions, in moto: what is dropped stays as it is until the test acts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import msgspec
+
+from image_drop import edits, results
+from image_drop.edits import Edit
+from image_drop.errors import NotAnImageError, PermanentError
+from image_drop.uploads import Upload, from_message
+from local.deployment import PARAMETERS, Deployment
+from local.drops import Event, Run
+from local.folders import Drop, NotSent
+from tests.conftest import INPUT_BUCKET, OUTPUT_BUCKET, TABLE
+
+
+@dataclass(frozen=True)
+class QuietStack:
+    """The deployment, and what a test does in the place of its functions."""
+
+    deployment: Deployment
+
+    @property
+    def s3(self) -> Any:
+        return self.deployment.client("s3")
+
+    def send(self, *drops: Drop | NotSent, **options: Any) -> list[Event]:
+        """What happens when these are dropped and nobody waits for results."""
+        run = Run(self.deployment, options.pop("out", None), follow=False, **options)
+        return [event for event in run.events(drops) if event]
+
+    def edit(self, key: str) -> Edit:
+        """What the functions would make of a key."""
+        services = self.deployment.services
+        original, wanted = edits.find(Upload(INPUT_BUCKET, key), services)
+        return edits.plan(original, wanted, None, services)
+
+    def make(self, key: str, data: bytes = b"a picture") -> str:
+        """Store the result of a key; where."""
+        edit = self.edit(key)
+        self.deployment.services.results.store(
+            edit.output_key, data, "image/png", {"edit-id": edit.id}, None
+        )
+        return edit.output_key
+
+    def report(self, key: str, edit_id: str | None, error: PermanentError | None = None) -> None:
+        """Store a report on a key."""
+        report = results.report_on(
+            error or NotAnImageError("It is a text."),
+            key=key,
+            variant=None,
+            mode=None,
+            attempts=1,
+            now=0.0,
+        )
+        self.deployment.services.results.write_report(report, edit_id)
+
+    def queued(self) -> list[Upload]:
+        """What waits in the retry queue; it is taken out."""
+        found = self.deployment.client("sqs").receive_message(
+            QueueUrl=self.deployment.outputs["RetryQueueUrl"], MaxNumberOfMessages=10
+        )
+        return [
+            upload for each in found.get("Messages", []) for upload in from_message(each["Body"])
+        ]
+
+    def versions(self, key: str) -> int:
+        """How often something was put under a key."""
+        found = self.s3.list_object_versions(Bucket=INPUT_BUCKET, Prefix=key)
+        return sum(each["Key"] == key for each in found.get("Versions", []))
+
+    def body(self, key: str) -> bytes:
+        return bytes(self.s3.get_object(Bucket=INPUT_BUCKET, Key=key)["Body"].read())
+
+
+def quiet_stack(client: Callable[[str], Any], **parameters: str) -> QuietStack:
+    """Expects the buckets and the table of `tests.conftest` to be there.
+
+    `parameters`: the template's; without one, the functions' own defaults count.
+    """
+    sqs = client("sqs")
+    outputs = {
+        "InputBucketName": INPUT_BUCKET,
+        "OutputBucketName": OUTPUT_BUCKET,
+        "RetryQueueUrl": sqs.create_queue(QueueName="retry")["QueueUrl"],
+        "DeadLetterQueueUrl": sqs.create_queue(QueueName="dead")["QueueUrl"],
+        "StateTableName": TABLE,
+    }
+    given = dict.fromkeys(PARAMETERS.values(), "") | {"VeniceApiKeyParameter": "/key"} | parameters
+    clients = {name: client(name) for name in ("s3", "sqs", "dynamodb", "ssm", "events")}
+    return QuietStack(Deployment("image-drop", boto3.Session(), None, outputs, given, clients))
+
+
+def file(folder: Path, name: str, content: bytes | dict[str, Any] = b"a photo") -> Path:
+    """A file with its folders; a dict is written as JSON."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else msgspec.json.encode(content))
+    return path

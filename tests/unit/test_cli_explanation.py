@@ -1,0 +1,113 @@
+"""`explain` tells what the functions would do, from where, without doing it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.explanation import Given, explain
+from local.folders import Drop
+from tests.conftest import INPUT_BUCKET
+from tests.unit.stacks import QuietStack, file, quiet_stack
+
+
+@pytest.fixture
+def stack(
+    input_bucket: str, output_bucket: str, table: str, boto_client: Callable[[str], Any]
+) -> QuietStack:
+    return quiet_stack(boto_client, DefaultMode="edit")
+
+
+@pytest.fixture
+def shoe(stack: QuietStack, tmp_path: Path) -> str:
+    """An image with instructions in four places."""
+    stack.s3.put_object(
+        Bucket=INPUT_BUCKET, Key=".image-drop.json", Body=b'{"prompt": "blue", "quality": "low"}'
+    )
+    photo = file(tmp_path, "shoe.jpg")
+    stack.send(Drop(photo, "p/shoe.jpg", b'{"prompt": "red"}', {"prompt": "green"}))
+    return "p/shoe.jpg"
+
+
+def test_each_key_is_shown_with_its_source_and_what_it_overrides(
+    stack: QuietStack, shoe: str
+) -> None:
+    assert explain(shoe, stack.deployment).given == (
+        Given("mode", "edit", "the template's defaults", ()),
+        Given("prompt", "red", "p/shoe.jpg.json", ("the object tags", ".image-drop.json")),
+        Given("quality", "low", ".image-drop.json", ()),
+    )
+
+
+def test_only_what_the_endpoint_takes_would_be_sent(stack: QuietStack, shoe: str) -> None:
+    [request] = explain(shoe, stack.deployment).requests
+    assert (request.endpoint, request.parameters) == ("/image/edit", {"prompt": "red"})
+    assert (request.output_key, request.state) == ("p/shoe.jpg.png", "would be made")
+
+
+def test_what_a_call_would_cost_is_told(stack: QuietStack, tmp_path: Path) -> None:
+    photo = file(tmp_path, "shoe.jpg")
+    cut_out = Drop(photo, "a.jpg", b'{"mode": "background-remove"}')
+    enhanced = Drop(photo, "b.jpg", b'{"prompt": "red", "enhance_prompt": true}')
+    unheard = Drop(photo, "c.jpg", b'{"prompt": "red", "model": "new-edit"}')
+    stack.send(cut_out, enhanced, unheard)
+    requests = [explain(key, stack.deployment).requests[0] for key in ("a.jpg", "b.jpg", "c.jpg")]
+    assert [(request.model, request.usd) for request in requests] == [
+        ("bria-bg-remover", 0.03),
+        ("firered-image-edit", 0.08),
+        ("new-edit", None),
+    ]
+
+
+def test_what_is_done_is_said_to_be_done(stack: QuietStack, shoe: str) -> None:
+    stack.make(shoe)
+    [request] = explain(shoe, stack.deployment).requests
+    assert request.state.startswith("done: nothing would be called")
+
+
+def test_an_image_that_is_not_there_yet_is_explained_from_its_folders(
+    stack: QuietStack, shoe: str
+) -> None:
+    explanation = explain("p/other.jpg", stack.deployment)
+    assert not explanation.in_bucket
+    assert [(each.key, each.value) for each in explanation.given][1] == ("prompt", "blue")
+    assert explanation.requests[0].state == "the image is not in the bucket"
+
+
+def test_variants_are_requests_of_their_own(stack: QuietStack, tmp_path: Path) -> None:
+    variants = (
+        b'{"prompt": "red", "variants": {"cut": {"mode": "background-remove"},'
+        b' "shop": {"finish": {"size": "800x800"}}}}'
+    )
+    stack.send(Drop(file(tmp_path, "shoe.jpg"), "shoe.jpg", variants))
+    cut, shop = explain("shoe.jpg", stack.deployment).requests
+    assert (cut.variant, cut.endpoint, cut.parameters) == ("cut", "/image/background-remove", {})
+    assert cut.output_key == "shoe.jpg.cut.png"
+    assert (shop.variant, shop.endpoint) == ("shop", "/image/edit")
+    assert shop.afterwards == {"finish": {"size": "800x800"}}
+
+
+def test_wrong_instructions_are_explained_as_the_report_would(
+    stack: QuietStack, tmp_path: Path
+) -> None:
+    stack.send(Drop(file(tmp_path, "shoe.jpg"), "shoe.jpg", b'{"promt": "red"}'))
+    explanation = explain("shoe.jpg", stack.deployment)
+    assert explanation.requests == ()
+    assert explanation.problem is not None
+    assert "Did you mean 'prompt'?" in explanation.problem
+
+
+def test_a_missing_layer_is_named(stack: QuietStack, tmp_path: Path) -> None:
+    layers = b'{"mode": "multi-edit", "prompt": "red", "layers": ["_layers/a.png"]}'
+    stack.send(Drop(file(tmp_path, "shoe.jpg"), "p/shoe.jpg", layers))
+    [request] = explain("p/shoe.jpg", stack.deployment).requests
+    assert request.images == ("p/shoe.jpg", "_layers/a.png")
+    assert "p/_layers/a.png" in request.state
+
+
+@pytest.mark.parametrize("key", ["p/", ".hidden.jpg", "p/_layers/a.png"])
+def test_keys_that_start_nothing_are_told(stack: QuietStack, key: str) -> None:
+    problem = explain(key, stack.deployment).problem
+    assert problem is not None
+    assert "start nothing" in problem

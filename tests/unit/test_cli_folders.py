@@ -1,0 +1,109 @@
+"""Which key each file gets, what goes with it, and what stays at home."""
+
+import json
+import os
+import tracemalloc
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from local.folders import Drop, NotSent, drops
+from tests.unit.stacks import file
+
+
+@pytest.fixture
+def shoes(tmp_path: Path) -> Path:
+    return tmp_path / "shoes"
+
+
+def keys(found: Iterator[Drop | NotSent]) -> list[str]:
+    return [each.key for each in found]
+
+
+def test_a_file_goes_under_its_name_and_a_folder_under_its_own(tmp_path: Path, shoes: Path) -> None:
+    single = file(tmp_path, "hat.jpg")
+    file(shoes, "left/one.jpg")
+    assert keys(drops([single, shoes])) == ["hat.jpg", "shoes/left/one.jpg"]
+    assert keys(drops([single, shoes], to="/sale/")) == ["sale/hat.jpg", "sale/shoes/left/one.jpg"]
+
+
+def test_the_current_folder_has_no_name(shoes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file(shoes, "one.jpg")
+    monkeypatch.chdir(shoes)
+    assert keys(drops([Path()])) == ["one.jpg"]
+
+
+def test_what_a_folder_needs_goes_before_its_images(shoes: Path) -> None:
+    for name in ("one.jpg", "_layers/masks/a.png", ".image-drop.json", "zebra/.image-drop.json"):
+        file(shoes, name)
+    file(shoes, "zebra/two.jpg")
+    found = keys(drops([shoes]))
+    assert found[:2] == ["shoes/.image-drop.json", "shoes/_layers/masks/a.png"]
+    assert found.index("shoes/zebra/.image-drop.json") + 1 == found.index("shoes/zebra/two.jpg")
+
+
+def test_hidden_files_lone_instructions_and_fetched_results_stay_at_home(shoes: Path) -> None:
+    for name in (".DS_Store", ".git/config", "package.json", "out/one.jpg.png", "one.jpg"):
+        file(shoes, name)
+    assert keys(drops([shoes], leave_out=shoes / "out")) == ["shoes/one.jpg"]
+
+
+def test_the_file_beside_an_image_is_its_sidecar_as_it_is(shoes: Path) -> None:
+    file(shoes, "one.jpg")
+    file(shoes, "one.jpg.json", b'{"mode":  "edit"}')
+    [drop] = drops([shoes])
+    assert isinstance(drop, Drop)
+    assert drop.sidecar == b'{"mode":  "edit"}'
+
+
+def test_instructions_of_the_command_line_win_over_those_in_the_sidecar(shoes: Path) -> None:
+    file(shoes, "one.jpg")
+    file(shoes, "one.jpg.json", {"prompt": "red", "model": "m"})
+    [drop] = drops([shoes], instructions={"prompt": "blue"})
+    assert isinstance(drop, Drop)
+    assert drop.sidecar is not None
+    assert json.loads(drop.sidecar) == {"prompt": "blue", "model": "m"}
+
+
+def test_a_sidecar_that_instructions_cannot_be_put_into_keeps_its_image_at_home(
+    shoes: Path,
+) -> None:
+    file(shoes, "one.jpg")
+    file(shoes, "one.jpg.json", b"{")
+    [found] = drops([shoes], instructions={"mode": "background-remove"})
+    assert isinstance(found, NotSent)
+    assert "is not JSON" in found.reason
+
+
+def test_names_that_s3_does_not_take_are_told(shoes: Path) -> None:
+    shoes.mkdir()
+    (shoes / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"")
+    file(shoes, "/".join(["d" * 210] * 5) + "/one.jpg")  # 5 × 210 + 4 + 8 + 6 for "shoes/"
+    reasons = {each.reason for each in drops([shoes]) if isinstance(each, NotSent)}
+    assert reasons == {
+        "Its name is not valid text. Rename the file.",
+        "Its key has 1,068 bytes; S3 takes 1,024.",
+    }
+
+
+def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
+    def peak(files: int) -> int:
+        folder = tmp_path / str(files)
+        folder.mkdir()
+        photo = file(tmp_path, "photo.jpg")
+        for number in range(files):
+            os.link(photo, folder / f"{number:06}.jpg")
+        tracemalloc.start()
+        assert sum(1 for _ in drops([folder])) == files
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(5000) < 1.2 * peak(500) + 20_000  # bytes; a list of 5,000 drops has 2 MB
+
+
+def test_an_endless_list_is_read_as_it_is_needed(tmp_path: Path) -> None:
+    endless = drops(file(tmp_path, f"{number}.jpg") for number in count())
+    assert [next(endless).key for _ in range(3)] == ["0.jpg", "1.jpg", "2.jpg"]

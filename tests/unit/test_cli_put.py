@@ -1,0 +1,254 @@
+"""What `put` sends, what it finds done, and what it leaves alone. Nothing is edited here."""
+
+import os
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from image_drop.errors import RetriesExhaustedError
+from image_drop.uploads import Upload
+from local.drops import THREADS, Arrived, Run, Sent
+from local.folders import Drop, NotSent
+from tests.conftest import INPUT_BUCKET, OUTPUT_BUCKET
+from tests.unit.stacks import QuietStack, file, quiet_stack
+
+CUT_OUT = b'{"mode":"background-remove"}'
+REPAINT = b'{"prompt":"blue"}'
+
+
+@pytest.fixture
+def stack(
+    input_bucket: str, output_bucket: str, table: str, boto_client: Callable[[str], Any]
+) -> QuietStack:
+    return quiet_stack(boto_client)
+
+
+@pytest.fixture
+def shoe(tmp_path: Path) -> Drop:
+    return Drop(file(tmp_path, "shoe.jpg"), "shoe.jpg", CUT_OUT)
+
+
+def changed(drop: Drop, *, content: bytes | None = None, sidecar: bytes | None = None) -> Drop:
+    if content is not None:
+        drop.path.write_bytes(content)
+    return Drop(drop.path, drop.key, sidecar or drop.sidecar)
+
+
+def test_an_image_is_sent_with_its_instructions_tags_and_metadata(
+    stack: QuietStack, shoe: Drop
+) -> None:
+    drop = Drop(shoe.path, "a b/ü+.jpg", CUT_OUT, {"model": "x/y z"}, {"quality": "high"})
+    assert stack.send(drop) == [Sent("a b/ü+.jpg", already=False)]
+    head = stack.s3.head_object(Bucket=INPUT_BUCKET, Key=drop.key)
+    assert (head["ContentType"], head["Metadata"]) == ("image/jpeg", {"quality": "high"})
+    tags = stack.s3.get_object_tagging(Bucket=INPUT_BUCKET, Key=drop.key)["TagSet"]
+    assert tags == [{"Key": "model", "Value": "x/y z"}]
+    assert stack.body("a b/ü+.jpg") == b"a photo"
+    assert stack.body("a b/ü+.jpg.json") == CUT_OUT
+
+
+def test_the_same_file_is_not_sent_twice(stack: QuietStack, shoe: Drop) -> None:
+    stack.send(shoe)
+    assert stack.send(shoe) == [Sent("shoe.jpg", already=True)]
+    assert stack.versions("shoe.jpg") == stack.versions("shoe.jpg.json") == 1
+
+
+def test_an_image_whose_event_was_lost_is_queued_by_the_next_run(
+    stack: QuietStack, shoe: Drop
+) -> None:
+    stack.send(shoe)
+    assert stack.queued() == []
+    stack.send(shoe)
+    assert stack.queued() == [Upload(INPUT_BUCKET, "shoe.jpg")]
+
+
+def test_nothing_is_queued_twice_while_the_queue_still_holds_work(
+    stack: QuietStack, shoe: Drop
+) -> None:
+    stack.deployment.services.queue.send(Upload(INPUT_BUCKET, "other.jpg"))
+    stack.send(shoe)
+    stack.send(shoe)
+    assert stack.queued() == [Upload(INPUT_BUCKET, "other.jpg")]
+
+
+def test_a_result_that_is_there_is_fetched_once(
+    stack: QuietStack, shoe: Drop, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    stack.send(shoe)
+    stack.make("shoe.jpg", b"cut out")
+    for _ in range(2):
+        sent, arrived = stack.send(shoe, out=out)
+        assert sent == Sent("shoe.jpg", already=True)
+        assert isinstance(arrived, Arrived)
+        assert (arrived.already, arrived.report, arrived.size) == (True, None, 7)
+        assert arrived.path == out / "shoe.jpg.png"
+        assert arrived.path.read_bytes() in (b"cut out", b"CUT OUT")
+        arrived.path.write_bytes(b"CUT OUT")
+        stamp = stack.s3.head_object(Bucket=OUTPUT_BUCKET, Key="shoe.jpg.png")["LastModified"]
+        os.utime(arrived.path, (stamp.timestamp(), stamp.timestamp()))
+    assert (out / "shoe.jpg.png").read_bytes() == b"CUT OUT"
+    assert stack.queued() == []
+
+
+def test_somebody_elses_object_is_not_taken_for_the_result(stack: QuietStack, shoe: Drop) -> None:
+    stack.s3.put_object(Bucket=OUTPUT_BUCKET, Key="shoe.jpg.png", Body=b"a holiday photo")
+    stack.send(shoe)
+    assert stack.send(shoe) == [Sent("shoe.jpg", already=True)]
+
+
+def test_another_file_under_the_key_is_left_alone(stack: QuietStack, shoe: Drop) -> None:
+    stack.send(shoe)
+    [event] = stack.send(changed(shoe, content=b"another photo"))
+    assert isinstance(event, NotSent)
+    assert "Another file is in the bucket as shoe.jpg." in event.reason
+    assert stack.body("shoe.jpg") == b"a photo"
+
+
+def test_other_instructions_for_the_key_are_left_alone(stack: QuietStack, shoe: Drop) -> None:
+    stack.send(shoe)
+    [event] = stack.send(changed(shoe, sidecar=REPAINT))
+    assert isinstance(event, NotSent)
+    assert "Another file of instructions is in the bucket as shoe.jpg.json." in event.reason
+    assert stack.body("shoe.jpg.json") == CUT_OUT
+
+
+def test_overwrite_puts_the_new_file_in_the_place_of_the_old_one(
+    stack: QuietStack, shoe: Drop
+) -> None:
+    stack.send(shoe)
+    events = stack.send(changed(shoe, content=b"another photo"), overwrite=True)
+    assert events == [Sent("shoe.jpg", already=False)]
+    assert stack.body("shoe.jpg") == b"another photo"
+
+
+def test_new_instructions_never_meet_the_old_image(stack: QuietStack, shoe: Drop) -> None:
+    stack.send(shoe)
+    stack.send(changed(shoe, content=b"another photo", sidecar=REPAINT), overwrite=True)
+    found = stack.s3.list_object_versions(Bucket=INPUT_BUCKET, Prefix="shoe.jpg")
+    assert [each["Key"] for each in found["DeleteMarkers"]] == ["shoe.jpg"]
+    assert stack.body("shoe.jpg") == b"another photo"
+
+
+def test_new_instructions_for_the_same_image_are_awaited_anew(
+    stack: QuietStack, shoe: Drop
+) -> None:
+    stack.send(shoe)
+    stack.make("shoe.jpg")
+    events = stack.send(changed(shoe, sidecar=REPAINT), overwrite=True)
+    assert events == [Sent("shoe.jpg", already=True)]
+    assert stack.versions("shoe.jpg") == 1
+
+
+def test_a_report_on_the_same_edit_is_the_answer(stack: QuietStack, shoe: Drop) -> None:
+    stack.send(shoe)
+    stack.report("shoe.jpg", stack.edit("shoe.jpg").id)
+    _, arrived = stack.send(shoe)
+    assert isinstance(arrived, Arrived)
+    assert arrived.report is not None
+    assert arrived.report.code == "not_an_image"
+    assert stack.queued() == []
+
+
+def test_a_report_that_no_longer_holds_sends_the_image_round_again(
+    stack: QuietStack, shoe: Drop
+) -> None:
+    stack.send(shoe)
+    stack.report("shoe.jpg", None, RetriesExhaustedError("Venice was away."))
+    stack.deployment.services.queue.send(Upload(INPUT_BUCKET, "other.jpg"))
+    assert stack.send(shoe) == [Sent("shoe.jpg", already=True)]
+    assert Upload(INPUT_BUCKET, "shoe.jpg") in stack.queued()
+
+
+def test_an_image_that_is_too_large_stays_at_home(
+    input_bucket: str,
+    output_bucket: str,
+    table: str,
+    boto_client: Callable[[str], Any],
+    shoe: Drop,
+) -> None:
+    stack = quiet_stack(boto_client, MaxImageBytes="6")
+    [event] = stack.send(shoe)
+    assert event == NotSent("shoe.jpg", "It has 7 bytes; the limit is 6.")
+
+
+def test_a_file_that_went_away_is_told_and_the_others_are_sent(
+    stack: QuietStack, shoe: Drop, tmp_path: Path
+) -> None:
+    gone = Drop(tmp_path / "gone.jpg", "gone.jpg")
+    events = stack.send(gone, shoe)
+    assert Sent("shoe.jpg", already=False) in events
+    [reason] = [event.reason for event in events if isinstance(event, NotSent)]
+    assert reason == f"{tmp_path}/gone.jpg: No such file or directory."
+
+
+def test_images_stay_at_home_when_what_their_folder_needs_is_refused(
+    stack: QuietStack, tmp_path: Path
+) -> None:
+    stack.s3.put_object(Bucket=INPUT_BUCKET, Key="p/.image-drop.json", Body=REPAINT)
+    folder_file = Drop(file(tmp_path, "cut-out", CUT_OUT), "p/.image-drop.json")
+    photo = file(tmp_path, "shoe.jpg")
+    events = stack.send(
+        folder_file, Drop(photo, "p/shoe.jpg"), Drop(photo, "p/sub/shoe.jpg"), Drop(photo, "q.jpg")
+    )
+    assert [event.key for event in events if isinstance(event, NotSent)] == [
+        "p/.image-drop.json",
+        "p/shoe.jpg",
+        "p/sub/shoe.jpg",
+    ]
+    assert Sent("q.jpg", already=False) in events
+
+
+class FailingAfter:
+    """An S3 whose network goes away after some puts."""
+
+    def __init__(self, s3: Any, puts: int) -> None:
+        self._s3 = s3
+        self._left = puts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def put_object(self, **arguments: Any) -> Any:
+        if not self._left:
+            raise EndpointConnectionError(endpoint_url="https://s3")
+        self._left -= 1
+        return self._s3.put_object(**arguments)
+
+
+def test_after_the_network_went_away_the_same_run_sends_the_rest(
+    input_bucket: str,
+    output_bucket: str,
+    table: str,
+    boto_client: Callable[[str], Any],
+    tmp_path: Path,
+) -> None:
+    photo = file(tmp_path, "shoe.jpg")
+    drops = [Drop(photo, f"{number}.jpg", CUT_OUT) for number in range(6)]
+    s3 = boto_client("s3")
+    broken = quiet_stack(lambda name: FailingAfter(s3, 5) if name == "s3" else boto_client(name))
+    with pytest.raises(EndpointConnectionError):
+        broken.send(*drops)
+
+    events = quiet_stack(boto_client).send(*drops)
+
+    assert {event.key for event in events} == {drop.key for drop in drops}
+    assert all(isinstance(event, Sent) for event in events)
+    stack = quiet_stack(boto_client)
+    assert [stack.versions(drop.key) for drop in drops] == [1] * 6
+
+
+def test_files_are_listed_only_as_fast_as_they_are_sent(stack: QuietStack, tmp_path: Path) -> None:
+    photo = file(tmp_path, "shoe.jpg")
+    listed = count()
+    run = Run(stack.deployment, None, follow=False)
+    events = run.events(Drop(photo, f"{next(listed)}.jpg", CUT_OUT) for _ in count())
+    sent = 0
+    while sent < 3:
+        sent += isinstance(next(events), Sent)
+    assert next(listed) <= 3 * THREADS + 3
+    events.close()
