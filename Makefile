@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --quiet
 SAM := $(UV) tool run --quiet --from aws-sam-cli==1.170.0 sam
 export UV
 
-.PHONY: demo test local bench check unit integration template e2e layer format build help
+.PHONY: demo test local bench check unit integration template e2e layer format schemas build help
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -37,7 +37,7 @@ integration: setup
 	$(RUN) pytest tests/integration -n 2
 
 e2e: setup
-	$(RUN) pytest tests/e2e
+	$(RUN) pytest tests/e2e -n 2 --dist loadfile
 
 format: setup ## let ruff put the code in order
 	$(RUN) ruff check --fix .
@@ -46,6 +46,9 @@ format: setup ## let ruff put the code in order
 layer: setup ## export the runtime layer's packages from the lock
 	$(UV) export --quiet --frozen --no-default-groups --no-emit-project --no-hashes --no-header \
 	  --output-file layers/runtime/requirements.txt
+
+schemas: setup ## write the JSON Schemas of instructions, reports and events to events/schema/
+	$(RUN) python -m local.schemas
 
 build: setup ## what `sam deploy` uploads, in .aws-sam/
 	$(RUN) $(SAM) build

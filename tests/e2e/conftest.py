@@ -1,4 +1,4 @@
-"""The embedded stack and the simulated Venice, once for all tests of a process."""
+"""The embedded stack and the simulated Venice, for one module of tests at a time."""
 
 import os
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from local.simulator import Simulator
 from local.stack import Stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def venice() -> Iterator[Simulator]:
     with Simulator(limit=1000, pictures="fast") as simulator:
         yield simulator
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(venice: Simulator) -> Iterator[Stack]:
     # Few processes, and as many as there are cores twice over: the tests share the machine.
     concurrency = 2 * (os.cpu_count() or 1) + 2

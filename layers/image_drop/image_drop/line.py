@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ITEM = "line"
-LOOK_AGAIN = 300.0  # seconds; the account watch looks every five minutes
+LOOK_AGAIN = 60.0  # seconds; by then the account watch has paused the queue
 
 
 @dataclass(frozen=True)

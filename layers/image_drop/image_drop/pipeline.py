@@ -4,7 +4,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+)
 
 from image_drop import edits, finish, images, paid_call, reports, results
 from image_drop.edits import Edit
@@ -40,6 +45,7 @@ class Outcome(StrEnum):
 
     EDITED = "edited"
     DONE_BEFORE = "done before"
+    IN_PROGRESS = "in progress"
     REPORTED = "reported"
     SUPERSEDED = "superseded"
     VARIANTS_QUEUED = "variants queued"
@@ -68,6 +74,12 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
             return Outcome.WAITS_FOR_IMAGE
         except SupersededError:
             return Outcome.SUPERSEDED
+        except InProgressError:
+            # Image and sidecar are often put together, and both events start the same edit. The
+            # image's own will come again if it fails, so the sidecar's need not wait for it.
+            if upload.sidecar:
+                return Outcome.IN_PROGRESS
+            raise
         except PermanentError as error:
             written = reports.write(error, upload, edit, services, invocation)
             return Outcome.REPORTED if written else Outcome.SUPERSEDED
@@ -115,7 +127,7 @@ def make(edit: Edit, services: Services, invocation: Invocation) -> None:
     started = services.now()
     photos = prepare(edit, services)
     answer = kept_answer(edit, services) or paid_call.make(edit, photos, services, invocation)
-    with paid_call.settling(edit, services):
+    with paid_call.settling(edit, answer, services):
         result = finish_up(edit, answer, services)
         store(edit, answer, result, photos, services)
     tidy_up(edit, answer, services)
@@ -279,7 +291,7 @@ def _changes(photos: tuple[Photo | str, ...]) -> tuple[str, ...]:
 def _busy_storage_is_retryable() -> Iterator[None]:
     try:
         yield
-    except (ConnectionError, HTTPClientError) as error:
+    except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise StorageBusyError(f"AWS did not answer: {type(error).__name__}.") from error
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -1,0 +1,87 @@
+"""The account fails in the middle of the work: the line stops, images wait, the line resumes."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from local.simulator import Simulator
+from local.stack import Stack
+from tests.e2e.system import CUT_OUT, PATIENCE, System, photo
+from tests.e2e.waiting import until
+
+LATENCY = 0.3  # seconds
+# After a failure the limiter starts 14 calls of a model in 30 s; with four models none has to wait.
+KINDS = (
+    CUT_OUT,
+    {"prompt": "pink"},
+    {"prompt": "pink", "model": "qwen-image-2-edit"},
+    {"prompt": "pink", "model": "seedream-v4-edit"},
+)
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    with (
+        Simulator(limit=1000, latency=LATENCY, pictures="fast") as venice,
+        Stack(venice_url=venice.url, concurrency=6) as stack,
+    ):
+        yield System(stack, venice)
+
+
+def photos(folder: str, number: int) -> dict[str, dict[str, str]]:
+    return {f"{folder}/{each}.jpg": KINDS[each % len(KINDS)] for each in range(number)}
+
+
+def mapping(system: System) -> str:
+    """State of the event source mapping that feeds the retry function."""
+    uuid = system.stack.physical_id("RetryFunctionMessages")
+    return str(system.functions.get_event_source_mapping(UUID=uuid)["State"])
+
+
+def five_minutes_pass(system: System, keys: list[str]) -> None:
+    """What hides in the queue for five minutes is due: emulated SQS cannot be told the time."""
+    system.sqs.purge_queue(QueueUrl=system.queue)
+    for key in keys:
+        system.sqs.send_message(QueueUrl=system.queue, MessageBody=system.message(key))
+
+
+def test_line_stops_with_the_account_and_resumes_when_the_account_works_again(
+    system: System,
+) -> None:
+    before, during, stopped = photos("before", 9), photos("during", 18), photos("stopped", 3)
+    keys = [*before, *during, *stopped]
+    system.invoke("AccountWatchFunction", {})  # as every five minutes: the limits are known
+    assert mapping(system) == "Enabled"
+
+    # In the middle of the work the balance is spent.
+    system.drop_all(before)
+    until(lambda: len(system.outputs()) >= 3, PATIENCE)
+    system.venice.change(account="no_balance")
+    system.drop_all(during)
+    until(lambda: mapping(system) == "Disabled", PATIENCE)  # by the watch, which the event started
+
+    # What is dropped now waits without a call, and no image is blamed.
+    system.drop_all(stopped)
+    until(lambda: system.waiting() == len(keys) - len(system.outputs()), PATIENCE)
+    done = system.outputs()
+    assert 3 <= len(done) <= len(before)
+    assert not [call for key in stopped for call in system.calls(photo(key))]
+    assert 1 <= Counter(call.status for call in system.calls())[402] <= 25
+    assert not [key for key in done if key.endswith(".error.json")]
+    assert system.dead() == 0
+
+    # The balance is filled up: at its next look the watch lets one edit try, then all others go.
+    called = len(system.calls())
+    five_minutes_pass(system, [key for key in keys if f"{key}.png" not in done])
+    system.venice.change(account="ok")
+    system.invoke("AccountWatchFunction", {})
+    assert mapping(system) == "Enabled"
+    until(lambda: len(system.outputs()) == len(keys), 2 * PATIENCE)
+
+    assert system.outputs() == {f"{key}.png" for key in keys}
+    first, second, *_ = sorted(system.calls()[called:], key=lambda call: call.at)
+    assert second.at - first.at >= LATENCY
+    assert [system.paid(photo(key)) for key in keys] == [1] * len(keys)
+    until(lambda: system.waiting() == 0, PATIENCE)
+    assert system.dead() == 0
