@@ -41,6 +41,7 @@ ACCESS_KEY = SECRET_KEY = "test"
 _one_at_a_time = threading.Lock()
 _DEADLINE = 30.0  # seconds, for the emulator to start and for the template to deploy
 _ARTIFACTS = re.compile(r"^( +)(?:CodeUri|ContentUri): +(\S+)", re.MULTILINE)
+SQS_BATCHES = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 
 # Of this process, and so of the functions, while a stack is up.
 _ENVIRONMENT = {
@@ -252,12 +253,25 @@ def _import_emulator(concurrency: int) -> tuple[Any, "Bursts", Callable[[], None
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of its own telemetry
     with _environment({"LOG_LEVEL": "WARNING"}):  # not for the functions: Powertools reads it too
         from ministack import app
+        from ministack.core import iam_actions
 
     from local.bursts import Bursts
 
+    iam_actions._action_from_target = _permission
     bursts = Bursts(concurrency)
     bursts.install()
     return app.app, bursts, app._reset_all_state
+
+
+def _permission(headers: Mapping[str, str]) -> str | None:
+    """The permission that a JSON request needs: SQS's batches have none of their own on AWS.
+
+    In the place of ministack's function of the same form, which asks for `sqs:SendMessageBatch`.
+    """
+    _, dot, operation = headers.get("x-amz-target", "").rpartition(".")
+    if not dot:
+        return None
+    return operation.removesuffix("Batch") if operation in SQS_BATCHES else operation
 
 
 def _as_behind_tls(app: Any) -> Any:

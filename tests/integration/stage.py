@@ -320,12 +320,16 @@ class Stage:
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """What has been announced since the last look: detail type and detail."""
+        return [(event["detail-type"], event["detail"]) for event in self.delivered()]
+
+    def delivered(self) -> list[dict[str, Any]]:
+        """The same, as EventBridge delivers it."""
         found = []
         while messages := self.sqs.receive_message(QueueUrl=self._events).get("Messages"):
             for message in messages:
                 event = json.loads(message["Body"])
                 assert event["source"] == "image-drop"
-                found.append((event["detail-type"], event["detail"]))
+                found.append(event)
                 self.sqs.delete_message(
                     QueueUrl=self._events, ReceiptHandle=message["ReceiptHandle"]
                 )

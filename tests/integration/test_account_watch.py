@@ -51,7 +51,12 @@ def test_account_in_order_leaves_the_line_running(
     stage.watch()
 
     assert not paused_and_stopped(stage, mapping)
-    assert metrics() == {"Balance": [12.5], "LineStopped": [0]}
+    assert metrics() == {
+        "Balance": [12.5],
+        "EditLimit": [20],
+        "RemovalLimit": [20],
+        "LineStopped": [0],
+    }
     assert stage.events() == []
     assert stage.calls == 0
 

@@ -58,18 +58,6 @@ def test_event_that_is_delivered_again_while_venice_works_waits_in_the_queue(
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_sidecar_that_arrives_while_its_image_is_edited_leaves_no_message(stage: Stage) -> None:
-    sidecar = stage.put("a.jpg.json", b'{"mode": "background-remove"}')
-    event = stage.put("a.jpg")
-    twin: list[dict[str, str]] = []
-
-    assert while_venice_works(stage, event, lambda: twin.append(stage.upload(sidecar))) == "edited"
-
-    assert twin == [{"a.jpg": "in progress"}]
-    assert stage.waiting() == 0
-    assert stage.calls == stage.paid == 1
-
-
 def test_eight_copies_of_an_event_at_the_same_time_are_paid_once(stage: Stage) -> None:
     stage.venice.change(latency=0.2)
     event = stage.put("a.jpg", tags=CUT_OUT)

@@ -1,15 +1,19 @@
 """What design, AWS and Venice demand of template.yaml."""
 
+import json
 import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 Resource = dict[str, Any]
 
-FUNCTIONS = ["UploadFunction", "RetryFunction", "AccountWatchFunction"]
+PROJECT = Path(__file__).parents[2]
+EDITING = ["UploadFunction", "RetryFunction", "AccountWatchFunction"]
+FUNCTIONS = [*EDITING, "BackfillFunction"]
 BUCKETS = ["InputBucket", "OutputBucket"]
 QUEUES = ["RetryQueue", "DeadLetterQueue"]
 DAY = 86_400
@@ -32,7 +36,8 @@ def statements(resource: Resource) -> list[dict[str, Any]]:
 def granted(resources: dict[str, Resource], function: str) -> list[tuple[str, Any]]:
     """(action, resource) pairs that a function is allowed."""
     role = resources[resources[function]["Properties"]["Role"]["Fn::GetAtt"][0]]
-    policies = [resources[policy["Ref"]] for policy in role["Properties"]["ManagedPolicyArns"]]
+    shared = role["Properties"].get("ManagedPolicyArns", [])
+    policies = [resources[policy["Ref"]] for policy in shared]
     return [
         (action, target)
         for resource in (role, *policies)
@@ -197,7 +202,7 @@ class TestFlow:
             name: [target for action, target in granted(resources, name) if "Mapping" in action]
             for name in FUNCTIONS
         }
-        assert who["UploadFunction"] == who["RetryFunction"] == []
+        assert who["UploadFunction"] == who["RetryFunction"] == who["BackfillFunction"] == []
         [target] = who["AccountWatchFunction"]
         assert target["Fn::Sub"].endswith(":event-source-mapping:${RetryFunctionMessages}")
 
@@ -264,7 +269,7 @@ class TestSecurity:
             # Objects have keys of all sorts; everything else is named to its end.
             assert "*" not in str(arn) or action.startswith("s3:"), (action, arn)
 
-    @pytest.mark.parametrize("function", FUNCTIONS)
+    @pytest.mark.parametrize("function", EDITING)
     def test_functions_cannot_touch_uploads_or_delete_results(
         self, resources: dict[str, Resource], function: str
     ) -> None:
@@ -274,6 +279,21 @@ class TestSecurity:
         deletes = [t for a, t in writes if a.startswith("s3:Delete")]
         assert len(deletes) == 2
         assert all("/*.error.json" in t or "/*.original.*" in t for t in deletes)
+
+    def test_the_backfill_looks_and_queues_and_neither_edits_nor_stores(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        assert {action for action, _ in granted(resources, "BackfillFunction")} == {
+            "s3:ListBucket",
+            "s3:GetObject",
+            "dynamodb:GetItem",
+            "dynamodb:BatchGetItem",
+            "dynamodb:PutItem",
+            "sqs:SendMessage",
+            "sqs:GetQueueAttributes",
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+        }
 
     def test_the_api_key_is_readable_by_its_name_alone(self, template: dict[str, Any]) -> None:
         [target] = {
@@ -360,6 +380,8 @@ class TestAlarms:
                 10 * DAY,
             ),
             ("LowBalanceAlarm", "Balance", {"Ref": "AWS::StackName"}, {"Ref": "LowBalanceUsd"}),
+            ("WatchFailingAlarm", "Errors", {"Ref": "AccountWatchFunction"}, 2),
+            ("BackfillFailingAlarm", "Errors", {"Ref": "BackfillFunction"}, 2),
         ],
     )
     def test_an_alarm_watches(
@@ -371,9 +393,50 @@ class TestAlarms:
         assert properties["Threshold"] == threshold
         assert properties["AlarmActions"]["Fn::If"][1] == [{"Ref": "AlarmTopic"}]
 
+    def test_each_alarm_says_in_a_sentence_what_is_the_matter(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        alarms = of_type(resources, "AWS::CloudWatch::Alarm")
+        assert len(alarms) == 6
+        for alarm in alarms:
+            assert re.fullmatch(r"[A-Z].{20,}\.", alarm["AlarmDescription"])
+
     def test_without_an_address_nothing_is_mailed(self, template: dict[str, Any]) -> None:
         assert template["Parameters"]["AlarmEmail"]["Default"] == ""
         assert template["Resources"]["AlarmTopic"]["Condition"] == "HasAlarmEmail"
+
+
+class TestDashboard:
+    def test_it_shows_what_an_operator_asks_for_in_two_columns_that_do_not_overlap(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        titles = [widget["properties"]["title"] for widget in widgets(resources)]
+        for asked in ("edited", "Failures by code", "latency", "allows", "queue", "Age", "Spend"):
+            assert any(asked in title for title in titles), asked
+        places = {(widget["x"], widget["y"]) for widget in widgets(resources)}
+        assert len(places) == len(titles)
+
+    def test_it_asks_only_for_metrics_that_are_published(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        code = "".join(path.read_text() for path in (PROJECT / "layers").rglob("*.py"))
+        body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+        own = re.findall(r'MetricName=\\"(\w+)|"ImageDrop", "(\w+)"', body)
+        assert len(own) >= 10
+        for name in {searched or named for searched, named in own}:
+            assert f'"{name}"' in code, name
+
+    def test_another_stack_has_a_dashboard_of_its_own(self, resources: dict[str, Resource]) -> None:
+        name = resources["Dashboard"]["Properties"]["DashboardName"]["Fn::Sub"]
+        assert "${AWS::StackName}" in name
+        for widget in widgets(resources):
+            for metric in map(json.dumps, widget["properties"]["metrics"]):
+                assert "${AWS::StackName}" in metric or "Queue.QueueName}" in metric
+
+
+def widgets(resources: dict[str, Resource]) -> list[dict[str, Any]]:
+    body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    return json.loads(body)["widgets"]  # type: ignore[no-any-return]
 
 
 def of_type(resources: dict[str, Resource], kind: str) -> list[dict[str, Any]]:

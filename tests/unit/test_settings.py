@@ -27,6 +27,8 @@ def test_the_required_variables_are_enough() -> None:
         output_key_format="{key}.png",
         max_receive_count=12,
         max_image_bytes=200_000_000,
+        backfill_days=7,
+        daily_spend_limit_usd=0.0,
     )
 
 
@@ -44,6 +46,8 @@ def test_every_variable_is_read() -> None:
             "OUTPUT_KEY_FORMAT": "{folder}{stem}.png",
             "MAX_RECEIVE_COUNT": "3",
             "MAX_IMAGE_BYTES": "1000",
+            "BACKFILL_DAYS": "0",
+            "DAILY_SPEND_LIMIT_USD": "12.50",
         }
     )
 
@@ -51,6 +55,7 @@ def test_every_variable_is_read() -> None:
     assert (settings.default_mode, settings.default_prompt) == ("edit", "make the sky pink")
     assert settings.output_key_format == "{folder}{stem}.png"
     assert (settings.max_receive_count, settings.max_image_bytes) == (3, 1000)
+    assert (settings.backfill_days, settings.daily_spend_limit_usd) == (0, 12.5)
 
 
 def test_an_empty_optional_variable_counts_as_not_set() -> None:
@@ -78,6 +83,26 @@ def test_a_number_that_is_none_is_named_with_its_value(name: str, text: str) -> 
         Settings.from_env(COMPLETE | {name: text})
 
     assert f"{name} must be a positive whole number, not {text!r}" == caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "takes"),
+    [
+        ("BACKFILL_DAYS", "-1", "a whole number of days up to 9999, 0 for never"),
+        ("BACKFILL_DAYS", "7.5", "a whole number of days up to 9999, 0 for never"),
+        ("DAILY_SPEND_LIMIT_USD", "-1", "a number of US dollars such as 12.50, 0 for no limit"),
+        ("DAILY_SPEND_LIMIT_USD", "nan", "a number of US dollars such as 12.50, 0 for no limit"),
+        ("DAILY_SPEND_LIMIT_USD", "1e9", "a number of US dollars such as 12.50, 0 for no limit"),
+        ("DAILY_SPEND_LIMIT_USD", "12,50", "a number of US dollars such as 12.50, 0 for no limit"),
+    ],
+)
+def test_days_and_dollars_that_are_none_are_named_with_what_they_take(
+    name: str, text: str, takes: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(COMPLETE | {name: text})
+
+    assert caught.value.detail == f"{name} must be {takes}, not {text!r}"
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

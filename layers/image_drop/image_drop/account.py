@@ -3,11 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from image_drop import paid_call, retry
-from image_drop.errors import AccountError, RetryableError
+from botocore.exceptions import BotoCoreError, ClientError
+
+from image_drop import paid_call, prices, retry
+from image_drop.errors import AccountError, ImageDropError, RetryableError, SpendLimitError
 from image_drop.events import AccountRestored
 from image_drop.instructions import Mode
 from image_drop.pipeline import Outcome
+from image_drop.prices import DEFAULT_EDIT_MODEL, REMOVAL_MODEL
 from image_drop.rate_limit import DEFAULT_MODEL
 from image_drop.services import Invocation
 from image_drop.telemetry import logger, measure
@@ -15,10 +18,9 @@ from image_drop.telemetry import logger, measure
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
+    from image_drop.line import Status
     from image_drop.services import Services
 
-DEFAULT_EDIT_MODEL = "firered-image-edit"  # what Venice uses when no model is named
-REMOVAL_MODEL = "bria-bg-remover"
 MAX_TRIALS = 5  # messages looked at in one round, where the first ones need no call
 
 
@@ -45,12 +47,26 @@ def watch(services: "Services", mapping: Mapping, invocation: Invocation) -> Non
     status = services.line.status()
     if status.stopped:
         mapping.pause()
-        if usable and try_one(services, invocation):
+        if usable and may_resume(status, services, invocation):
             mapping.resume()  # first, so that a crash here leaves the line to the next round
             services.line.resume(services.now())
             logger.info("line resumed")
             services.bus.announce(AccountRestored(stopped_for=services.now() - status.since))
     measure({"LineStopped": float(services.line.status().stopped)})
+
+
+def may_resume(status: "Status", services: "Services", invocation: Invocation) -> bool:
+    """Whether calls may be made again; it is tried with one.
+
+    Not while the day's limit is reached. Where that was all, there is nothing to try: the line
+    goes on when a new day has begun or the limit was raised.
+    """
+    now = services.now()
+    try:
+        services.spend.check(services.spend.day(now), now)
+    except SpendLimitError:
+        return False
+    return status.reason == SpendLimitError.code or try_one(services, invocation)
 
 
 def ask(services: "Services") -> bool:
@@ -71,11 +87,31 @@ def ask(services: "Services") -> bool:
     if not account.access_permitted:
         paid_call.stop_line(AccountError("Venice says that access is not permitted."), services)
         return False
-    measure({"Balance": account.balance})
+    limits = {
+        metric: float(account.limits[model])
+        for metric, model in (("EditLimit", DEFAULT_EDIT_MODEL), ("RemovalLimit", REMOVAL_MODEL))
+        if model in account.limits
+    }
+    measure({"Balance": account.balance} | limits)
     for model, limit in account.limits.items():
         for name in rate_models(model):
             services.limiter.learn(name, limit)
+    refresh_prices(services)
     return True
+
+
+def refresh_prices(services: "Services") -> None:
+    """Ask for the catalogue, once a day; without it, the prices known so far count."""
+    if not services.prices.is_old():
+        return
+    try:
+        known: dict[str, prices.Price] = {}
+        for kind in prices.CATALOGUES:
+            known |= prices.from_catalogue(services.venice.models(kind))
+        if known:
+            services.prices.keep(known)
+    except (ImageDropError, ClientError, BotoCoreError) as error:
+        logger.warning("prices not refreshed", error=type(error).__name__)
 
 
 def rate_models(model: str) -> tuple[str, ...]:

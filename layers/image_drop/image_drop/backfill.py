@@ -45,14 +45,13 @@ LAST_SECONDS = 60.0  # of an invocation: no new page is begun, for a page may ta
 PAGE = 1000  # keys; S3's limit for a request
 HEAD_PAGE = 100  # keys, where each takes up to ten requests
 AHEAD = 10_000  # keys kept of the output listing beyond the page that is looked at
-SUFFIXES = (".png", ".jpg", ".webp")
 
 
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
     """One walk through a prefix. Times in seconds since 1970; `seen` and `queued` count images.
 
     `cursor`: everything up to this key has been seen. `automatic`: the schedule began it.
-    `whole_at`: when the last pass through the whole bucket began, this one included.
+    `whole_at`: when a pass through the whole bucket last began or ended.
     """
 
     prefix: str
@@ -160,6 +159,7 @@ def run(services: "Services", seconds_left: Callable[[], float]) -> Pass | None:
             seen=current.seen + step.seen,
             queued=current.queued + len(step.missing),
             finished=services.now() if step.last else None,
+            whole_at=current.whole_at if current.prefix else services.now(),
         )
         if not services.passes.advance(current, new):
             logger.info("backfill was cancelled, or is being done by another invocation")
@@ -316,12 +316,8 @@ def _missing(
 def result_keys(key_format: str, key: str) -> tuple[str, ...]:
     """Where the result of an image without variants can be, and its report, likeliest first."""
     modes = list(Mode) if "{mode" in key_format else [Mode.EDIT]
-    keys = [
-        results.output_key(key_format, key, mode, None, suffix)
-        for suffix in SUFFIXES
-        for mode in modes
-    ]
-    return (*keys, results.report_key(key, None))
+    found = [name for mode in modes for name in results.possible_keys(key_format, key, mode)]
+    return (*found, results.report_key(key, None))
 
 
 def _is_image(candidate: Candidate) -> bool:

@@ -31,6 +31,7 @@ ImageDropError
 │   ├── VeniceUnavailableError   500, 502, 503, 504, or no connection
 │   ├── NoAnswerError            no answer within the time, or half of one: it may be charged
 │   ├── LineStoppedError         the account is unavailable, so no call is made
+│   │   └── SpendLimitError      ... because what a day may cost is spent
 │   ├── KeyReplacedError         the API key was changed, and the call was made with the old one
 │   ├── ImageChangedError        a newer upload came while this one was read
 │   ├── InProgressError          another invocation is working on the same edit
@@ -330,6 +331,14 @@ class LineStoppedError(RetryableError):
     title = "No calls are made at the moment"
 
 
+class SpendLimitError(LineStoppedError):
+    """When the day's spend has reached `DailySpendLimitUSD`."""
+
+    code = "daily_spend_limit"
+    title = "The day's budget is spent"
+    advice = "Nothing to do: calls go on after midnight UTC. Or raise DailySpendLimitUSD."
+
+
 class KeyReplacedError(RetryableError):
     """When Venice refused the key with 401 and the parameter holds another one by now."""
 
@@ -345,7 +354,11 @@ class ImageChangedError(RetryableError):
 
 
 class InProgressError(RetryableError):
-    """When another invocation holds the lock of the same edit."""
+    """When another invocation holds the lock of the same edit.
+
+    It may have died: the delivery that finds the lock may be the one that has to finish its work,
+    so it waits instead of being dropped.
+    """
 
     code = "in_progress"
     title = "The same edit is already running"

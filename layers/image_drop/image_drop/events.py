@@ -59,7 +59,7 @@ class ImageEditFailed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountUnavailable(msgspec.Struct, frozen=True, kw_only=True):
-    """The line was stopped. `reason` is an error code."""
+    """The line was stopped. `reason`: `account_unavailable`, or `daily_spend_limit`."""
 
     name: ClassVar[str] = "Venice Account Unavailable"
 

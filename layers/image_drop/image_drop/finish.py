@@ -4,7 +4,6 @@ This module knows the words and their limits. The drawing is `image_drop.canvas`
 Pillow and is imported by the first image that has a finish.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -171,6 +170,8 @@ def _check(key: object, value: object) -> None:
     """Raise `InvalidValueError` unless the key exists and its value alone is allowed."""
     hints = get_type_hints(Finish, include_extras=True)
     if key not in hints:
+        import difflib  # 1 ms, and only a wrong word needs it
+
         near = difflib.get_close_matches(str(key), hints, 1)
         raise InvalidValueError(
             f"finish has no key {key!r}"

@@ -4,7 +4,6 @@ Pure: texts and mappings in, `Instructions` out. The schema that editors use for
 `json_schema()`, published as `events/schema/instructions.json`.
 """
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -230,6 +229,8 @@ def _unknown_key(source: Source, key: str) -> UnknownKeyError | None:
 
 def nearest_of(word: str, words: Iterable[str], similarity: float = 0.7) -> str | None:
     """The most similar of `words`, or None where none has that `similarity` (0 to 1)."""
+    import difflib  # 1 ms, and only a wrong word needs it
+
     return next(iter(difflib.get_close_matches(word.lower(), list(words), 1, similarity)), None)
 
 

@@ -6,7 +6,6 @@ known and safe; what is left over after a crash or a timeout is a call that may 
 nothing. An edit gets one more call after such a one, and no third.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,11 +38,16 @@ class Ledger:
                 f"{MAX_UNANSWERED} calls for this edit stayed without an answer."
             ) from error
 
-    def settle(self, edit_id: str, original: Original, now: float) -> None:
-        """Strike a call out: its result is stored, or Venice answered and charged nothing."""
-        # Nothing is left to strike out where the note has expired.
-        with suppress(self.dynamodb.exceptions.ConditionalCheckFailedException):
+    def settle(self, edit_id: str, original: Original, now: float) -> bool:
+        """Strike a call out: its result is stored, or Venice answered and charged nothing.
+
+        Returns whether there was one to strike out; none where the note has expired.
+        """
+        try:
             self._add(-1, edit_id, original, now, "unanswered > :bound", 0)
+        except self.dynamodb.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
 
     def _add(
         self, number: int, edit_id: str, original: Original, now: float, condition: str, bound: int

@@ -45,7 +45,6 @@ class Outcome(StrEnum):
 
     EDITED = "edited"
     DONE_BEFORE = "done before"
-    IN_PROGRESS = "in progress"
     REPORTED = "reported"
     SUPERSEDED = "superseded"
     VARIANTS_QUEUED = "variants queued"
@@ -74,12 +73,6 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
             return Outcome.WAITS_FOR_IMAGE
         except SupersededError:
             return Outcome.SUPERSEDED
-        except InProgressError:
-            # Image and sidecar are often put together, and both events start the same edit. The
-            # image's own will come again if it fails, so the sidecar's need not wait for it.
-            if upload.sidecar:
-                return Outcome.IN_PROGRESS
-            raise
         except PermanentError as error:
             written = reports.write(error, upload, edit, services, invocation)
             return Outcome.REPORTED if written else Outcome.SUPERSEDED

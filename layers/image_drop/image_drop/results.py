@@ -19,6 +19,7 @@ MAX_KEY_BYTES = 1024  # S3's limit
 MAX_METADATA = 2048  # S3's limit for all names and values together
 MAX_METADATA_VALUE = 1200  # so that a long key leaves room for the rest
 REPORT_SUFFIX = ".error.json"
+SUFFIXES = (".png", ".jpg", ".webp")  # of results, as a finish may have it
 FORMAT_FIELDS = ("key", "folder", "stem", "mode")
 
 
@@ -63,16 +64,14 @@ def output_key(key_format: str, key: str, mode: str, variant: str | None, suffix
     slash), `{stem}` and `{mode}`. A `.png` at its end gives way to the variant and `suffix`, such
     as `.jpg`. Raises `SettingsError`.
     """
-    folder, slash, name = key.rpartition("/")
-    stem = name.rpartition(".")[0] or name
-    try:
-        path = key_format.format(key=key, folder=folder + slash, stem=stem, mode=mode)
-    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-        raise SettingsError(
-            f"OUTPUT_KEY_FORMAT {key_format!r} is not a format of {', '.join(FORMAT_FIELDS)}"
-        ) from error
     tail = f".{variant}{suffix}" if variant else suffix
-    return _fitted(path.removesuffix(".png"), tail)
+    return _fitted(_path(key_format, key, mode), tail)
+
+
+def possible_keys(key_format: str, key: str, mode: str) -> tuple[str, ...]:
+    """Everywhere that the result of an image without variants can be, likeliest first."""
+    path = _path(key_format, key, mode)
+    return tuple(_fitted(path, suffix) for suffix in SUFFIXES)
 
 
 def report_key(key: str, variant: str | None) -> str:
@@ -203,6 +202,18 @@ class Results:
     def remove_report(self, key: str, variant: str | None) -> None:
         """Remove an older report, if there is one."""
         self.remove(report_key(key, variant))
+
+
+def _path(key_format: str, key: str, mode: str) -> str:
+    folder, slash, name = key.rpartition("/")
+    stem = name.rpartition(".")[0] or name
+    try:
+        path = key_format.format(key=key, folder=folder + slash, stem=stem, mode=mode)
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+        raise SettingsError(
+            f"OUTPUT_KEY_FORMAT {key_format!r} is not a format of {', '.join(FORMAT_FIELDS)}"
+        ) from error
+    return path.removesuffix(".png")
 
 
 def _fitted(path: str, tail: str) -> str:

@@ -103,15 +103,7 @@ class RetryQueue:
 
     def is_empty(self) -> bool:
         """Whether no message is there, not even a hidden one; as far as SQS knows so soon."""
-        answer = self.sqs.get_queue_attributes(
-            QueueUrl=self.url,
-            AttributeNames=[
-                "ApproximateNumberOfMessages",
-                "ApproximateNumberOfMessagesDelayed",
-                "ApproximateNumberOfMessagesNotVisible",
-            ],
-        )
-        return not any(int(number) for number in answer["Attributes"].values())
+        return self.depth() == 0
 
     def delete(self, receipt_handle: str) -> None:
         """Remove a message that was worked on."""

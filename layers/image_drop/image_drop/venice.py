@@ -7,6 +7,7 @@ documents of 2026-10-02; where the two differ, what is sent is valid under both.
 
 import base64
 import email.utils
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,6 +92,11 @@ class Answer:
     def deprecation(self) -> str | None:
         """Venice's warning that the model will go away."""
         return self.headers.get("x-venice-model-deprecation-warning")
+
+    @property
+    def enhanced(self) -> bool:
+        """Whether Venice rewrote the prompt, which costs more."""
+        return "x-venice-enhanced-prompt" in self.headers
 
     @property
     def blurred(self) -> bool:
@@ -359,18 +365,18 @@ def _answer(response: requests.Response) -> Answer:
 
 
 def _read(response: requests.Response) -> bytes:
-    data = bytearray()
+    data = io.BytesIO()  # hands its buffer out; a bytearray would be copied
     try:
         for chunk in response.iter_content(PIECE):
-            data += chunk
-            if len(data) > MAX_ANSWER_BYTES:
+            data.write(chunk)
+            if data.tell() > MAX_ANSWER_BYTES:
                 raise UnusableAnswerError(
                     f"Venice's answer is larger than {MAX_ANSWER_BYTES:,} bytes.",
                     status=response.status_code,
                 )
     except requests.RequestException as error:
         raise NoAnswerError("The connection broke while Venice was answering.") from error
-    return bytes(data)
+    return data.getvalue()
 
 
 def _violates(headers: Mapping[str, str]) -> bool:

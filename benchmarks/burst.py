@@ -1,0 +1,160 @@
+"""Thousands of photos at once: what becomes of them, in virtual time and for real.
+
+    python -m benchmarks.burst [--quick] [--no-real]
+
+Writes `results/virtual.json`, `results/real.json`, `results/burst.svg`, and the tables between the
+marks in `README.md`. `--quick` runs the same scenarios with few photos and writes nothing.
+"""
+
+import argparse
+import json
+import math
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import burst_report, costs, real_burst
+from benchmarks.virtual_deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
+from local.simulator.settings import Settings as VeniceSettings
+
+RESULTS = Path(__file__).parent / "results"
+LIMIT = 20  # edits a minute
+EDIT = 12.0  # seconds
+POINTS = 200  # of a curve
+WINDOWS = ("fixed", "sliding")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One run. `outage`: from when until when, in seconds after the drop; (0, 0) for none.
+
+    With `outage_shows` the account's page at Venice tells of it.
+    """
+
+    policy: Policy
+    photos: int
+    window: str
+    seed: int
+    outage: tuple[float, float] = (0.0, 0.0)
+    outage_shows: bool = True
+
+
+def bound(photos: int, limit: int, edit: float) -> float:
+    """Seconds that so many photos take at least, where `limit` may start in each minute."""
+    return (math.ceil(photos / limit) - 1) * 60 + edit
+
+
+def run(scenario: Scenario) -> dict[str, Any]:
+    """The figures of one run."""
+    began = time.monotonic()
+    settings = VeniceSettings(
+        limit=LIMIT,
+        window_kind=scenario.window,  # type: ignore[arg-type]
+        retry_after=True,
+        lockout_counts_429=True,
+    )
+    stack = Deployment(
+        scenario.policy,
+        settings,
+        seed=scenario.seed,
+        edit_seconds=EDIT,
+        outage=scenario.outage,
+        outage_shows=scenario.outage_shows,
+    )
+    stack.drop(scenario.photos)
+    stack.run()
+    answers, arrivals = stack.venice.answers, sorted(stack.venice.arrivals)
+    ends = sorted(at - DROP for at in stack.done.values())
+    least = bound(scenario.photos, LIMIT, EDIT)
+    start, end = scenario.outage
+    bill = costs.bill(stack.meter, scenario.photos)
+    return {
+        "policy": scenario.policy.name,
+        "window": scenario.window,
+        "photos": scenario.photos,
+        "seed": scenario.seed,
+        "done": len(ends),
+        "dead_lettered": len(stack.queue.dead_letters),
+        "calls": len(arrivals),
+        "answers": dict(answers),
+        "refused": answers["rate limited"] + answers["locked out"],
+        "lock_outs": stack.venice.lock_out.begun,
+        "paid_twice": sum(count > 1 for count in stack.venice.paid.values()),
+        "queued": stack.queue.sent,
+        "most_receives": stack.queue.most_receives,
+        "first_call": arrivals[0] - DROP,
+        "last_call": arrivals[-1] - DROP,
+        "seconds": ends[-1] if ends else None,
+        "bound": least,
+        "outage": scenario.outage if end else None,
+        "outage_shows": scenario.outage_shows,
+        "calls_in_outage": sum(start <= at - DROP < end for at in arrivals),
+        "lines_stopped": len(stack.stopped),
+        "first_done_after_outage": next((at - end for at in ends if at > end), None),
+        "metered": dict(stack.meter),
+        "bill_per_1000": [asdict(line) for line in bill],
+        "aws_dollars_per_1000": costs.total(bill),
+        "curve": curve(ends),
+        "took": time.monotonic() - began,
+    }
+
+
+def curve(ends: list[float]) -> list[tuple[float, int]]:
+    """(seconds, photos done by then), at most `POINTS` of them."""
+    step = max(1, len(ends) // POINTS)
+    picked = sorted({*range(step - 1, len(ends), step), len(ends) - 1}) if ends else []
+    return [(round(ends[index], 1), index + 1) for index in picked]
+
+
+def scenarios(quick: bool) -> list[Scenario]:
+    """All runs, the longest first."""
+    sizes = (200, 100) if quick else (100_000, 10_000, 2_000)
+    beside, outage = (100, 100) if quick else (2_000, 1_000)
+    away = (60.0, 960.0) if quick else (1_500.0, 3_300.0)
+    seeds = {"fixed": 1, "sliding": 2}
+    return [
+        *(Scenario(IMAGE_DROP, size, w, seeds[w]) for size in sizes for w in WINDOWS),
+        *(Scenario(policy, beside, w, seeds[w]) for policy in OTHERS for w in WINDOWS),
+        *(Scenario(IMAGE_DROP, outage, "fixed", 1, away, shows) for shows in (True, False)),
+        Scenario(IMAGE_DROP, 10, "fixed", 1),
+    ]
+
+
+def main() -> None:
+    """Run everything and write the report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few photos; writes nothing")
+    parser.add_argument("--no-real", action="store_true", help="virtual time only")
+    options = parser.parse_args()
+    with ProcessPoolExecutor() as pool:
+        virtual = []
+        for figures in pool.map(run, scenarios(options.quick)):
+            print(burst_report.line(figures), flush=True)
+            virtual.append(figures)
+    real = None if options.no_real else real_burst.run(100 if options.quick else real_burst.PHOTOS)
+    if real:
+        print(burst_report.real_line(real))
+    if options.quick:
+        return
+    write("virtual", virtual)
+    if real:
+        write("real", real)
+    burst_report.write(RESULTS / "burst.svg", virtual, read("real"))
+
+
+def write(name: str, figures: Any) -> None:
+    """Keep figures under `results/`."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def read(name: str) -> Any:
+    """Figures of an earlier run, or None."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+if __name__ == "__main__":
+    main()

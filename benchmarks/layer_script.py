@@ -1,0 +1,30 @@
+"""The guide's script, made of the layer's parts: what Image Drop does with a photo, without AWS.
+
+VENICE_BASE_URL=… VENICE_API_KEY=… python benchmarks/layer_script.py photo.jpg edited.png
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from image_drop import images
+from image_drop.instructions import Instructions, Mode
+from image_drop.venice import Venice
+
+
+def edit(photo: str, edited: str) -> None:
+    """Edit one photo: checked, sent, its answer checked, as the functions do it."""
+    wanted = Instructions(mode=Mode.EDIT, prompt="Remove the cup")
+    venice = Venice(os.environ["VENICE_BASE_URL"], lambda: os.environ["VENICE_API_KEY"], time.time)
+    answer = venice.edit(wanted, [images.prepare(Path(photo).read_bytes())])
+    Path(edited).write_bytes(images.to_png(answer.data))
+
+
+def prepare(photo: str, prepared: str) -> None:
+    """Only make the photo fit for Venice."""
+    Path(prepared).write_bytes(images.prepare(Path(photo).read_bytes()).data)
+
+
+if __name__ == "__main__":
+    edit(sys.argv[1], sys.argv[2])

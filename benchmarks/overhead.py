@@ -1,0 +1,276 @@
+"""What Image Drop costs beside the script that Venice's guide shows.
+
+    python -m benchmarks.overhead [--runs N]
+
+Both edit the same photos through the same simulator of Venice, which runs in another process, in
+turns; a figure is the median of the runs, a ratio the median of the ratios of two neighbours.
+Writes `results/overhead.json` and the section of `README.md`.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import boto3
+
+from benchmarks import machine, measured, page, photos
+from local.stack import ACCESS_KEY, REGION, SECRET_KEY, STACK_NAME
+
+RESULTS = Path(__file__).parent / "results"
+RUNS = 9
+LARGE_RUNS = 3
+
+Figures = dict[str, float]
+
+
+def main() -> None:
+    """Run everything and write the report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=RUNS)
+    runs = parser.parse_args().runs
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="image-drop-")))
+        # In a process of its own, whose memory is given back.
+        subprocess.run([sys.executable, "-m", "benchmarks.photos", folder], check=True)
+        venice = stack.enter_context(simulator())
+        deployed = stack.enter_context(Deployed.running(venice))
+        figures = {
+            "machine": machine.described(),
+            "runs": runs,
+            "photos": [beside(size, folder, venice, deployed, runs) for size in photos.SIZES],
+            "large": large(folder),
+        }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "overhead.json").write_text(json.dumps(figures, indent=1) + "\n")
+    page.put("overhead", section(figures))
+    print(section(figures))
+
+
+def beside(
+    size: photos.Size, folder: Path, venice: Mapping[str, str], deployed: "Deployed", runs: int
+) -> dict[str, Any]:
+    """The figures of each way to edit one photo: each run does all of them once."""
+    photo, edited = str(folder / f"{size.name}.jpg"), str(folder / "edited.png")
+    here = Path(__file__).parent
+    taken: dict[str, list[Figures]] = {}
+    for number in range(runs):
+        for name in ("guide", "layer"):
+            call = (f"benchmarks.{name}_script:edit", photo, edited)
+            taken.setdefault(name, []).append(measured.run(*call, environment=venice))
+            command = ("--whole", sys.executable, str(here / f"{name}_script.py"), photo, edited)
+            taken.setdefault(f"{name} process", []).append(
+                measured.run(*command, environment=venice)
+            )
+        figures = deployed.edit(folder, size.name, number)
+        figures["own_cpu"] = figures["cpu"] - figures["aws_cpu"]
+        taken.setdefault("function", []).append(figures)
+    return {
+        "name": size.name,
+        "pixels": size.width * size.height,
+        "bytes": Path(photo).stat().st_size,
+        "median": {name: _medians(figures) for name, figures in taken.items()},
+        "ratio": {
+            "layer": _ratios(taken["layer"], taken["guide"]),
+            "layer process": _ratios(taken["layer process"], taken["guide process"]),
+            "function": _ratios(taken["function"], taken["guide"]),
+        },
+    }
+
+
+def large(folder: Path) -> dict[str, float]:
+    """Preparing a photo that Venice would refuse for its size; the worst of its runs."""
+    photo = folder / f"{photos.LARGE.name}.jpg"
+    call = ("benchmarks.layer_script:prepare", str(photo), str(folder / "prepared.jpg"))
+    taken = [measured.run(*call, environment=_base(), one_core=True) for _ in range(LARGE_RUNS)]
+    return {
+        "pixels": photos.LARGE.width * photos.LARGE.height,
+        "bytes": photo.stat().st_size,
+        "cpu": max(run["cpu"] for run in taken),
+        "wall": max(run["wall"] for run in taken),
+        # Of the function and of its conversion process: both are there at the same time.
+        "peak": max(run["whole_peak"] + run["children_peak"] for run in taken),
+    }
+
+
+# --- what they run against -----------------------------------------------------------------
+
+
+@contextmanager
+def simulator() -> Iterator[dict[str, str]]:
+    """The simulator of Venice in another process; yields the environment that leads to it."""
+    with _serving("-m", "local.simulator", "--port", "0", "--set", "limit=100000") as answer:
+        url = answer(r"(http\S+)")
+        yield _base() | {"VENICE_BASE_URL": url, "VENICE_API_KEY": "local"}
+
+
+class Deployed:
+    """The deployed template in another process, whose upload function is called here instead."""
+
+    def __init__(self, endpoint_url: str, bucket: str, venice: Mapping[str, str]) -> None:
+        session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
+        self._s3: Any = session.client("s3", endpoint_url=endpoint_url)
+        self._bucket = bucket
+        # Nothing but this benchmark is to work on what is dropped.
+        self._s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+        stack = session.client("cloudformation", endpoint_url=endpoint_url)
+        found = stack.describe_stack_resource(
+            StackName=STACK_NAME, LogicalResourceId="UploadFunction"
+        )
+        upload = session.client("lambda", endpoint_url=endpoint_url).get_function_configuration(
+            FunctionName=found["StackResourceDetail"]["PhysicalResourceId"]
+        )
+        self._environment = {
+            **venice,
+            **upload["Environment"]["Variables"],
+            "AWS_ENDPOINT_URL": endpoint_url,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    @classmethod
+    @contextmanager
+    def running(cls, venice: Mapping[str, str]) -> Iterator["Deployed"]:
+        """Until the context ends."""
+        with _serving("-m", "local.serve", **venice, PORT="0") as answer:
+            yield cls(answer(r"AWS +(http\S+)"), answer(r"InputBucketName +(\S+)"), venice)
+
+    def edit(self, folder: Path, name: str, number: int) -> Figures:
+        """The figures of the upload function for a photo, after a small one has warmed it up."""
+        keys = []
+        for photo, use in ((photos.SIZES[0].name, "warm up"), (name, "measure")):
+            keys.append(f"{name} {number} {use}.jpg")
+            metadata = {"mode": "edit", "prompt": "Remove the cup"}
+            with (folder / f"{photo}.jpg").open("rb") as file:
+                self._s3.put_object(Bucket=self._bucket, Key=keys[-1], Body=file, Metadata=metadata)
+        call = ("benchmarks.handler_script:edit", self._bucket, *keys)
+        return measured.run(*call, environment=self._environment)
+
+
+@contextmanager
+def _serving(*arguments: str, **environment: str) -> Iterator[Any]:
+    """Our interpreter with these arguments, until the context ends.
+
+    Yields a function that reads on until a line matches, and gives the first group of it.
+    """
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        env=_base() | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def answer(pattern: str) -> str:
+            assert process.stdout
+            for line in process.stdout:
+                if found := re.search(pattern, line):
+                    return found[1]
+            raise RuntimeError(f"{' '.join(arguments)} ended before it said {pattern}")
+
+        try:
+            yield answer
+        finally:
+            process.terminate()
+            process.communicate()  # it says goodbye
+
+
+def _base() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+
+
+# --- figures -------------------------------------------------------------------------------
+
+
+def _medians(taken: Sequence[Figures]) -> Figures:
+    return {name: median(figures[name] for figures in taken) for name in taken[0]}
+
+
+def _ratios(ours: Sequence[Figures], theirs: Sequence[Figures]) -> Figures:
+    pairs = list(zip(ours, theirs, strict=True))
+    ratios = {name: median(a[name] / b[name] for a, b in pairs) for name in ("cpu", "peak")}
+    if "own_cpu" in ours[0]:
+        ratios["own_cpu"] = median(a["own_cpu"] / b["cpu"] for a, b in pairs)
+    return ratios
+
+
+def section(figures: Mapping[str, Any]) -> str:
+    """The section of `README.md`."""
+    large, taken = figures["large"], figures["photos"]
+    return f"""## Overhead: beside the script of Venice's guide
+
+`python -m benchmarks.overhead` edits the same photos with the script that Venice's guide shows
+(`guide_script.py`: read the file, base64 into JSON, `requests.post`, write the answer) and with
+Image Drop, through the same simulator, which runs in another process and answers about 1 MB.
+{figures["machine"]}; {figures["runs"]} runs in turns, medians; a ratio is the median of the ratios
+of neighbours, Image Drop's figure by the script's. CPU is user and system time, for the machine
+may be busy with other things.
+
+**The edit**, from file to file, above what is resident after the imports (`layer_script.py`).
+To reach, for photos over 1 MB: a ratio of 1.0. Image Drop reads the header and checks the answer,
+and has no base64 to make.
+
+{_compared(taken, "guide", "layer")}
+
+**The process** around it, with interpreter and imports, measured from outside.
+
+{_compared(taken, "guide process", "layer process")}
+
+**The upload function** on its event, when it is warm, beside the script's edit. It also finds the
+instructions, takes a slot and a lock, notes the call, fetches the photo from S3 and stores the
+result there; each of these requests costs boto3 a few ms. They go to the emulator, in another
+process. "Own" is the CPU time outside of boto3's calls.
+
+{_function(taken)}
+
+**A JPEG of {large["pixels"] / 1e6:.1f} megapixels** ({large["bytes"] / 1e6:.1f} MB), more than
+Venice takes, is made fit in {large["cpu"]:.2f} s of CPU on one core ({large["wall"]:.2f} s by the
+clock) and {large["peak"] / 1e6:.0f} MB, function and conversion process together; the worst of
+{LARGE_RUNS} runs. To reach: 4 s and 700 MB."""
+
+
+def _compared(taken: Sequence[Mapping[str, Any]], theirs: str, ours: str) -> str:
+    head = ("photo", "CPU: guide", "Image Drop", "ratio", "memory: guide", "Image Drop", "ratio")
+    rows = []
+    for photo in taken:
+        guide, drop, ratio = photo["median"][theirs], photo["median"][ours], photo["ratio"][ours]
+        cpu = (_ms(guide["cpu"]), _ms(drop["cpu"]), f"{ratio['cpu']:.2f}")
+        memory = (_mb(guide["peak"]), _mb(drop["peak"]), f"{ratio['peak']:.2f}")
+        rows.append((_name(photo), *cpu, *memory))
+    return page.table(head, rows)
+
+
+def _function(taken: Sequence[Mapping[str, Any]]) -> str:
+    head = ("photo", "CPU", "ratio", "requests to AWS", "own CPU", "ratio", "memory", "ratio")
+    rows = []
+    for photo in taken:
+        drop, ratio = photo["median"]["function"], photo["ratio"]["function"]
+        cpu = (_ms(drop["cpu"]), f"{ratio['cpu']:.2f}", f"{drop['aws_requests']:.0f}")
+        own = (_ms(drop["own_cpu"]), f"{ratio['own_cpu']:.2f}")
+        rows.append((_name(photo), *cpu, *own, _mb(drop["peak"]), f"{ratio['peak']:.2f}"))
+    return page.table(head, rows)
+
+
+def _name(photo: Mapping[str, Any]) -> str:
+    return f"{photo['bytes'] / 1e6:.1f} MB, {photo['pixels'] / 1e6:.1f} MP"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
+
+
+def _mb(count: float) -> str:
+    return f"{count / 1e6:.1f} MB"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""A drop for real: the functions as processes, AWS emulated, Venice simulated over HTTP.
+
+One machine cannot start hundreds of edits at the same moment, as Lambda can. So what a drop takes
+here is held against the limit as a steady rate: `photos / limit × 60 s + one edit`.
+"""
+
+import io
+import time
+import zlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+from PIL import Image
+
+from benchmarks import machine
+from image_drop.uploads import Upload
+from local.queues import depth
+from local.serve import CONCURRENCY, MAXIMUM_CONCURRENCY
+from local.simulator import Simulator, most_in
+from local.stack import Stack
+
+PHOTOS = 1200
+LIMIT = 600  # calls a minute
+EDIT = 1.0  # seconds
+UPLOADS = 8  # at a time
+STALL = 120.0  # seconds without a new result, after which the run counts as over
+
+
+def run(photos: int = PHOTOS) -> dict[str, Any]:
+    """Drop so many photos, wait until nothing is left to do, and tell what became of them."""
+    with (
+        Simulator(limit=LIMIT, latency=EDIT, pictures="fast", lockout_counts_429=True) as venice,
+        Stack(
+            venice_url=venice.url,
+            parameters={"MaximumConcurrency": str(MAXIMUM_CONCURRENCY)},
+            concurrency=CONCURRENCY,
+        ) as stack,
+    ):
+        _warm_up(stack)
+        already = len(venice.calls)
+        began = time.monotonic()
+        _drop(stack, "drop", photos)
+        uploaded = time.monotonic() - began
+        curve = _follow(stack, "drop", photos, began)
+        outputs = _outputs(stack, "drop")
+        calls = [call for call in venice.calls[already:] if "/image/" in call.path]
+        paid = Counter(call.image_sha256 for call in calls if call.paid)
+        dead = depth(stack.client("sqs"), stack.outputs["DeadLetterQueueUrl"]).total
+        return {
+            "machine": machine.described(),
+            "photos": photos,
+            "limit": LIMIT,
+            "edit": EDIT,
+            "window": venice.settings.window_kind,
+            "uploaded": uploaded,
+            "done": sum(key.endswith(".png") for key in outputs),
+            "reports": sum(key.endswith(".error.json") for key in outputs),
+            "dead_lettered": dead,
+            "calls": len(calls),
+            "refused": sum(call.refused is not None for call in calls),
+            "lock_outs": venice.lock_outs,
+            "paid_twice": sum(count > 1 for count in paid.values()),
+            "most_in_a_minute": most_in(call for call in calls if not call.refused),
+            "seconds": curve[-1][0],
+            "bound": photos / LIMIT * 60 + EDIT,
+            "curve": curve,
+        }
+
+
+def _warm_up(stack: Stack) -> None:
+    """Have each process started once: Lambda starts them side by side, two cores do not."""
+    _drop(stack, "warm", CONCURRENCY)
+    _follow(stack, "warm", CONCURRENCY, time.monotonic())
+    messages = [msgspec.json.encode(Upload(stack.outputs["InputBucketName"], "warm/00000.jpg"))]
+    for body in messages * MAXIMUM_CONCURRENCY:  # done before, so no call is made
+        stack.client("sqs").send_message(
+            QueueUrl=stack.outputs["RetryQueueUrl"], MessageBody=body.decode()
+        )
+    _follow(stack, "warm", CONCURRENCY, time.monotonic())
+
+
+def _drop(stack: Stack, folder: str, photos: int) -> None:
+    s3, bucket = stack.client("s3"), stack.outputs["InputBucketName"]
+
+    def upload(number: int) -> None:
+        s3.put_object(
+            Bucket=bucket,
+            Key=f"{folder}/{number:05}.jpg",
+            Body=_photo(f"{folder} {number}"),
+            Metadata={"prompt": "make the sky pink"},
+        )
+
+    with ThreadPoolExecutor(UPLOADS) as threads:
+        list(threads.map(upload, range(photos)))
+
+
+def _photo(name: str) -> bytes:
+    """A JPEG whose bytes no other name has, so that its calls can be told apart."""
+    file = io.BytesIO()
+    image = Image.new("RGB", (320, 240), f"#{zlib.crc32(name.encode()) & 0xFFFFFF:06x}")
+    image.save(file, "JPEG", comment=name.encode())
+    return file.getvalue()
+
+
+def _follow(stack: Stack, folder: str, photos: int, began: float) -> list[tuple[float, int]]:
+    """(seconds, results by then), until all are there and the queue is empty, or nothing moves."""
+    sqs, queue = stack.client("sqs"), stack.outputs["RetryQueueUrl"]
+    curve = [(0.0, 0)]
+    moved = time.monotonic()
+    while time.monotonic() - moved < STALL:
+        done = sum(key.endswith(".png") for key in _outputs(stack, folder))
+        if done > curve[-1][1]:
+            moved = time.monotonic()
+            curve.append((round(moved - began, 1), done))
+        if done == photos and depth(sqs, queue).total == 0:
+            break
+        time.sleep(1)
+    return curve
+
+
+def _outputs(stack: Stack, folder: str) -> list[str]:
+    pages = stack.client("s3").get_paginator("list_objects_v2")
+    return [
+        each["Key"]
+        for page in pages.paginate(Bucket=stack.outputs["OutputBucketName"], Prefix=f"{folder}/")
+        for each in page.get("Contents", [])
+    ]

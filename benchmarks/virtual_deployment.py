@@ -1,0 +1,366 @@
+"""Image Drop deployed into virtual time: the project's own code between virtual AWS and Venice.
+
+From the handlers' one call downwards everything is the project's: pipeline, limiter, back-off,
+line, ledger, account watch, Venice client. What stands in: boto3's clients, the HTTP session, and
+Powertools' idempotency (the lock), which cannot be given a clock.
+"""
+
+import io
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+from PIL import Image
+
+from benchmarks.virtual_aws import (
+    DUPLICATES,
+    S3,
+    S3_EVENT,
+    SPREAD,
+    Concurrency,
+    Context,
+    DynamoDB,
+    EventSourceMapping,
+    Function,
+    Message,
+    Meter,
+    Queue,
+)
+from benchmarks.virtual_time import World
+from benchmarks.virtual_venice import Session, Venice
+from functions.account_watch.app import PATIENCE as WATCH_PATIENCE
+from functions.retry.app import PATIENCE as RETRY_PATIENCE
+from functions.upload.app import PATIENCE as UPLOAD_PATIENCE
+from image_drop import account, pipeline, retry
+from image_drop.errors import AccountError, InProgressError, RetryableError
+from image_drop.events import AccountRestored, AccountUnavailable
+from image_drop.lock import KEPT_FOR, RETRY_AFTER
+from image_drop.rate_limit import Turn
+from image_drop.services import Invocation, Services
+from image_drop.telemetry import logger
+from image_drop.uploads import Upload
+from local.simulator.settings import Settings as VeniceSettings
+
+INPUT, OUTPUT = "input", "output"
+ENVIRONMENT = {
+    "INPUT_BUCKET": INPUT,
+    "OUTPUT_BUCKET": OUTPUT,
+    "RETRY_QUEUE_URL": "queue",
+    "STATE_TABLE": "table",
+    "VENICE_API_KEY_PARAMETER": "parameter",
+}
+DROP = 1_800_000_017.0  # the time of the drop: 17 s into a minute of Venice's
+SKEW = 0.5  # seconds by which an environment's clock may be wrong, either way
+RETENTION = 14 * 86_400.0  # template.yaml: MessageRetentionPeriod; nothing is left after it
+WATCH_EVERY = 300.0  # template.yaml: rate(5 minutes)
+WATCH_GIGABYTES = 0.25
+NO_CAP = 900  # below the account's 1,000, which the upload function shares
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a queue is drained.
+
+    `limited`: by the project's limiter; else each try calls at once. `fixed_delay`: seconds
+    between tries; None is the project's own back-off with Venice's `Retry-After`.
+    `straight_to_queue`: S3 notifies the queue, not the upload function.
+    """
+
+    name: str
+    maximum_concurrency: int = NO_CAP
+    limited: bool = False
+    fixed_delay: float | None = None
+    straight_to_queue: bool = False
+    max_receive_count: int = 12
+
+
+IMAGE_DROP = Policy("Image Drop", 10, limited=True)
+OTHERS = (
+    Policy("queue on 429, fixed delay of 60 s", fixed_delay=60.0),
+    Policy("queue until Retry-After, with jitter; 5 receives", max_receive_count=5),
+    Policy("queue until Retry-After, with jitter"),
+    Policy("5 at a time; 5 receives", 5, straight_to_queue=True, max_receive_count=5),
+    Policy("5 at a time", 5, straight_to_queue=True),
+    Policy("2 at a time", 2, straight_to_queue=True),
+)
+
+
+@dataclass
+class Deployment:
+    """One stack, one drop. `drop`, then `run`, then look at its parts."""
+
+    policy: Policy
+    venice_settings: VeniceSettings
+    seed: int = 1
+    edit_seconds: float = 12.0
+    outage: tuple[float, float] = (0.0, 0.0)  # seconds after the drop
+    outage_shows: bool = True
+    duplicates: float = DUPLICATES
+    unavailable: float = 0.001
+    done: dict[str, float] = field(default_factory=dict)  # key → when its result was stored
+    stopped: list[float] = field(default_factory=list)  # when the line was
+    resumed: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.world = World(DROP, self.seed)
+        self.meter = Meter()
+        self.venice = Venice(
+            self.world,
+            self.venice_settings,
+            _png(1),
+            self.edit_seconds,
+            self.unavailable,
+            (DROP + self.outage[0], DROP + self.outage[1]),
+            self.outage_shows,
+        )
+        self.s3 = S3(self.world, self.meter, self._stored)
+        self.dynamodb = DynamoDB(self.world, self.meter)
+        self.queue = Queue(
+            self.world,
+            self.meter,
+            self.policy.max_receive_count,
+            self._stop_when_settled,
+            duplicates=self.duplicates,
+        )
+        self.concurrency = Concurrency(self.world, self._stop_when_settled)
+        self.mapping = EventSourceMapping(
+            self.world,
+            self.queue,
+            self.concurrency,
+            self._retry,
+            self.policy.maximum_concurrency,
+        )
+        self._upload_function = Function(self.world, self.meter, self._services)
+        self._retry_function = Function(self.world, self.meter, self._services)
+        self._watch_function = Function(self.world, self.meter, self._services, WATCH_GIGABYTES)
+        self._coming = 0
+
+    def drop(self, number: int) -> None:
+        """Upload so many photos at the same moment."""
+        photo = _png(256)
+        for index in range(number):
+            key = f"photo-{index:06}.png"
+            self.s3.put(INPUT, key, photo, {"mode": "edit", "prompt": key})
+            self._notify(key)
+            if self.world.chance.random() < self.duplicates:
+                self._notify(key)
+
+    def run(self) -> None:
+        """Until nothing is left to do: every message is deleted or a dead letter."""
+        self.mapping.start()
+        self.world.start(WATCH_EVERY * self.world.chance.random(), self._watch_regularly)
+        self.world.call(RETENTION, self.world.stop)
+        with _counted_output(self.meter):
+            self.world.run()
+
+    # Events
+
+    def _notify(self, key: str) -> None:
+        self._coming += 1
+        self.world.call(
+            self.world.about(S3_EVENT, SPREAD), partial(self._arrive, Upload(INPUT, key))
+        )
+
+    def _arrive(self, upload: Upload) -> None:
+        self._coming -= 1
+        if self.policy.straight_to_queue:
+            self.queue.send(msgspec.json.encode(upload).decode())
+        else:
+            self.concurrency.submit(partial(self._upload, upload))
+
+    def _stored(self, bucket: str, key: str) -> None:
+        if bucket == OUTPUT and key.endswith(".png.png"):
+            self.done.setdefault(key.removesuffix(".png"), self.world.time)
+
+    def _stop_when_settled(self) -> None:
+        if not self._coming and self.concurrency.is_idle and not self.queue.size:
+            self.world.stop()
+
+    def put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, int]:  # noqa: N803
+        """The event bus, with the rule that starts the account watch."""
+        self.meter["event"] += len(Entries)
+        self.world.sleep(self.world.about(0.015, SPREAD))
+        for entry in Entries:
+            if entry["DetailType"] == AccountUnavailable.name:
+                self.stopped.append(self.world.time)
+                self.world.start(0.5, self._watch)
+            elif entry["DetailType"] == AccountRestored.name:
+                self.resumed.append(self.world.time)
+        return {"FailedEntryCount": 0}
+
+    # The functions: what their handlers do
+
+    def _upload(self, upload: Upload) -> None:
+        self._upload_function.invoke(partial(self._handle_upload, upload))
+
+    def _handle_upload(self, upload: Upload, services: Services, context: Any) -> None:
+        invocation = Invocation(context, UPLOAD_PATIENCE)
+        if self.policy.fixed_delay is None:
+            retry.edit_or_queue(upload, services, invocation)
+            return
+        try:
+            pipeline.process(upload, services, invocation)
+        except (RetryableError, AccountError):
+            services.queue.send(upload, self.policy.fixed_delay)
+
+    def _retry(self, handle: str, message: Message) -> bool:
+        return self._retry_function.invoke(partial(self._handle_retry, handle, message))
+
+    def _handle_retry(
+        self, handle: str, message: Message, services: Services, context: Any
+    ) -> bool:
+        invocation = Invocation(context, RETRY_PATIENCE, 1 + message.receives)
+        try:
+            if self.policy.fixed_delay is None:
+                retry.edit_or_postpone(message.body, handle, services, invocation)
+            else:
+                upload = msgspec.json.decode(message.body, type=Upload)
+                pipeline.process(upload, services, invocation)
+        except Exception as error:
+            if not isinstance(error, (RetryableError, AccountError)):
+                raise
+            if self.policy.fixed_delay is not None:
+                services.queue.postpone(handle, self.policy.fixed_delay)
+            return False
+        return True
+
+    def _watch_regularly(self) -> None:
+        while True:
+            self.world.start(0, self._watch)
+            self.world.sleep(WATCH_EVERY)
+
+    def _watch(self) -> None:
+        """One asynchronous invocation, with Lambda's two retries."""
+        for pause in (60.0, 120.0, 0.0):
+            try:
+                self.concurrency.run(partial(self._watch_function.invoke, self._handle_watch))
+            except ClientError:
+                self.world.sleep(pause)
+            else:
+                return
+
+    def _handle_watch(self, services: Services, context: Any) -> None:
+        mapping = account.Mapping(self.mapping, "")
+        account.watch(services, mapping, Invocation(context, WATCH_PATIENCE))
+
+    def _services(self) -> Services:
+        """What a cold start makes. Each environment has a clock of its own."""
+        skew = self.world.chance.uniform(-SKEW, SKEW)
+        chance = random.Random(self.world.chance.random())
+        clients = {
+            "s3": self.s3,
+            "dynamodb": self.dynamodb,
+            "sqs": self.queue,
+            "events": self,
+            "ssm": _Parameters(),
+        }
+
+        def now() -> float:
+            return self.world.time + skew
+
+        services = Services.from_env(
+            ENVIRONMENT | {"MAX_RECEIVE_COUNT": str(self.policy.max_receive_count)},
+            now=now,
+            sleep=self.world.sleep,
+            chance=chance,
+            client=clients.__getitem__,
+        )
+        return replace(
+            services,
+            limiter=services.limiter if self.policy.limited else NoLimiter(),
+            lock=Lock(self.dynamodb, now),
+            venice=replace(services.venice, session=Session(self.venice)),
+        )
+
+
+class NoLimiter:
+    """What people deploy today: a try calls at once, and learns nothing for the others."""
+
+    @contextmanager
+    def turn(self, model: str, patience: float) -> Iterator[Turn]:  # noqa: ARG002
+        yield Turn(slot=0.0, limit=0)
+
+    def block(self, model: str, until: float) -> None: ...
+
+    def learn(self, model: str, limit: int) -> None: ...
+
+    def failed(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What Powertools' idempotency does for `image_drop.lock`, with the same reads and writes."""
+
+    dynamodb: DynamoDB
+    now: Callable[[], float]
+
+    def hold(self, edit_id: str, context: Context, work: Callable[[], None]) -> bool:
+        """As `image_drop.lock.EditLock.hold`."""
+        now, key = self.now(), {"id": {"S": f"edit#{edit_id}"}}
+        ends = now + context.get_remaining_time_in_millis() / 1000
+        held = {
+            "status": {"S": "INPROGRESS"},
+            "expiration": {"N": f"{now + KEPT_FOR:.3f}"},
+            "in_progress_expiration": {"N": f"{ends:.3f}"},
+        }
+        try:
+            self.dynamodb.put_item(
+                Item=key | held,
+                ConditionExpression="attribute_not_exists(id) OR expiration < :now OR "
+                "(status = :running AND in_progress_expiration < :now)",
+                ExpressionAttributeValues={
+                    ":now": {"N": f"{now:.3f}"},
+                    ":running": {"S": "INPROGRESS"},
+                },
+            )
+        except self.dynamodb.exceptions.ConditionalCheckFailedException as error:
+            # Comes with the failed write, and so costs no read.
+            if self.dynamodb.items[key["id"]["S"]]["status"]["S"] == "COMPLETED":
+                return False
+            raise InProgressError("…", retry_at=self.now() + RETRY_AFTER) from error
+        try:
+            work()
+        except Exception:
+            self.dynamodb.delete_item(Key=key)
+            raise
+        self.dynamodb.put_item(Item=key | held | {"status": {"S": "COMPLETED"}})
+        return True
+
+
+class _Parameters:
+    """Systems Manager with the API key; to read a standard parameter is free."""
+
+    def get_parameter(self, **_: object) -> dict[str, dict[str, str]]:
+        return {"Parameter": {"Value": "key"}}
+
+
+class _Counted(io.TextIOBase):
+    """Standard output of the functions: counted, not kept."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def write(self, text: str) -> int:
+        self._meter["log byte"] += len(text)
+        return len(text)
+
+
+@contextmanager
+def _counted_output(meter: Meter) -> Iterator[None]:
+    counted = _Counted(meter)
+    (handler,) = logger.handlers
+    former = handler.setStream(counted)
+    with redirect_stdout(counted):
+        yield
+    handler.setStream(former)
+
+
+def _png(side: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side)).save(buffer, "PNG")
+    return buffer.getvalue()

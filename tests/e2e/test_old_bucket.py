@@ -1,0 +1,68 @@
+"""An old bucket is worked through, and the day's limit of spend holds for it, too."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from local.simulator import Simulator
+from local.stack import Stack
+from tests.e2e.system import CUT_OUT, PATIENCE, System, photo
+from tests.e2e.test_line import five_minutes_pass, mapping
+from tests.e2e.waiting import until
+
+KEYS = [f"old/{number:02}.jpg" for number in range(30)]
+LIMIT = 0.45  # US dollars: 15 cut-outs of $0.03
+AT_ONCE = 2  # retry functions
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    parameters = {"DailySpendLimitUSD": f"{LIMIT}", "MaximumConcurrency": f"{AT_ONCE}"}
+    with (
+        Simulator(limit=1000, pictures="fast") as venice,
+        Stack(venice_url=venice.url, concurrency=4, parameters=parameters) as stack,
+    ):
+        yield System(stack, venice)
+
+
+def test_old_bucket_is_edited_up_to_the_limit_of_a_day_and_the_rest_on_the_next(
+    system: System,
+) -> None:
+    # A bucket that was filled before: nobody is told of its images.
+    system.s3.put_bucket_notification_configuration(
+        Bucket=system.input, NotificationConfiguration={}
+    )
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda key: system.drop(key, metadata=CUT_OUT), KEYS))
+    system.put_json("old/readme.json", not_an_image=True)
+
+    system.invoke("BackfillFunction", {})  # as every five minutes
+    until(lambda: mapping(system) == "Disabled", PATIENCE)  # by the watch, which the event started
+
+    # Not one call more than those in flight, and no image is blamed.
+    until(lambda: system.waiting() == len(KEYS) - len(system.outputs()), PATIENCE)
+    done = system.outputs()
+    spent = round(sum(call.charged_usd for call in system.calls()), 6)
+    assert LIMIT <= spent <= LIMIT + (AT_ONCE - 1) * 0.03
+    assert not [key for key in done if key.endswith(".error.json")]
+    line = system.dynamodb.get_item(TableName=system.table, Key={"id": {"S": "line"}})["Item"]
+    assert line["reason"]["S"] == "daily_spend_limit"
+
+    # The same day: the watch tries nothing.
+    called = len(system.calls())
+    system.invoke("AccountWatchFunction", {})
+    assert mapping(system) == "Disabled"
+    assert len(system.calls()) == called
+
+    # A new day, on which nothing is spent yet.
+    for item in system.dynamodb.scan(TableName=system.table)["Items"]:
+        if item["id"]["S"].startswith("spend#"):
+            system.dynamodb.delete_item(TableName=system.table, Key={"id": item["id"]})
+    five_minutes_pass(system, [key for key in KEYS if f"{key}.png" not in done])
+    system.invoke("AccountWatchFunction", {})
+    assert mapping(system) == "Enabled"
+    until(lambda: len(system.outputs()) == len(KEYS), PATIENCE)
+
+    assert [system.paid(photo(key)) for key in KEYS] == [1] * len(KEYS)
+    assert system.dead() == 0
