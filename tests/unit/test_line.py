@@ -29,7 +29,7 @@ def test_a_stopped_line_lets_nobody_call_and_says_when_to_ask_again(line: Line) 
 
     with pytest.raises(LineStoppedError, match="Venice answered 402") as caught:
         line.require(NOW + 10)
-    assert caught.value.retry_at == NOW + 310
+    assert caught.value.retry_at == NOW + 70
     assert line.status() == Status(True, "account_unavailable", "Venice answered 402.", NOW)
 
 
