@@ -38,16 +38,15 @@ def run(photos: int = PHOTOS) -> dict[str, Any]:
             concurrency=CONCURRENCY,
         ) as stack,
     ):
-        _warm_up(stack)
+        _warm_up(stack, venice)
         already = len(venice.calls)
         began = time.monotonic()
         _drop(stack, "drop", photos)
         uploaded = time.monotonic() - began
-        curve = _follow(stack, "drop", photos, began)
+        seconds = _wait(stack, venice, "drop", CONCURRENCY + photos) - began
         outputs = _outputs(stack, "drop")
         calls = [call for call in venice.calls[already:] if "/image/" in call.path]
         paid = Counter(call.image_sha256 for call in calls if call.paid)
-        dead = depth(stack.client("sqs"), stack.outputs["DeadLetterQueueUrl"]).total
         return {
             "machine": machine.described(),
             "photos": photos,
@@ -57,28 +56,27 @@ def run(photos: int = PHOTOS) -> dict[str, Any]:
             "uploaded": uploaded,
             "done": sum(key.endswith(".png") for key in outputs),
             "reports": sum(key.endswith(".error.json") for key in outputs),
-            "dead_lettered": dead,
+            "dead_lettered": _depth(stack, "DeadLetterQueueUrl"),
             "calls": len(calls),
             "refused": sum(call.refused is not None for call in calls),
             "lock_outs": venice.lock_outs,
             "paid_twice": sum(count > 1 for count in paid.values()),
             "most_in_a_minute": most_in(call for call in calls if not call.refused),
-            "seconds": curve[-1][0],
+            "seconds": seconds,
             "bound": photos / LIMIT * 60 + EDIT,
-            "curve": curve,
         }
 
 
-def _warm_up(stack: Stack) -> None:
+def _warm_up(stack: Stack, venice: Simulator) -> None:
     """Have each process started once: Lambda starts them side by side, two cores do not."""
     _drop(stack, "warm", CONCURRENCY)
-    _follow(stack, "warm", CONCURRENCY, time.monotonic())
-    messages = [msgspec.json.encode(Upload(stack.outputs["InputBucketName"], "warm/00000.jpg"))]
-    for body in messages * MAXIMUM_CONCURRENCY:  # done before, so no call is made
+    _wait(stack, venice, "warm", CONCURRENCY)
+    again = msgspec.json.encode(Upload(stack.outputs["InputBucketName"], "warm/00000.jpg"))
+    for _ in range(MAXIMUM_CONCURRENCY):  # done before, so the retry function makes no call
         stack.client("sqs").send_message(
-            QueueUrl=stack.outputs["RetryQueueUrl"], MessageBody=body.decode()
+            QueueUrl=stack.outputs["RetryQueueUrl"], MessageBody=again.decode()
         )
-    _follow(stack, "warm", CONCURRENCY, time.monotonic())
+    _wait(stack, venice, "warm", CONCURRENCY)
 
 
 def _drop(stack: Stack, folder: str, photos: int) -> None:
@@ -104,20 +102,26 @@ def _photo(name: str) -> bytes:
     return file.getvalue()
 
 
-def _follow(stack: Stack, folder: str, photos: int, began: float) -> list[tuple[float, int]]:
-    """(seconds, results by then), until all are there and the queue is empty, or nothing moves."""
-    sqs, queue = stack.client("sqs"), stack.outputs["RetryQueueUrl"]
-    curve = [(0.0, 0)]
-    moved = time.monotonic()
+def _wait(stack: Stack, venice: Simulator, folder: str, paid: int) -> float:
+    """Wait until so many edits were paid, their results are there, and nothing is queued.
+
+    Returns the time at which the last result was seen; gives up when nothing moves any more.
+    """
+    results, moved = -1, time.monotonic()
+    calls = 0
     while time.monotonic() - moved < STALL:
-        done = sum(key.endswith(".png") for key in _outputs(stack, folder))
-        if done > curve[-1][1]:
-            moved = time.monotonic()
-            curve.append((round(moved - began, 1), done))
-        if done == photos and depth(sqs, queue).total == 0:
+        if len(venice.calls) != calls:
+            calls, moved = len(venice.calls), time.monotonic()
+        elif (now := len(_outputs(stack, folder))) != results:  # a costly question, asked rarely
+            results, moved = now, time.monotonic()
+        elif sum(call.paid for call in venice.calls) >= paid and not _depth(stack, "RetryQueueUrl"):
             break
-        time.sleep(1)
-    return curve
+        time.sleep(0.25)
+    return moved
+
+
+def _depth(stack: Stack, queue: str) -> int:
+    return depth(stack.client("sqs"), stack.outputs[queue]).total
 
 
 def _outputs(stack: Stack, folder: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The paid call: made in its turn, noted before and after, and never a second time by itself."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -64,7 +64,9 @@ def make(
             raise
     measure({"VeniceLatency": services.now() - now}, mode=edit.mode)
     if answer.rate_limit not in (None, turn.limit):
-        services.limiter.learn(edit.rate_model, answer.rate_limit)
+        # The answer is paid for and must not be lost over this; the next call tells it again.
+        with suppress(ClientError, BotoCoreError, StorageBusyError):
+            services.limiter.learn(edit.rate_model, answer.rate_limit)
     return answer
 
 
