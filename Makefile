@@ -17,7 +17,8 @@ demo: setup ## drop real photographs into the embedded stack; results in demo-ou
 local: setup ## the embedded stack in the foreground (PORT=4566, VENICE_BASE_URL, VENICE_API_KEY)
 	@$(RUN) python -m local.serve
 
-test: check template unit integration e2e ## everything: lint, types, template, unit, integration, end to end
+test: check ## everything: lint, types, template, unit, integration, end to end
+	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder tests/e2e tests/integration tests/unit tests/template
 
 bench: setup ## the benchmarks; tables and plots in benchmarks/
 	$(UV) run --frozen --quiet --group bench python -m benchmarks

@@ -17,7 +17,7 @@ def line(run: Figures) -> str:
         f"{run['policy']}, {run['photos']:,} photos, {run['window']} windows: "
         f"{run['done']:,} done, {run['dead_lettered']:,} dead-lettered, "
         f"{run['refused']:,} refused, {run['lock_outs']} lock-outs, "
-        f"{run['paid_twice']} paid twice, {ratio(run)} of the bound ({run['took']:.0f} s)"
+        f"{run['paid_twice']} paid twice, {ratio(run)} of the bound ({run['took']:.0f} s of CPU)"
     )
 
 

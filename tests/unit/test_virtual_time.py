@@ -15,6 +15,7 @@ from benchmarks.virtual_aws import (
     Message,
     Meter,
     Queue,
+    ResourceInUseError,
 )
 from benchmarks.virtual_deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
 from benchmarks.virtual_time import World
@@ -216,6 +217,25 @@ def test_a_paused_mapping_leaves_messages_uncounted_until_it_is_resumed(world: W
     assert queue.size == 0
     assert queue.most_receives == 1
     assert world.now() - START > 1000
+
+
+def test_a_mapping_that_changes_its_state_refuses_another_change(world: World) -> None:
+    mapping, _ = mapping_of(world, queue_of(world), 4, [0])
+    refused: list[bool] = []
+
+    def switch(enabled: bool) -> None:
+        try:
+            mapping.update_event_source_mapping(UUID="", Enabled=enabled)
+        except ResourceInUseError:
+            refused.append(enabled)
+
+    world.start(1, partial(switch, False))
+    world.start(2, partial(switch, True))
+    world.call(200, world.stop)
+    world.run()
+
+    assert refused == [True]
+    assert not mapping.enabled
 
 
 def test_events_wait_for_room_in_the_account(world: World) -> None:
