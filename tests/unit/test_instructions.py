@@ -444,3 +444,9 @@ def test_file_permissions_that_s3fs_keeps_in_the_metadata_are_no_mode() -> None:
 def test_tags_of_other_tools_are_no_near_miss(foreign: str) -> None:
     source = instructions.from_tags({foreign: "x", "prompt": "pink"})
     assert instructions.checked(source) == {"prompt": "pink"}
+
+
+@pytest.mark.parametrize("key", ["aspect_ratio", "quality", "safe_mode"])
+def test_the_word_null_in_a_tag_is_a_wrong_value(key: str) -> None:
+    with pytest.raises(InvalidValueError, match=key):
+        instructions.checked(instructions.from_tags({key: "NULL"}))

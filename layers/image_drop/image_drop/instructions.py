@@ -239,13 +239,15 @@ def _checked_value(source: Source, key: str, value: Any) -> Any:
     if key == "mode" and value not in list(Mode):
         raise _unknown_mode(source, value)
     try:
-        if value is None:
-            raise msgspec.ValidationError("null")
         if key == "finish":
             value = _parsed_finish(source, value)
         if key == "variants":
             value = _checked_variants(source, value)
-        return msgspec.convert({key: value}, Instructions, strict=False).as_dict()[key]
+        # Text may stand for a number or a boolean; the text "null" stands for nothing.
+        values = msgspec.convert({key: value}, Instructions, strict=False).as_dict()
+        if key not in values:
+            raise msgspec.ValidationError("null")
+        return values[key]
     except msgspec.ValidationError as error:
         raise InvalidValueError(
             f"{key} in {source.name} is {_shown(value)}; it takes {TAKES[key]}."
