@@ -67,8 +67,8 @@ def run(scenario: Scenario) -> dict[str, Any]:
     stack.run()
     answers, arrivals = stack.venice.answers, sorted(stack.venice.arrivals)
     ends = sorted(at - DROP for at in stack.done.values())
-    least = bound(scenario.photos, LIMIT, EDIT)
     start, end = scenario.outage
+    least = bound(scenario.photos, LIMIT, EDIT) + end - start
     bill = costs.bill(stack.meter, scenario.photos)
     return {
         "policy": scenario.policy.name,
@@ -140,20 +140,21 @@ def main() -> None:
         return
     write("virtual", virtual)
     if real:
-        write("real", real)
+        write("real", [real])
     burst_report.write(RESULTS / "burst.svg", virtual, read("real"))
 
 
-def write(name: str, figures: Any) -> None:
-    """Keep figures under `results/`."""
+def write(name: str, runs: list[dict[str, Any]]) -> None:
+    """Keep figures under `results/`, one run a line."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    lines = ",\n".join(json.dumps(run) for run in runs)
+    (RESULTS / f"{name}.json").write_text(f"[\n{lines}\n]\n")
 
 
-def read(name: str) -> Any:
-    """Figures of an earlier run, or None."""
+def read(name: str) -> list[dict[str, Any]]:
+    """Figures of an earlier run; none where there was none."""
     path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return json.loads(path.read_text()) if path.exists() else []
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The tables and the plot, from the figures of a run."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ def ratio(run: Figures) -> str:
     return f"{run['seconds'] / run['bound']:.3f}" if run["done"] == run["photos"] else "–"
 
 
-def write(plot: Path, virtual: Sequence[Figures], real: Figures | None) -> None:
+def write(plot: Path, virtual: Sequence[Figures], real: Sequence[Figures]) -> None:
     """Put the tables into the page, and draw the plot."""
-    page.put("burst", "\n\n".join([*_virtual(virtual), *(_real(real) if real else [])]))
+    page.put("burst", "\n\n".join([*_virtual(virtual), *chain(*map(_real, real))]))
     draw(plot, virtual)
 
 
@@ -111,7 +112,7 @@ def _outages(runs: Sequence[Figures]) -> str:
             run["lines_stopped"],
             _duration(run["first_done_after_outage"]),
             _duration(run["seconds"]),
-            f"{run['seconds'] / (run['bound'] + end - start):.3f}",
+            ratio(run),
         )
         for run in runs
     )
