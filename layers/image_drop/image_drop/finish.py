@@ -21,10 +21,10 @@ _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
 # The published figures of the shops. A finish may change each of them with a key of its own.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # Seller Central, "Product image guide" (help page G1881): main image on pure white, RGB 255,
-    # 255, 255; the product fills 85 % or more of the frame; longest side 1,000 pixels or more
-    # (zoom; 1,600 recommended) and at most 10,000; JPEG preferred, no transparency.
-    # Files over 10 MB are refused at upload.
+    # Amazon's main image, as sellers' guides quote Seller Central's product image guide in
+    # November 2026: pure white, RGB 255, 255, 255; the product fills 85 % or more of the frame;
+    # longest side 1,000 pixels or more (zoom; 1,600 recommended) and at most 10,000; JPEG
+    # preferred, no transparency; files over 10 MB are refused.
     "amazon": {
         "trim": True,
         "size": "2000x2000",
@@ -33,8 +33,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "format": "jpeg",
         "max_bytes": 10_000_000,
     },
-    # Help Center, "Product media types": up to 5,000 × 5,000 pixels or 25 megapixels, smaller
-    # than 20 MB, 2,048 × 2,048 looks best for square images. A background is not prescribed.
+    # Shopify's product media, as guides quote its help center in November 2026: up to
+    # 5,000 × 5,000 pixels or 25 megapixels, smaller than 20 MB; 2,048 × 2,048 looks best for
+    # square images. A background is not prescribed.
     "shopify": {
         "trim": True,
         "size": "2048x2048",
