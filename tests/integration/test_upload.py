@@ -1,6 +1,7 @@
 """An image is uploaded, and the upload function edits it at once."""
 
 import hashlib
+import io
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -250,3 +251,16 @@ def test_photo_is_sent_as_it_is(stage: Stage) -> None:
     (call,) = stage.venice.calls
     assert call.image_sha256 == hashlib.sha256(photo("navy")).hexdigest()
     assert "changes" not in stage.metadata("a.jpg.png")
+
+
+@pytest.mark.parametrize(("size", "told"), [((320, 260), False), ((400, 400), True)])
+def test_mask_of_another_size_is_told_in_the_log_and_sent(
+    stage: Stage, log: io.StringIO, size: tuple[int, int], told: bool
+) -> None:
+    stage.put("_layers/mask.png", photo(size=size, form="PNG"))
+    instructions = {"prompt": "put the logo on it", "layers": ["_layers/mask.png"]}
+
+    assert stage.drop("a.jpg", sidecar=instructions) == "edited"
+
+    assert ("layer has another size" in log.getvalue()) is told
+    assert stage.outputs() == ["a.jpg.png"]

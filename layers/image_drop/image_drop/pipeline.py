@@ -27,6 +27,7 @@ from image_drop.events import ImageEdited, Place
 from image_drop.images import Photo
 from image_drop.instructions import Instructions
 from image_drop.lock import KEPT_FOR
+from image_drop.originals import Original
 from image_drop.rate_limit import DEFAULT_MODEL
 from image_drop.results import ResultChangedError
 from image_drop.services import Invocation, Services
@@ -129,23 +130,34 @@ def make(edit: Edit, services: Services, invocation: Invocation) -> None:
 
 def prepare(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
     """The image and its layers as Venice takes them; a layer that is a URL stays one."""
-    limit = services.settings.max_image_bytes
-    photos: list[Photo | str] = [images.prepare(services.originals.read(edit.original, limit))]
-    for layer in edit.layers:
-        if isinstance(layer, str):
-            photos.append(layer)
-            continue
-        try:
-            photos.append(images.prepare(services.originals.read(layer, limit)))
-        except ImageError as error:
-            raise LayerError(f"The layer {layer.key}: {error.detail}") from error
-    sizes = [len(photo.data) for photo in photos if isinstance(photo, Photo)]
-    if len(sizes) < len(photos) and sum(sizes) * 4 / 3 > MAX_JSON_BYTES:
+    image = images.prepare(_read(edit.original, services))
+    layers = [
+        layer if isinstance(layer, str) else prepare_layer(layer, image, services)
+        for layer in edit.layers
+    ]
+    sizes = [len(photo.data) for photo in (image, *layers) if isinstance(photo, Photo)]
+    if len(sizes) <= len(layers) and sum(sizes) * 4 / 3 > MAX_JSON_BYTES:
         raise LayerError(
             f"The image and its layers have {sum(sizes):,} bytes. Together with a layer that is a "
             f"URL, {MAX_JSON_BYTES * 3 // 4:,} can be sent. Put that layer into the bucket."
         )
-    return tuple(photos)
+    return image, *layers
+
+
+def prepare_layer(layer: Original, image: Photo, services: Services) -> Photo:
+    """A mask or overlay as Venice takes it; one of another size than the image is sent, too."""
+    try:
+        photo = images.prepare(_read(layer, services))
+    except ImageError as error:
+        raise LayerError(f"The layer {layer.key}: {error.detail}") from error
+    if (photo.width, photo.height) != (image.width, image.height):
+        logger.warning(
+            "layer has another size than its image",
+            key=layer.key,
+            layer=f"{photo.width}x{photo.height}",
+            image=f"{image.width}x{image.height}",
+        )
+    return photo
 
 
 def kept_answer(edit: Edit, services: Services) -> Answer | None:
@@ -170,11 +182,7 @@ def finish_up(edit: Edit, answer: Answer, services: Services) -> tuple[bytes, st
     kept = _kept_key(edit, KEPT[answer.media_type])
     services.results.keep(kept, answer.data, answer.media_type, edit.call_id)
     try:
-        background = (
-            services.originals.read(edit.background, services.settings.max_image_bytes)
-            if edit.background
-            else None
-        )
+        background = _read(edit.background, services) if edit.background else None
         finished = finish.apply(edit.instructions.finish, check(answer), background)
     except (ImageError, LayerError) as error:
         raise LayerError(
@@ -269,6 +277,10 @@ def announce(
             attempts=invocation.attempt,
         )
     )
+
+
+def _read(original: Original, services: Services) -> bytes:
+    return services.originals.read(original, services.settings.max_image_bytes)
 
 
 def _kept_key(edit: Edit, suffix: str) -> str:
