@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.stage import Stage, client, photo
+from image_drop import account
+from image_drop.services import Invocation
+from tests.integration.stage import Context, Stage, client, photo
 
 CUT_OUT = {"mode": "background-remove"}
 ROUND = 300  # seconds between two looks at the account
@@ -300,3 +302,35 @@ def test_outage_in_the_middle_of_a_drop_loses_nothing(stage: Stage, mapping: Map
     assert stage.outputs() == [f"{key}.png" for key in keys]
     assert stage.paid == len(keys)
     assert stage.dead() == 0
+
+
+class ChangingMapping:
+    """Lambda's API for a mapping that takes its time: AWS refuses an update during another."""
+
+    def __init__(self) -> None:
+        self.enabled = True
+        self._changing = False
+
+    def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: N803
+        if self._changing:
+            raise RuntimeError("ResourceInUseException")
+        self.enabled, self._changing = Enabled, True
+
+    def settle(self) -> None:
+        self._changing = False
+
+
+def test_mapping_is_changed_at_most_once_in_a_round(stage: Stage) -> None:
+    lambda_api = ChangingMapping()
+    mapping = account.Mapping(lambda_api, "uuid")  # type: ignore[arg-type]
+    stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+
+    stage.venice.change(account="no_balance")
+    account.watch(stage.services, mapping, Invocation(Context(), 70))  # type: ignore[arg-type]
+    assert not lambda_api.enabled
+
+    lambda_api.settle()
+    stage.venice.change(account="ok")
+    account.watch(stage.services, mapping, Invocation(Context(), 70))  # type: ignore[arg-type]
+    assert lambda_api.enabled
+    assert not stage.line_stopped

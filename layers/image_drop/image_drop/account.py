@@ -46,8 +46,10 @@ def watch(services: "Services", mapping: Mapping, invocation: Invocation) -> Non
     usable = ask(services)
     status = services.line.status()
     if status.stopped:
-        mapping.pause()
-        if usable and may_resume(status, services, invocation):
+        # One update a round: AWS refuses another while a mapping is still changing.
+        if not (usable and may_resume(status, services, invocation)):
+            mapping.pause()
+        else:
             mapping.resume()  # first, so that a crash here leaves the line to the next round
             services.line.resume(services.now())
             logger.info("line resumed")
