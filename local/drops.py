@@ -27,7 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from image_drop import edits, results
 from image_drop.errors import PermanentError, RetryableError
 from image_drop.rate_limit import WINDOW
-from image_drop.results import Report
+from image_drop.results import MISSING, Report
 from image_drop.uploads import (
     FOLDER_FILE,
     LAYERS_FOLDER,
@@ -49,7 +49,6 @@ POLL = 0.25  # seconds from one round to the next
 PATIENCE = 0.05
 STANDING_AGE = 1.0  # seconds
 CONFLICT = ("PreconditionFailed", "ConditionalRequestConflict")
-MISSING = ("404", "NoSuchKey", "NotFound")
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,13 @@ from image_drop.errors import (
     TooLargeError,
 )
 from image_drop.instructions import Source
-from image_drop.results import MAX_KEY_BYTES
+from image_drop.results import MAX_KEY_BYTES, MISSING
 from image_drop.uploads import FOLDER_FILE, SIDECAR_SUFFIX
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LAYER_PATIENCE = 3600.0  # seconds
-MISSING = ("404", "NoSuchKey", "NotFound")
 
 
 @dataclass(frozen=True)

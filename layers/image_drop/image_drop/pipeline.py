@@ -260,7 +260,7 @@ def announce(
     """Tell the event bus, the log and the metrics."""
     if answer.deprecation:
         logger.warning("model is deprecated", model=answer.model, warning=answer.deprecation)
-        measure({"DeprecatedModel": 1}, model=answer.model or "default")
+        measure({"DeprecatedModel": 1}, model=answer.model or DEFAULT_MODEL)
     logger.info("edited", key=edit.original.key, mode=edit.mode, edit_id=edit.id)
     measure({"Edited": 1, "Duration": duration}, mode=edit.mode)
     services.bus.announce(

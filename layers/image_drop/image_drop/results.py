@@ -20,6 +20,7 @@ MAX_METADATA = 2048  # S3's limit for all names and values together
 MAX_METADATA_VALUE = 1200  # so that a long key leaves room for the rest
 REPORT_SUFFIX = ".error.json"
 SUFFIXES = (".png", ".jpg", ".webp")  # of results, as a finish may have it
+MISSING = ("404", "NoSuchKey", "NotFound")  # how S3 says that an object is not there
 FORMAT_FIELDS = ("key", "folder", "stem", "mode")
 
 
@@ -146,7 +147,7 @@ class Results:
         try:
             head = self.s3.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
-            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+            if error.response["Error"]["Code"] in MISSING:
                 return None
             raise
         metadata = head["Metadata"]
