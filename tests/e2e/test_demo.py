@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from local import demo_photos
+from tests.e2e.waiting import until
 
 DEMO = (sys.executable, "-m", "local.demo")
 DEADLINE = 120  # seconds; it takes about 20 on an idle machine
@@ -149,8 +150,16 @@ def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
         rest = process.stdout.read()
         assert process.wait(timeout=30) == 130, rest
     assert "Traceback" not in rest
-    with pytest.raises(ProcessLookupError):  # the process group is empty
-        os.killpg(process.pid, 0)
+    # Seen once on a busy machine: what is at work may take a moment to end.
+    assert until(lambda: not _is_running(process.pid), 10)
+
+
+def _is_running(process_group: int) -> bool:
+    try:
+        os.killpg(process_group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _distance(one: Image.Image, other: Image.Image) -> float:
