@@ -36,6 +36,6 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFail
 
 def record_handler(record: "SQSRecord", lambda_context: "LambdaContext") -> None:
     """Work on one message; raises when it stays in the queue."""
-    attempt = 1 + int(record.attributes.approximate_receive_count)  # after the upload function's
-    invocation = Invocation(lambda_context, PATIENCE, attempt)
+    receives = int(record.attributes.approximate_receive_count)
+    invocation = Invocation(lambda_context, PATIENCE, record.message_id, receives)
     retry.edit_or_postpone(record.body, record.receipt_handle, services(), invocation)

@@ -10,17 +10,30 @@ from image_drop import instructions, results, venice
 from image_drop.errors import ImageDeletedError, SupersededError, WaitsForImageError
 from image_drop.instructions import Instructions, Mode
 from image_drop.originals import Original
-from image_drop.rate_limit import DEFAULT_MODEL
 from image_drop.services import Services
 from image_drop.uploads import Upload
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The image as it is now, and what is wanted of it, by the names of its variants."""
+
+    original: Original
+    by_variant: Mapping[str | None, Instructions]
+
+    @property
+    def has_variants(self) -> bool:
+        """Whether it has several results instead of one."""
+        return None not in self.by_variant
 
 
 @dataclass(frozen=True)
 class Edit:
     """What has to be made of an original.
 
-    The same `id` is the same result; the same `call_id` is the same paid call, whatever is done
-    with its answer afterwards. `background`: the image behind the finished subject.
+    The same `id` is the same result; the same `call_digest` is the same paid call, whatever is
+    done with its answer afterwards. `background`: the image behind the finished subject.
+    `rate_model`: what Venice counts this edit's calls under.
     """
 
     original: Original
@@ -28,7 +41,8 @@ class Edit:
     layers: tuple[Original | str, ...]
     background: Original | None
     variant: str | None
-    call_id: str
+    rate_model: str
+    call_digest: str
     id: str
     output_key: str
 
@@ -38,15 +52,17 @@ class Edit:
         return self.instructions.mode or Mode.EDIT
 
     @property
-    def rate_model(self) -> str:
-        """What Venice counts this edit's calls under."""
-        if self.mode is Mode.BACKGROUND_REMOVE:
-            return Mode.BACKGROUND_REMOVE.value
-        return self.instructions.model or DEFAULT_MODEL
+    def original_key(self) -> str | None:
+        """Where Venice's own answer goes, for `keep_original` with a finish."""
+        kept = self.instructions.finish and self.instructions.keep_original
+        return results.original_key(self.output_key) if kept else None
 
 
-def find(upload: Upload, services: Services) -> tuple[Original, dict[str | None, Instructions]]:
-    """The image as it is now, and what is wanted of it, by the names of its variants."""
+def load_instructions(upload: Upload, services: Services) -> Wanted:
+    """The image as it is now, with its instructions.
+
+    Raises `WaitsForImageError`, `ImageDeletedError` and `InstructionsError`.
+    """
     original = services.originals.find(upload.bucket, upload.key)
     if original is None and upload.sidecar:
         raise WaitsForImageError(f"{upload.key} is not there yet; its instructions are.")
@@ -54,27 +70,29 @@ def find(upload: Upload, services: Services) -> tuple[Original, dict[str | None,
         raise ImageDeletedError(f"{upload.key} is not in the bucket any more.")
     settings = services.settings
     defaults = instructions.from_defaults(settings.default_mode, settings.default_prompt)
-    return original, instructions.resolve([*services.originals.sources(original), defaults])
+    sources = [*services.originals.sources(original), defaults]
+    return Wanted(original, instructions.resolve(sources))
 
 
-def plan(
-    original: Original,
-    wanted: Mapping[str | None, Instructions],
-    variant: str | None,
-    services: Services,
-) -> Edit:
-    """What exactly has to be made, and the ids by which it is made once."""
-    if variant not in wanted:
+def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
+    """What exactly has to be made, and the ids by which it is made once.
+
+    Raises `SupersededError` where the variant is not wanted any more, and `PermanentError` where
+    the edit can be known to fail.
+    """
+    if variant not in wanted.by_variant:
         raise SupersededError("The instructions have changed since this was queued.")
-    chosen = wanted[variant]
+    original = wanted.original
+    catalogue = services.catalogue.current()
+    chosen = catalogue.fitted(wanted.by_variant[variant])
+    mode = chosen.mode or Mode.EDIT
     layers = _layers(original, chosen, services)
     background = None
     if chosen.finish and chosen.finish.background_key:
         background = services.originals.layer(
             original, chosen.finish.background_key, services.now()
         )
-    mode = chosen.mode or Mode.EDIT
-    call_id = _digest(
+    call_digest = _digest(
         [original.bucket, original.key, original.etag, mode, venice.parameters(chosen)],
         [layer if isinstance(layer, str) else layer.etag for layer in layers],
     )
@@ -84,8 +102,9 @@ def plan(
         layers=layers,
         background=background,
         variant=variant,
-        call_id=call_id,
-        id=_digest(call_id, variant, chosen.finish, background.etag if background else None),
+        rate_model=catalogue.rate_model(mode, chosen.model),
+        call_digest=call_digest,
+        id=_digest(call_digest, variant, chosen.finish, background.etag if background else None),
         output_key=results.output_key(
             services.settings.output_key_format,
             original.key,

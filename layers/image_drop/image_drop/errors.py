@@ -22,6 +22,7 @@ ImageDropError
 │   │   ├── ContentRefusedError
 │   │   ├── ModelNotFoundError
 │   │   └── UnusableAnswerError
+│   ├── OutputTakenError         the result would replace something else
 │   ├── OutcomeUnknownError      two calls stayed without an answer, either may have been charged
 │   └── RetriesExhaustedError    the last try failed with a retryable error
 ├── RetryableError               the same request may succeed later: wait until `retry_at`
@@ -34,6 +35,9 @@ ImageDropError
 │   │   └── SpendLimitError      ... because what a day may cost is spent
 │   ├── KeyReplacedError         the API key was changed, and the call was made with the old one
 │   ├── ImageChangedError        a newer upload came while this one was read
+│   ├── OutOfTimeError           the invocation would end before the call does
+│   ├── CrashedError             the last invocation died in the middle of its work
+│   ├── NotAnnouncedError        the outcome stands, and the event bus did not take the event
 │   ├── InProgressError          another invocation is working on the same edit
 │   ├── LayerNotThereError       a mask or overlay has not been uploaded yet
 │   └── StorageBusyError         S3 or DynamoDB asks to slow down
@@ -243,6 +247,17 @@ class UnusableAnswerError(RefusedError):
     advice = "Upload the image again. If it happens again, tell Venice the request id."
 
 
+class OutputTakenError(PermanentError):
+    """When the object at the result's key was not made of the same image."""
+
+    code = "output_taken"
+    title = "The result would replace something else"
+    advice = (
+        "Rename one of the two images named above, or give OutputKeyFormat a form that keeps "
+        "them apart. Then upload the image again."
+    )
+
+
 class OutcomeUnknownError(PermanentError):
     """When two calls for one edit stayed without an answer; a third could be paid a third time."""
 
@@ -362,6 +377,27 @@ class InProgressError(RetryableError):
 
     code = "in_progress"
     title = "The same edit is already running"
+
+
+class OutOfTimeError(RetryableError):
+    """When an invocation could end before a call and the store after it."""
+
+    code = "out_of_time"
+    title = "Too little time is left for a call"
+
+
+class CrashedError(RetryableError):
+    """When the last invocation that worked on the image died, such as for memory or time."""
+
+    code = "crashed"
+    title = "The function died while it worked on this image"
+
+
+class NotAnnouncedError(RetryableError):
+    """When the outcome is stored, and the event bus did not take the event about it."""
+
+    code = "not_announced"
+    title = "The event about the outcome could not be sent"
 
 
 class LayerNotThereError(RetryableError):

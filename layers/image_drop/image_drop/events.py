@@ -80,6 +80,16 @@ class AccountRestored(msgspec.Struct, frozen=True, kw_only=True):
 Event = ImageEdited | ImageEditFailed | AccountUnavailable | AccountRestored
 
 
+def encoded(event: Event) -> str:
+    """An event as text, to be put on the bus later."""
+    return msgspec.json.encode((event.name, msgspec.json.encode(event).decode())).decode()
+
+
+def decoded(text: str) -> tuple[str, str]:
+    """The detail type and the detail of such a text."""
+    return msgspec.json.decode(text, type=tuple[str, str])
+
+
 @dataclass(frozen=True)
 class EventBus:
     """The default event bus."""
@@ -87,24 +97,22 @@ class EventBus:
     events: "EventBridgeClient"
 
     def announce(self, event: Event) -> None:
-        """Put an event on the bus.
+        """Put an event on the bus. A failure is logged and counted, not raised."""
+        self.put(event.name, msgspec.json.encode(event).decode())
 
-        A failure is logged and counted, not raised: the result is stored and paid for, and
-        nothing may make the edit run again.
+    def put(self, name: str, detail: str) -> bool:
+        """Put an event on the bus, by its detail type; whether the bus took it.
+
+        A failure is logged and counted, not raised.
         """
         try:
             answer = self.events.put_events(
-                Entries=[
-                    {
-                        "Source": SOURCE,
-                        "DetailType": event.name,
-                        "Detail": msgspec.json.encode(event).decode(),
-                    }
-                ]
+                Entries=[{"Source": SOURCE, "DetailType": name, "Detail": detail}]
             )
             failed = answer["FailedEntryCount"]
         except (ClientError, BotoCoreError) as error:
-            logger.error("event not sent", event_name=event.name, error=type(error).__name__)
+            logger.error("event not sent", event_name=name, error=type(error).__name__)
             failed = 1
         if failed:
-            measure({"EventsLost": failed})
+            measure({"EventsNotSent": failed})
+        return not failed

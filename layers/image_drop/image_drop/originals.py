@@ -28,7 +28,10 @@ LAYER_PATIENCE = 3600.0  # seconds
 
 @dataclass(frozen=True)
 class Original:
-    """One object of the input bucket at one moment. `size` is in bytes."""
+    """One object of the input bucket at one moment. `size` is in bytes.
+
+    `version`: S3's version id; in a bucket without versions, the time of the last change.
+    """
 
     bucket: str
     key: str
@@ -36,6 +39,7 @@ class Original:
     size: int
     changed_at: datetime
     metadata: Mapping[str, str]
+    version: str
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,15 @@ class Originals:
                 return None
             raise
         etag = head["ETag"].strip('"')
+        changed_at, version = head["LastModified"], head.get("VersionId", "null")
         return Original(
-            bucket, key, etag, head["ContentLength"], head["LastModified"], head["Metadata"]
+            bucket,
+            key,
+            etag,
+            head["ContentLength"],
+            changed_at,
+            head["Metadata"],
+            version if version != "null" else changed_at.isoformat(),
         )
 
     def sources(self, original: Original) -> list[Source]:

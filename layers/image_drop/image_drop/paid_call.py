@@ -1,73 +1,117 @@
-"""The paid call: made in its turn, noted before and after, and never a second time by itself."""
+"""The paid call: made in its turn, reserved before and settled after, never repeated by itself."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from image_drop import prices, venice
+from image_drop import billing, venice
+from image_drop.answers import Paid
+from image_drop.billing import Settlement
 from image_drop.edits import Edit
 from image_drop.errors import (
     AccountError,
+    Charge,
+    EditTooDearError,
     ImageDropError,
     KeyReplacedError,
     LockedOutError,
     NoAnswerError,
     OutcomeUnknownError,
+    OutOfTimeError,
     RateLimitedError,
+    RetryableError,
     SpendLimitError,
-    StorageBusyError,
 )
 from image_drop.events import AccountUnavailable
 from image_drop.images import Photo
+from image_drop.job import Job
 from image_drop.rate_limit import KEY
-from image_drop.services import Invocation, Services
-from image_drop.spend import Day
-from image_drop.telemetry import logger, measure
-from image_drop.venice import Answer
+from image_drop.records import Call, CallState
+from image_drop.services import Services
+from image_drop.telemetry import logger, measure, never_failing
 
 BLOCK = 15.0  # seconds that a 429 blocks a model for when Venice names no time
+STORE_SECONDS = 20.0  # of an invocation that have to be left after the call, to store the result
 
 
-def make(
-    edit: Edit, photos: Sequence[Photo | str], services: Services, invocation: Invocation
-) -> Answer:
+def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
     """Wait for a slot and make the call; what its failure teaches is kept for all.
 
-    The note of the call stays open, for `settling` to strike out when the result is stored.
+    An answered call stays open until its outcome is stored, see `job.Hold`.
     """
-    with services.limiter.turn(edit.rate_model, invocation.patience) as turn:
+    services, hold = job.services, job.hold
+    seconds = venice.longest_call(edit.instructions)
+    with services.limiter.turn(edit.rate_model, _patience(job, seconds)) as turn:
         now = services.now()
-        if not invocation.trial:
+        if not job.invocation.trial:
             services.line.require(now)  # it may have been stopped while this call waited
-        if services.spend.limit_usd:
-            _hold_limit(services.spend.day(now), services)
-        unanswered = services.ledger.begin(edit.id, edit.original, now)
-        if unanswered:
-            logger.warning("calling again after a call without an answer", key=edit.original.key)
-            measure({"PossiblyPaidTwice": 1}, mode=edit.mode)
-            _count_doubt(edit, services)
+        call = reserve(edit, job, now)
         turn.used = True
         try:
-            answer = services.venice.edit(edit.instructions, photos)
-        except NoAnswerError as error:
-            if unanswered:
-                _count_doubt(edit, services)
-                raise OutcomeUnknownError(error.detail) from error
-            raise
+            answer = services.venice.edit(edit.instructions, photos, seconds=seconds)
         except ImageDropError as error:
-            if error.status == 200:  # an answer that cannot be used is charged all the same
-                _settle_paid(edit, None, services)
-            else:
-                _settle(edit, services)
-            learn(error, edit, services)
+            _teach(error, edit, call, job)
+            if isinstance(error, NoAnswerError):
+                _give_up_after_two(error, call, job)
             raise
     measure({"VeniceLatency": services.now() - now}, mode=edit.mode)
     if answer.rate_limit not in (None, turn.limit):
-        # The answer is paid for and must not be lost over this; the next call tells it again.
-        with suppress(ClientError, BotoCoreError, StorageBusyError):
+        with never_failing("limit not learned"):
             services.limiter.learn(edit.rate_model, answer.rate_limit)
-    return answer
+    usd = price(edit, services, told=answer.model, enhanced=answer.enhanced)
+    return Paid(answer, Settlement(call.id, CallState.PAID, billing.micro(usd), services.now()))
+
+
+def reserve(edit: Edit, job: Job, now: float) -> Call:
+    """Write the call down and reserve its price. Raises `SpendLimitError` where that is too much.
+
+    Where the state table fails, no call is made, and the reservation is given back.
+    """
+    services, hold = job.services, job.hold
+    usd = price(edit, services, enhanced=bool(edit.instructions.enhance_prompt))
+    call = Call(
+        id=services.new_id(),
+        digest=edit.call_digest,
+        drop=job.drop(edit.original),
+        at=now,
+        date=billing.date_of(now),
+        model=edit.instructions.model or edit.rate_model,
+        micro_usd=billing.micro(usd),
+    )
+    if hold.record.unanswered(call.digest, call.drop):
+        logger.warning("calling again after a call without an answer", key=edit.original.key)
+        measure({"PossiblyPaidTwice": 1}, mode=edit.mode)
+    try:
+        services.billing.begin(hold, call)
+    except SpendLimitError as error:
+        stop_line(error, services)
+        raise
+    except (OutcomeUnknownError, EditTooDearError):
+        raise
+    except (RetryableError, ClientError, BotoCoreError):
+        free(call, job)
+        raise
+    return call
+
+
+def free(call: Call, job: Job) -> None:
+    """Give a reservation back: the call was not made, or not charged."""
+    with never_failing("call not settled"):
+        settlement = Settlement(call.id, CallState.FREE, 0, job.services.now())
+        job.services.billing.settle(job.hold.stored.id, settlement)
+
+
+def price(
+    edit: Edit, services: Services, *, told: str | None = None, enhanced: bool = False
+) -> float:
+    """US dollars for a call of this edit. `told`: the model that Venice's answer names."""
+    return services.catalogue.current().price(
+        edit.mode,
+        venice.parameters(edit.instructions),
+        1 + len(edit.layers),
+        enhanced=enhanced,
+        told=told,
+    )
 
 
 def learn(error: ImageDropError, edit: Edit, services: Services) -> None:
@@ -95,78 +139,28 @@ def stop_line(error: AccountError | SpendLimitError, services: Services) -> None
         services.bus.announce(AccountUnavailable(reason=error.code, detail=error.detail))
 
 
-@contextmanager
-def settling(edit: Edit, answer: Answer, services: Services) -> Iterator[None]:
-    """Strike the call out and count what it cost, when the body has ended, well or with a known
-    error.
-
-    When AWS or the process fails in between, the note stays: the answer is lost, and a new call
-    is a call that may be paid twice.
-    """
-    try:
-        yield
-    except StorageBusyError:
-        raise
-    except ImageDropError:
-        _settle_paid(edit, answer, services)
-        raise
-    _settle_paid(edit, answer, services)
-
-
-def _settle(edit: Edit, services: Services) -> bool:
-    return services.ledger.settle(edit.id, edit.original, services.now())
-
-
-def _settle_paid(edit: Edit, answer: Answer | None, services: Services) -> None:
-    if _settle(edit, services):  # not where an answer was used that had been paid for before
-        _count(edit, answer, services)
-
-
-def _count(edit: Edit, answer: Answer | None, services: Services) -> None:
-    """Add a paid call to the day's spend. Never raises: nothing may make the edit run again."""
-    model, usd = _cost(edit, answer, services)
-    if usd is None:
-        logger.warning("price not known", model=model)
-        measure({"PriceUnknown": 1}, mode=edit.mode)
+def _teach(error: ImageDropError, edit: Edit, call: Call, job: Job) -> None:
+    """Settle a call that cost nothing, and learn from its failure; the failure itself stands."""
+    if error.charge is Charge.NO:
+        free(call, job)
     else:
-        measure({"Spend": usd}, mode=edit.mode)
-    with _never_failing():
-        _hold_limit(services.spend.add(model, usd, services.now()), services)
+        usd = call.micro_usd / billing.MICRO
+        measure({"UnconfirmedUSD": usd}, mode=edit.mode)
+    with never_failing("failure not learned from"):
+        learn(error, edit, job.services)
 
 
-def _count_doubt(edit: Edit, services: Services) -> None:
-    """Add a call that stayed without an answer: it may have been charged. Never raises."""
-    _, usd = _cost(edit, None, services)
-    if usd is not None:
-        measure({"PossiblyPaidUSD": usd}, mode=edit.mode)
-        with _never_failing():
-            services.spend.add_possibly(usd, services.now())
+def _give_up_after_two(error: NoAnswerError, call: Call, job: Job) -> None:
+    if job.hold.record.unanswered(call.digest, call.drop) >= billing.MAX_UNANSWERED:
+        raise OutcomeUnknownError(error.detail) from error
 
 
-def _cost(edit: Edit, answer: Answer | None, services: Services) -> tuple[str, float | None]:
-    sent = venice.parameters(edit.instructions)
-    model = prices.model_used(edit.mode, sent, answer.model if answer else None)
-    enhanced = answer.enhanced if answer else bool(sent.get("enhance_prompt"))
-    known = services.prices.current()
-    return model, prices.cost(known, model, sent, 1 + len(edit.layers), enhanced=enhanced)
-
-
-def _hold_limit(day: Day, services: Services) -> None:
-    """Stop the line where the day's limit is reached. Raises `SpendLimitError`."""
-    try:
-        services.spend.check(day, services.now())
-    except SpendLimitError as error:
-        stop_line(error, services)
-        raise
-
-
-@contextmanager
-def _never_failing() -> Iterator[None]:
-    """For the count of what was spent: the call is made, whatever becomes of the count."""
-    try:
-        yield
-    except SpendLimitError:
-        pass  # the line is stopped, which is all that is wanted after a call
-    except (ClientError, BotoCoreError) as error:
-        logger.error("spend not counted", error=type(error).__name__)
-        measure({"SpendNotCounted": 1})
+def _patience(job: Job, seconds: float) -> float:
+    """How long a slot can be waited for, so that the call and the store still have their time."""
+    left = job.invocation.context.get_remaining_time_in_millis() / 1000 - seconds - STORE_SECONDS
+    if left <= 0:
+        raise OutOfTimeError(
+            f"A call may take {seconds:.0f} s, and this invocation ends before.",
+            retry_at=job.services.now(),
+        )
+    return min(job.invocation.patience, left)

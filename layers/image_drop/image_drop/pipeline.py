@@ -1,6 +1,6 @@
 """The story of one image, from upload to result. `process` tells it; the rest are its steps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -11,32 +11,29 @@ from botocore.exceptions import (
     IncompleteReadError,
 )
 
-from image_drop import edits, finish, images, paid_call, reports, results
-from image_drop.edits import Edit
+from image_drop import answers, edits, finish, images, outcomes, paid_call, reports, results
+from image_drop.answers import Paid
+from image_drop.edits import Edit, Wanted
 from image_drop.errors import (
+    ImageDeletedError,
     ImageError,
-    InProgressError,
     LayerError,
+    OutputTakenError,
     PermanentError,
     StorageBusyError,
     SupersededError,
-    UnusableAnswerError,
     WaitsForImageError,
 )
-from image_drop.events import ImageEdited, Place
 from image_drop.images import Photo
-from image_drop.instructions import Instructions
-from image_drop.lock import KEPT_FOR
+from image_drop.instructions import Mode
+from image_drop.job import Job, in_hand
 from image_drop.originals import Original
-from image_drop.rate_limit import DEFAULT_MODEL
-from image_drop.results import ResultChangedError
+from image_drop.results import ResultChangedError, Stored
 from image_drop.services import Invocation, Services
 from image_drop.telemetry import logger, measure
 from image_drop.uploads import Upload
-from image_drop.venice import Answer
 
 STORE_TRIES = 5
-KEPT = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 MAX_JSON_BYTES = 34_000_000  # Venice refuses JSON above 35 MB; base64 makes 4 bytes of 3
 BUSY = ("SlowDown", "Throttling", "ThrottlingException", "ProvisionedThroughputExceededException")
 
@@ -58,96 +55,115 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
     What waiting cannot mend ends as a report in the output bucket. Raises a `RetryableError` or
     `AccountError` when the image has to be tried again.
     """
-    edit = None
     with _busy_storage_is_retryable():
         try:
-            original, wanted = edits.find(upload, services)
-            if None not in wanted and upload.variant is None:
-                return queue_variants(upload, wanted, services)
-            edit = edits.plan(original, wanted, upload.variant, services)
-            if is_done(edit, services):
-                return Outcome.DONE_BEFORE
-            if not invocation.trial:
-                services.line.require(services.now())
-            return make_once(edit, services, invocation)
+            with in_hand(upload, services, invocation) as job:
+                return work_on(job)
         except WaitsForImageError:
             return Outcome.WAITS_FOR_IMAGE
         except SupersededError:
+            # Whatever changed it has an event of its own; but nothing may hang on that.
+            services.queue.send(Upload(upload.bucket, upload.key, retry=upload.retry))
             return Outcome.SUPERSEDED
-        except PermanentError as error:
-            written = reports.write(error, upload, edit, services, invocation)
-            return Outcome.REPORTED if written else Outcome.SUPERSEDED
 
 
-def queue_variants(
-    upload: Upload, wanted: Mapping[str | None, Instructions], services: Services
-) -> Outcome:
-    """Make each variant an edit of its own, with its own tries and its own report."""
-    for variant in wanted:
-        services.queue.send(Upload(upload.bucket, upload.key, variant=variant))
-    services.results.remove_report(upload.key, None)
+def work_on(job: Job) -> Outcome:
+    """Find out what is wanted, and make it unless it is done."""
+    edit = None
+    try:
+        wanted = edits.load_instructions(job.upload, job.services)
+        if wanted.has_variants and job.upload.variant is None:
+            return queue_variants(wanted, job)
+        edit = edits.plan_edit(wanted, job.upload.variant, job.services)
+        there = job.services.results.find(edit.output_key)
+        if outcomes.is_done(edit, there, job):
+            return catch_up(edit, there, job)
+        if not job.invocation.trial:
+            job.services.line.require(job.services.now())
+        return make(edit, there, job)
+    except PermanentError as error:
+        return Outcome.REPORTED if reports.write(error, edit, job) else Outcome.DONE_BEFORE
+
+
+def queue_variants(wanted: Wanted, job: Job) -> Outcome:
+    """Make each variant an edit of its own, with its own record, tries and report."""
+    upload = job.upload
+    for variant in wanted.by_variant:
+        job.services.queue.send(Upload(upload.bucket, upload.key, variant, retry=upload.retry))
+    outcomes.conclude_variants(wanted, job)
+    remove_report(job)
     return Outcome.VARIANTS_QUEUED
 
 
-def is_done(edit: Edit, services: Services) -> bool:
-    """Whether this very edit has a result, or was reported since the image was uploaded."""
-    result = services.results.find(edit.output_key)
-    if result is not None and result.edit_id == edit.id:
-        # The function that stored it may have died before it removed an older report.
-        services.results.remove_report(edit.original.key, edit.variant)
-        return True
-    told = services.results.find(results.report_key(edit.original.key, edit.variant))
-    return (
-        told is not None and told.edit_id == edit.id and told.stored_at >= edit.original.changed_at
-    )
+def make(edit: Edit, there: Stored | None, job: Job) -> Outcome:
+    """The paid part: prepare, wait for a slot and call, finish, store, announce.
+
+    `there`: what is at the result's key now.
+    """
+    started = job.services.now()
+    require_own(edit, there, job)
+    photos = prepare(edit, job.services)
+    paid = answers.kept(edit, job) or paid_call.make(edit, photos, job)
+    with answers.kept_on_failure(edit, paid, job):
+        png = answers.check(paid.answer, job.services.settings.keep_metadata)
+        result = png, "image/png"
+        if edit.instructions.finish:
+            answers.keep(edit, paid, job)
+            result = draw_finish(edit, png, job.services)
+        metadata = metadata_of(edit, paid, photos, job.services.now() - started)
+        stored = store(edit, png, result, metadata, there, job)
+    outcomes.conclude_result(edit, stored, paid.settlement, job)
+    clean_up(edit, job)
+    log(edit, paid, job.services.now() - started)
+    outcomes.announce(job)
+    return Outcome.EDITED
 
 
-def make_once(edit: Edit, services: Services, invocation: Invocation) -> Outcome:
-    """Make the edit, unless another invocation is at it or has just made it."""
-    done_now = services.lock.hold(
-        edit.id, invocation.context, lambda: make(edit, services, invocation)
-    )
-    if done_now:
-        return Outcome.EDITED
-    if is_done(edit, services):
-        return Outcome.DONE_BEFORE
-    raise InProgressError(
-        "It was made a moment ago and its result is gone.", retry_at=services.now() + KEPT_FOR
-    )
+def catch_up(edit: Edit, there: Stored | None, job: Job) -> Outcome:
+    """Do what is left of an edit that is done: its function may have died on the way."""
+    if there is not None and there.edit_id == edit.id:
+        outcomes.conclude_result(edit, there, outcomes.settlement_of(there, job), job)
+        clean_up(edit, job)
+    outcomes.announce(job)
+    return Outcome.DONE_BEFORE
 
 
-def make(edit: Edit, services: Services, invocation: Invocation) -> None:
-    """The paid part: prepare, wait for a turn and call, finish, store, announce."""
-    started = services.now()
-    photos = prepare(edit, services)
-    answer = kept_answer(edit, services) or paid_call.make(edit, photos, services, invocation)
-    with paid_call.settling(edit, answer, services):
-        result = finish_up(edit, answer, services)
-        store(edit, answer, result, photos, services)
-    tidy_up(edit, answer, services)
-    announce(edit, answer, photos, services.now() - started, services, invocation)
+def require_own(edit: Edit, there: Stored | None, job: Job) -> None:
+    """Nothing, where only results of this image are replaced. Raises `OutputTakenError`."""
+    others = [there]
+    if edit.original_key:
+        others.append(job.services.results.find(edit.original_key))
+    for other in others:
+        if other is not None and not other.is_of(edit.original.key, edit.variant):
+            whose = other.source_key or "something that Image Drop did not make"
+            raise OutputTakenError(
+                f"The result of {edit.original.key} would replace {other.key}, "
+                f"which belongs to {whose}."
+            )
 
 
 def prepare(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
     """The image and its layers as Venice takes them; a layer that is a URL stays one."""
-    image = images.prepare(_read(edit.original, services))
+    image = _prepared(_read(edit.original, services), edit, services)
     layers = [
-        layer if isinstance(layer, str) else prepare_layer(layer, image, services)
+        layer if isinstance(layer, str) else prepare_layer(layer, image, edit, services)
         for layer in edit.layers
     ]
-    sizes = [len(photo.data) for photo in (image, *layers) if isinstance(photo, Photo)]
-    if len(sizes) <= len(layers) and sum(sizes) * 4 / 3 > MAX_JSON_BYTES:
+    photos = [photo for photo in (image, *layers) if isinstance(photo, Photo)]
+    images.check_together(photos)
+    size = sum(len(photo.data) for photo in photos)
+    if len(photos) <= len(layers) and size * 4 / 3 > MAX_JSON_BYTES:
         raise LayerError(
-            f"The image and its layers have {sum(sizes):,} bytes. Together with a layer that is a "
+            f"The image and its layers have {size:,} bytes. Together with a layer that is a "
             f"URL, {MAX_JSON_BYTES * 3 // 4:,} can be sent. Put that layer into the bucket."
         )
     return image, *layers
 
 
-def prepare_layer(layer: Original, image: Photo, services: Services) -> Photo:
+def prepare_layer(layer: Original, image: Photo, edit: Edit, services: Services) -> Photo:
     """A mask or overlay as Venice takes it; one of another size than the image is sent, too."""
     try:
-        photo = images.prepare(_read(layer, services))
+        photo = _prepared(_read(layer, services), edit, services)
     except ImageError as error:
         raise LayerError(f"The layer {layer.key}: {error.detail}") from error
     if (photo.width, photo.height) != (image.width, image.height):
@@ -160,136 +176,121 @@ def prepare_layer(layer: Original, image: Photo, services: Services) -> Photo:
     return photo
 
 
-def kept_answer(edit: Edit, services: Services) -> Answer | None:
-    """Venice's answer to the same call, where it was kept: a new finish is not paid again."""
-    if edit.instructions.finish is None:
-        return None
-    for media_type, suffix in KEPT.items():
-        key = _kept_key(edit, suffix)
-        found = services.results.find(key)
-        if found is not None and found.call_id == edit.call_id:
-            return Answer(services.results.read(key), media_type, {})
-    return None
-
-
-def finish_up(edit: Edit, answer: Answer, services: Services) -> tuple[bytes, str]:
-    """The result's bytes and media type: PNG, or what the finish makes of it.
-
-    A finish can fail, so the paid answer is kept first.
-    """
-    if edit.instructions.finish is None:
-        return check(answer), "image/png"
-    kept = _kept_key(edit, KEPT[answer.media_type])
-    services.results.keep(kept, answer.data, answer.media_type, edit.call_id)
+def draw_finish(edit: Edit, png: bytes, services: Services) -> tuple[bytes, str]:
+    """The finished result and its media type."""
+    assert edit.instructions.finish is not None  # noqa: S101
     try:
         background = _read(edit.background, services) if edit.background else None
-        finished = finish.apply(edit.instructions.finish, check(answer), background)
+        finished = finish.apply(edit.instructions.finish, png, background)
     except (ImageError, LayerError) as error:
         raise LayerError(
-            f"The finish could not be made: {error.detail} Venice's answer is kept as {kept}; "
+            f"The finish could not be made: {error.detail} Venice's answer is kept; "
             "with a corrected finish it is not paid for again."
         ) from error
     return finished.data, finished.media_type
 
 
-def check(answer: Answer) -> bytes:
-    """The answer as PNG. Raises `UnusableAnswerError` where it is no image."""
-    try:
-        return images.to_png(answer.data)
-    except ImageError as error:
-        raise UnusableAnswerError(
-            f"Venice's image cannot be read: {error.detail}",
-            status=200,
-            request_id=answer.request_id,
-        ) from error
+def metadata_of(
+    edit: Edit, paid: Paid, photos: tuple[Photo | str, ...], seconds: float
+) -> dict[str, str]:
+    """What a result tells about itself; enough to finish its bookkeeping after a crash."""
+    first, settlement = photos[0], paid.settlement
+    return results.as_metadata(
+        {
+            "edit-id": edit.id,
+            "call": settlement.call_id if settlement else None,
+            "cost-usd": f"{settlement.usd if settlement else 0:.6f}",
+            "seconds": f"{seconds:.1f}",
+            "variant": edit.variant,
+            "source-key": edit.original.key,
+            "source-etag": edit.original.etag,
+            "mode": edit.mode,
+            "model": paid.answer.model or edit.instructions.model or edit.rate_model,
+            "venice-request-id": paid.answer.request_id,
+            "changes": None if isinstance(first, str) else " ".join(first.changes),
+            "blurred": "true" if paid.answer.blurred else None,
+        }
+    )
 
 
 def store(
     edit: Edit,
-    answer: Answer,
+    png: bytes,
     result: tuple[bytes, str],
-    photos: tuple[Photo | str, ...],
-    services: Services,
-) -> None:
-    """Write the result, unless a newer upload has taken the image's place.
+    metadata: dict[str, str],
+    there: Stored | None,
+    job: Job,
+) -> Stored:
+    """Write the result, unless something else is wanted by now.
 
-    The look at the original lies between the look at the result and the write, which holds only
-    if the result is still the one that was seen: so an older edit cannot replace a newer one.
+    The write holds only if what is replaced is still what was seen there.
     """
-    metadata = results.as_metadata(
-        {
-            "edit-id": edit.id,
-            "source-key": edit.original.key,
-            "source-etag": edit.original.etag,
-            "mode": edit.mode,
-            "variant": edit.variant,
-            "model": answer.model or edit.instructions.model or DEFAULT_MODEL,
-            "venice-request-id": answer.request_id,
-            "changes": " ".join(_changes(photos)),
-            "blurred": "true" if answer.blurred else None,
-        }
-    )
+    bucket = job.services.results
     for _ in range(STORE_TRIES):
-        seen = services.results.find(edit.output_key)
-        current = services.originals.find(edit.original.bucket, edit.original.key)
-        if current is not None and current.etag != edit.original.etag:
-            raise SupersededError(f"{edit.original.key} was uploaded again.")
+        require_wanted(edit, job)
+        if edit.original_key:
+            answers.publish(edit, png, job)
         try:
-            services.results.store(edit.output_key, *result, metadata, seen)
+            return bucket.store(edit.output_key, *result, metadata, there)
         except ResultChangedError:
-            continue
-        return
+            there = bucket.find(edit.output_key)
+            require_own(edit, there, job)
     raise StorageBusyError(f"{edit.output_key} was written by others at each of our tries.")
 
 
-def tidy_up(edit: Edit, answer: Answer, services: Services) -> None:
-    """Remove what the result makes superfluous: an older report, the answer behind a finish."""
-    services.results.remove_report(edit.original.key, edit.variant)
-    if edit.instructions.finish and not edit.instructions.keep_original:
-        services.results.remove(_kept_key(edit, KEPT[answer.media_type]))
+def require_wanted(edit: Edit, job: Job) -> None:
+    """Nothing, where this edit is still what is wanted. Raises `SupersededError`.
+
+    The result of an image that was deleted meanwhile is paid for, and so it is stored.
+    """
+    try:
+        current = job.plan()
+    except ImageDeletedError:
+        return
+    except PermanentError as error:
+        raise SupersededError(f"The instructions were changed: {error.detail}") from error
+    if current.id != edit.id:
+        raise SupersededError(f"{edit.original.key} or its instructions were changed.")
 
 
-def announce(
-    edit: Edit,
-    answer: Answer,
-    photos: tuple[Photo | str, ...],
-    duration: float,
-    services: Services,
-    invocation: Invocation,
-) -> None:
-    """Tell the event bus, the log and the metrics."""
+def clean_up(edit: Edit, job: Job) -> None:
+    """Remove what the result makes superfluous: an older report, the kept answer."""
+    remove_report(job)
+    answers.forget(edit, job)
+
+
+def remove_report(job: Job) -> None:
+    """Remove an older report about this image, if there is one."""
+    bucket, upload = job.services.results, job.upload
+    for key in results.report_keys(upload.key, upload.variant):
+        report = bucket.find(key)
+        if report is None:
+            return
+        if report.is_of(upload.key, upload.variant):
+            bucket.remove(report)
+            return
+
+
+def log(edit: Edit, paid: Paid, duration: float) -> None:
+    """Tell the log and the metrics."""
+    answer = paid.answer
     if answer.deprecation:
         logger.warning("model is deprecated", model=answer.model, warning=answer.deprecation)
-        measure({"DeprecatedModel": 1}, model=answer.model or DEFAULT_MODEL)
+        measure({"DeprecatedModel": 1}, model=answer.model or edit.rate_model)
     logger.info("edited", key=edit.original.key, mode=edit.mode, edit_id=edit.id)
     measure({"Edited": 1, "Duration": duration}, mode=edit.mode)
-    services.bus.announce(
-        ImageEdited(
-            input=Place(edit.original.bucket, edit.original.key),
-            output=Place(services.settings.output_bucket, edit.output_key),
-            mode=edit.mode,
-            variant=edit.variant,
-            model=answer.model or edit.instructions.model,
-            edit_id=edit.id,
-            request_id=answer.request_id,
-            changes=_changes(photos),
-            duration=duration,
-            attempts=invocation.attempt,
-        )
+
+
+def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:
+    return images.prepare(
+        data,
+        smallest=edit.mode is not Mode.BACKGROUND_REMOVE,
+        keep_metadata=services.settings.keep_metadata,
     )
 
 
 def _read(original: Original, services: Services) -> bytes:
     return services.originals.read(original, services.settings.max_image_bytes)
-
-
-def _kept_key(edit: Edit, suffix: str) -> str:
-    return edit.output_key.rpartition(".")[0] + ".original" + suffix
-
-
-def _changes(photos: tuple[Photo | str, ...]) -> tuple[str, ...]:
-    first = photos[0]
-    return () if isinstance(first, str) else first.changes
 
 
 @contextmanager

@@ -1,68 +1,158 @@
 """What a person reads when there is no result."""
 
-from image_drop import results
+import msgspec
+
+from image_drop import events, outcomes, results
+from image_drop.billing import Settlement
 from image_drop.edits import Edit
-from image_drop.errors import ImageDropError, PermanentError, RetriesExhaustedError
+from image_drop.errors import (
+    Charge,
+    ImageDeletedError,
+    ImageDropError,
+    PermanentError,
+    RetriesExhaustedError,
+    SupersededError,
+)
 from image_drop.events import ImageEditFailed, Place
-from image_drop.services import Invocation, Services
+from image_drop.job import Job
+from image_drop.records import CallState, Outcome, OutcomeKind
 from image_drop.telemetry import logger, measure
-from image_drop.uploads import Upload
 
 
-def write(
-    error: PermanentError,
-    upload: Upload,
-    edit: Edit | None,
-    services: Services,
-    invocation: Invocation,
-) -> bool:
-    """Write a report and tell the event bus; false where a newer upload makes it pointless."""
-    if edit is not None:
-        current = services.originals.find(upload.bucket, upload.key)
-        if current is not None and current.etag != edit.original.etag:
-            return False
-    mode = edit.mode if edit else None
-    final = edit is not None and not isinstance(error, RetriesExhaustedError)
-    services.results.write_report(
-        results.report_on(
-            error,
-            key=upload.key,
-            variant=upload.variant,
-            mode=mode,
-            attempts=invocation.attempt,
-            now=services.now(),
-        ),
-        edit.id if edit and final else None,
-    )
-    logger.warning("reported", key=upload.key, code=error.code, status=error.status)
+def write(error: PermanentError, edit: Edit | None, job: Job) -> bool:
+    """Write a report, then settle its call, then tell the event bus.
+
+    False where nobody needs one: the image was deleted after it had its outcome, or the same was
+    reported for the same drop before. Raises `SupersededError` where the report would not be
+    about what is wanted now.
+    """
+    if isinstance(error, ImageDeletedError) and job.hold.record.outcome:
+        outcomes.announce(job)
+        return False
+    _require_current(error, edit, job)
+    outcome = _outcome(error, edit, job)
+    last = job.hold.record.outcome
+    if last and (last.kind, last.edit_id, last.drop, last.code) == (
+        outcome.kind,
+        outcome.edit_id,
+        outcome.drop,
+        outcome.code,
+    ):
+        outcomes.announce(job)
+        return False
+    settlement = _settlement(error, edit, job)
+    outcome = _store(error, edit, outcome, job)
+    event = events.encoded(_failed(error, edit, outcome, job))
+    outcomes.conclude(outcome, event, settlement, edit.mode if edit else None, job)
+    logger.warning("reported", key=job.upload.key, code=error.code, status=error.status)
     measure({"Failed": 1}, code=error.code)
-    services.bus.announce(
-        ImageEditFailed(
-            input=Place(upload.bucket, upload.key),
-            output=Place(
-                services.settings.output_bucket, results.report_key(upload.key, upload.variant)
-            ),
-            mode=mode,
-            variant=upload.variant,
-            model=edit.instructions.model if edit else None,
-            edit_id=edit.id if edit else None,
-            request_id=error.request_id,
-            code=error.code,
-            title=error.title,
-            duration=0.0,
-            attempts=invocation.attempt,
-        )
-    )
+    outcomes.announce(job)
     return True
 
 
-def give_up(
-    error: ImageDropError, upload: Upload, services: Services, invocation: Invocation
-) -> None:
-    """Report that the last try failed; the message itself goes to the dead-letter queue."""
+def give_up(error: ImageDropError, failures: int, job: Job) -> bool:
+    """Report that the last try failed; the message itself goes to the dead-letter queue.
+
+    False where the image has its outcome by now, so that the message can go as well.
+    """
+    try:
+        edit = job.plan()
+    except PermanentError as now:
+        return write(now, None, job)
+    if outcomes.is_done(edit, job.services.results.find(edit.output_key), job):
+        return False
     last = RetriesExhaustedError(
-        f"The last of {invocation.attempt} tries failed: {error.title}. {error.detail}",
+        f"The last of {failures} tries failed: {error.title}. {error.detail}",
         status=error.status,
         request_id=error.request_id,
     )
-    write(last, upload, None, services, invocation)
+    write(last, edit, job)
+    return True
+
+
+def _require_current(error: PermanentError, edit: Edit | None, job: Job) -> None:
+    """Nothing, where the error is about the image and instructions as they are now."""
+    try:
+        current = job.plan()
+    except ImageDeletedError:
+        if edit or isinstance(error, ImageDeletedError):
+            return
+    except PermanentError as now:
+        if edit is None and (now.code, now.detail) == (error.code, error.detail):
+            return
+    else:
+        if edit and current.id == edit.id:
+            return
+    raise SupersededError("The image or its instructions changed meanwhile.")
+
+
+def _outcome(error: PermanentError, edit: Edit | None, job: Job) -> Outcome:
+    """The outcome without its object. A dead letter's drop is its message: each has tries."""
+    upload, services = job.upload, job.services
+    dead = isinstance(error, RetriesExhaustedError)
+    original = edit.original if edit else services.originals.find(upload.bucket, upload.key)
+    return Outcome(
+        kind=OutcomeKind.DEAD_LETTER if dead else OutcomeKind.REPORT,
+        edit_id=edit.id if edit else "",
+        drop=job.invocation.message_id if dead else job.drop(original),
+        key=results.report_key(upload.key, upload.variant),
+        etag="",
+        at=services.now(),
+        code=error.code,
+    )
+
+
+def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job) -> Outcome:
+    """Write the report's object; where another image's report is in its place, next to it."""
+    report = results.report_on(
+        error,
+        key=job.upload.key,
+        variant=job.upload.variant,
+        mode=edit.mode if edit else None,
+        attempts=outcomes.attempts(edit, job),
+        now=outcome.at,
+    )
+    metadata = results.as_metadata(
+        {
+            "edit-id": outcome.edit_id or "none",
+            "variant": job.upload.variant,
+            "source-key": job.upload.key,
+        }
+    )
+    bucket = job.services.results
+    for key in results.report_keys(job.upload.key, job.upload.variant):
+        seen = bucket.find(key)
+        if seen is None or seen.is_of(job.upload.key, job.upload.variant):
+            break
+    stored = bucket.store(key, results.encoded(report), results.REPORT_TYPE, metadata, seen)
+    return msgspec.structs.replace(outcome, key=stored.key, etag=stored.etag)
+
+
+def _settlement(error: PermanentError, edit: Edit | None, job: Job) -> Settlement | None:
+    """Of an answer that was charged and cannot be used."""
+    if edit is None or error.charge is not Charge.YES:
+        return None
+    calls = job.hold.record.calls_for(edit.call_digest, job.drop(edit.original))
+    still_open = [call for call in calls if call.state is CallState.OPEN]
+    if not still_open:
+        return None
+    call = still_open[-1]
+    return Settlement(call.id, CallState.PAID, call.micro_usd, job.services.now())
+
+
+def _failed(
+    error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job
+) -> ImageEditFailed:
+    return ImageEditFailed(
+        input=Place(job.upload.bucket, job.upload.key),
+        output=Place(job.services.settings.output_bucket, outcome.key),
+        mode=edit.mode if edit else None,
+        variant=job.upload.variant,
+        model=edit.instructions.model if edit else None,
+        edit_id=edit.id if edit else None,
+        request_id=error.request_id,
+        code=error.code,
+        title=error.title,
+        duration=0.0,
+        attempts=outcomes.attempts(edit, job),
+    )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 MAX_KEY_BYTES = 1024  # S3's limit
 MAX_METADATA = 2048  # S3's limit for all names and values together
 MAX_METADATA_VALUE = 1200  # so that a long key leaves room for the rest
+REPORT_TYPE = "application/json; charset=utf-8"
 REPORT_SUFFIX = ".error.json"
+ANSWERS = ".image-drop/answers/"  # paid answers that are not results yet; hidden names are no images
 SUFFIXES = (".png", ".jpg", ".webp")  # of results, as a finish may have it
 MISSING = ("404", "NoSuchKey", "NotFound")  # how S3 says that an object is not there
 FORMAT_FIELDS = ("key", "folder", "stem", "mode")
@@ -27,7 +29,7 @@ FORMAT_FIELDS = ("key", "folder", "stem", "mode")
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a person reads when there is no result; problem details in the manner of RFC 9457.
 
-    `attempts`: how often the edit was begun. `status` and `request_id` are Venice's, where it
+    `attempts`: how many calls were made. `status` and `request_id` are Venice's, where it
     answered. `at`: UTC, ISO 8601.
     """
 
@@ -46,12 +48,31 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Stored:
-    """A result or report that is in the output bucket."""
+    """An object of the output bucket. `metadata` as S3 has it, percent-encoded."""
 
+    key: str
     etag: str
-    edit_id: str | None
-    call_id: str | None
     stored_at: datetime
+    metadata: Mapping[str, str]
+
+    @property
+    def edit_id(self) -> str | None:
+        """The edit that it shows; None for objects that Image Drop did not make."""
+        return self.metadata.get("edit-id")
+
+    @property
+    def source_key(self) -> str | None:
+        """The image that it was made of; None also where the key did not fit."""
+        return from_metadata(self.metadata).get("source-key")
+
+    def is_of(self, key: str, variant: str | None) -> bool:
+        """Whether Image Drop made it, of this very image and variant.
+
+        A key that is too long for the metadata is in none; then the variant has to do.
+        """
+        made = "edit-id" in self.metadata or "call-digest" in self.metadata
+        same = self.metadata.get("source-key", _quoted(key)) == _quoted(key)
+        return made and same and self.metadata.get("variant") == variant
 
 
 class ResultChangedError(Exception):
@@ -75,9 +96,29 @@ def possible_keys(key_format: str, key: str, mode: str) -> tuple[str, ...]:
     return tuple(_fitted(path, suffix) for suffix in SUFFIXES)
 
 
+def answer_key(call_digest: str) -> str:
+    """Where a paid answer is kept until its edit is done; no image's result can be there."""
+    return f"{ANSWERS}{call_digest}"
+
+
+def original_key(output_key: str) -> str:
+    """Where Venice's own answer goes, next to a finished result, for `keep_original`."""
+    return output_key.rpartition(".")[0] + ".original.png"
+
+
 def report_key(key: str, variant: str | None) -> str:
     """Where the report of an image goes: `photos/shoe.jpg` → `photos/shoe.jpg.error.json`."""
     return _fitted(key, f".{variant}{REPORT_SUFFIX}" if variant else REPORT_SUFFIX)
+
+
+def report_keys(key: str, variant: str | None) -> tuple[str, str]:
+    """Where the report of an image goes, and where it goes when another image's is there.
+
+    The variant `b` of `a.jpg` and an image `a.jpg.b` would share a key.
+    """
+    first = report_key(key, variant)
+    mark = hashlib.sha256(f"{key}#{variant or ''}".encode()).hexdigest()[:16]
+    return first, _fitted(first.removesuffix(REPORT_SUFFIX), f"~{mark}{REPORT_SUFFIX}")
 
 
 def report_on(
@@ -105,6 +146,11 @@ def report_on(
     )
 
 
+def encoded(report: Report) -> bytes:
+    """A report's bytes, for people to read."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2)
+
+
 def as_metadata(values: Mapping[str, str | None]) -> dict[str, str]:
     """User metadata that S3 takes: ASCII, percent-encoded where it is not.
 
@@ -113,12 +159,17 @@ def as_metadata(values: Mapping[str, str | None]) -> dict[str, str]:
     kept: dict[str, str] = {}
     room = MAX_METADATA
     for name, text in values.items():
-        quoted = quote(text or "", safe="/ :;,.=+@()")
+        quoted = _quoted(text or "")
         size = len(name) + len(quoted)
         if quoted and len(quoted) <= MAX_METADATA_VALUE and size <= room:
             kept[name] = quoted
             room -= size
     return kept
+
+
+def from_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What `as_metadata` has made, as it was before."""
+    return {name: unquote(text) for name, text in metadata.items()}
 
 
 @dataclass(frozen=True)
@@ -128,32 +179,26 @@ class Results:
     s3: "S3Client"
     bucket: str
 
-    def read(self, key: str) -> bytes:
-        """The bytes of a result."""
-        return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-
-    def keep(self, key: str, data: bytes, media_type: str, call_id: str) -> None:
-        """Keep Venice's untouched answer, under what it was asked for."""
-        self.s3.put_object(
-            Bucket=self.bucket,
-            Key=key,
-            Body=data,
-            ContentType=media_type,
-            Metadata={"call-id": call_id},
-        )
-
     def find(self, key: str) -> Stored | None:
-        """The result or report at `key`, or None."""
+        """The object at `key`, or None."""
         try:
             head = self.s3.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] in MISSING:
                 return None
             raise
-        metadata = head["Metadata"]
-        return Stored(
-            head["ETag"], metadata.get("edit-id"), metadata.get("call-id"), head["LastModified"]
-        )
+        return Stored(key, head["ETag"], head["LastModified"], head["Metadata"])
+
+    def read(self, key: str) -> tuple[Stored, str, bytes] | None:
+        """The object at `key`, its media type and its bytes, or None."""
+        try:
+            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in MISSING:
+                return None
+            raise
+        stored = Stored(key, answer["ETag"], answer["LastModified"], answer["Metadata"])
+        return stored, answer["ContentType"], answer["Body"].read()
 
     def store(
         self,
@@ -162,14 +207,14 @@ class Results:
         media_type: str,
         metadata: Mapping[str, str],
         seen: Stored | None,
-    ) -> None:
-        """Write a result in the place of the one that was `seen` there (None: of nothing).
+    ) -> Stored:
+        """Write an object in the place of the one that was `seen` there (None: of nothing).
 
         Raises `ResultChangedError` when that is not what is there any more.
         """
         condition: dict[str, Any] = {"IfMatch": seen.etag} if seen else {"IfNoneMatch": "*"}
         try:
-            self.s3.put_object(
+            answer = self.s3.put_object(
                 Bucket=self.bucket,
                 Key=key,
                 Body=data,
@@ -182,27 +227,32 @@ class Results:
             if code in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"):
                 raise ResultChangedError(key) from error
             raise
+        return Stored(key, answer["ETag"], datetime.now(UTC), metadata)
 
-    def write_report(self, report: Report, edit_id: str | None) -> None:
-        """Put a report beside where the result would be.
-
-        With the `edit_id`, a repeated delivery of the same upload will not try the edit again.
-        """
+    def keep(self, key: str, data: bytes, media_type: str, metadata: Mapping[str, str]) -> None:
+        """Keep a paid answer, whatever was there before: only Image Drop writes there."""
         self.s3.put_object(
             Bucket=self.bucket,
-            Key=report_key(report.key, report.variant),
-            Body=msgspec.json.format(msgspec.json.encode(report), indent=2),
-            ContentType="application/json; charset=utf-8",
-            Metadata={"edit-id": edit_id} if edit_id else {},
+            Key=key,
+            Body=data,
+            ContentType=media_type,
+            Metadata=dict(metadata),
         )
 
-    def remove(self, key: str) -> None:
-        """Remove an object, if it is there."""
-        self.s3.delete_object(Bucket=self.bucket, Key=key)
+    def remove(self, seen: Stored) -> None:
+        """Remove an object that is there, unless it is another one by now.
 
-    def remove_report(self, key: str, variant: str | None) -> None:
-        """Remove an older report, if there is one."""
-        self.remove(report_key(key, variant))
+        In a bucket with versions a removal of what is not there would leave a delete marker.
+        """
+        try:
+            self.s3.delete_object(Bucket=self.bucket, Key=seen.key, IfMatch=seen.etag)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in (*MISSING, "PreconditionFailed"):
+                raise
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="/ :;,.=+@()")
 
 
 def _path(key_format: str, key: str, mode: str) -> str:

@@ -3,53 +3,73 @@
 import random
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from image_drop import pipeline, reports, uploads
 from image_drop.errors import (
     AccountError,
+    ImageChangedError,
     ImageDropError,
+    InProgressError,
+    KeyReplacedError,
+    LayerNotThereError,
     LineStoppedError,
     NoSlotError,
+    NotAnnouncedError,
+    OutOfTimeError,
     RetryableError,
+    SupersededError,
 )
-from image_drop.services import Invocation
-from image_drop.telemetry import logger
+from image_drop.job import in_hand
+from image_drop.telemetry import logger, measure
 
 if TYPE_CHECKING:
-    from image_drop.services import Services
+    from image_drop.services import Invocation, Services
     from image_drop.uploads import Upload
 
-FIRST_BACK_OFF = 15.0  # seconds, the ceiling of the first random wait; it doubles with each try
+FIRST_BACK_OFF = 15.0  # seconds, the ceiling of the first random wait; it doubles with each failure
 LONGEST_BACK_OFF = 3600.0
 JITTER = 2.0  # seconds that keep those apart who wait for the same moment
-NO_FAILURE = (NoSlotError, LineStoppedError, AccountError)
+MANY_RECEIVES = 80  # of the 100 after which SQS takes a message for one that kills its functions
+WAITS = (
+    AccountError,
+    ImageChangedError,
+    InProgressError,
+    KeyReplacedError,
+    LayerNotThereError,
+    LineStoppedError,
+    NoSlotError,
+    OutOfTimeError,
+)
 
 
-def wait_for(error: ImageDropError, attempt: int, now: float, chance: random.Random) -> float:
+def wait_for(error: ImageDropError, failures: int, now: float, chance: random.Random) -> float:
     """Seconds until the next try: Venice's word, or full-jitter back-off, whichever is longer.
 
-    `attempt` counts from 1. Waiting for a slot or for the account is no failure of the edit, and
-    so does not back off.
+    `failures`: how many there were, this one included. Waiting for a slot, for the account or for
+    somebody else is no failure of the edit, and so does not back off.
     """
     named = max(0.0, (error.retry_at or now) - now) + chance.uniform(0, JITTER)
-    if isinstance(error, NO_FAILURE):
+    if isinstance(error, WAITS):
         return named
-    ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0 ** (attempt - 1))
+    ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0 ** min(max(failures, 1) - 1, 20))
     return max(named, chance.uniform(0, ceiling))
 
 
-def edit_or_queue(upload: "Upload", services: "Services", invocation: Invocation) -> str:
+def edit_or_queue(upload: "Upload", services: "Services", invocation: "Invocation") -> str:
     """Edit an upload now, or put it into the retry queue until its time; says which."""
     try:
         return pipeline.process(upload, services, invocation)
     except (RetryableError, AccountError) as error:
-        wait = wait_for(error, invocation.attempt, services.now(), services.chance)
-        services.queue.send(upload, wait)
+        failures = upload.failures + (not isinstance(error, WAITS))
+        wait = wait_for(error, failures, services.now(), services.chance)
+        services.queue.send(msgspec.structs.replace(upload, failures=failures), wait)
         logger.info("queued", key=upload.key, code=error.code, status=error.status, wait=wait)
         return "queued"
 
 
 def edit_or_postpone(
-    body: str, receipt_handle: str, services: "Services", invocation: Invocation
+    body: str, receipt_handle: str, services: "Services", invocation: "Invocation"
 ) -> list[pipeline.Outcome]:
     """Work on one message of the retry queue; how each of its uploads ended.
 
@@ -79,27 +99,59 @@ def postpone(
     error: ImageDropError,
     receipt_handle: str,
     services: "Services",
-    invocation: Invocation,
+    invocation: "Invocation",
 ) -> bool:
     """Hide a message until its next try, or report that this was the last one.
 
-    Returns whether the message stays. Where nobody is to blame it never dies: at its last try it
-    is sent anew instead, and that so rarely that Lambda's guard against loops (16 rounds) is far.
+    Returns whether the message stays. A message that only waits never dies: before SQS takes it
+    for a crash loop it is sent anew, and that so rarely that Lambda's guard against loops (16
+    rounds) is far.
     """
-    tries = invocation.attempt - 1  # the first attempt was the upload function's
-    last = tries >= services.settings.max_receive_count
-    wait = wait_for(error, tries, services.now(), services.chance)
+    failures = _failures(upload, error, services, invocation)
+    last = not isinstance(error, WAITS) and failures >= services.settings.max_failures
+    wait = wait_for(error, failures, services.now(), services.chance)
     logger.info(
         "postponed", key=upload.key, code=error.code, status=error.status, wait=wait, last=last
     )
-    if last and isinstance(error, NO_FAILURE):
-        services.queue.send(upload, wait)
-        return False
     if last:
-        reports.give_up(error, upload, services, invocation)
-        wait = 0  # SQS moves it to the dead-letter queue at the next receive
+        give_up(upload, error, failures, services, invocation)
+        return False
+    if invocation.receives >= MANY_RECEIVES:
+        services.queue.send(msgspec.structs.replace(upload, failures=failures), wait)
+        return False
     services.queue.postpone(receipt_handle, wait)
     return True
+
+
+def give_up(
+    upload: "Upload",
+    error: ImageDropError,
+    failures: int,
+    services: "Services",
+    invocation: "Invocation",
+) -> None:
+    """Report that the last try failed, and bury the message; not where it was overtaken."""
+    if isinstance(error, NotAnnouncedError):
+        measure({"EventsLost": 1})  # the result or report is there; only nobody was told
+        return
+    try:
+        with in_hand(upload, services, invocation) as job:
+            dead = reports.give_up(error, failures, job)
+    except SupersededError:
+        services.queue.send(msgspec.structs.replace(upload, variant=None, failures=0))
+        return
+    if dead:
+        services.queue.bury(msgspec.structs.replace(upload, failures=0))
+
+
+def _failures(
+    upload: "Upload", error: ImageDropError, services: "Services", invocation: "Invocation"
+) -> int:
+    """How often this upload has failed: before its message was sent, and since."""
+    if isinstance(error, WAITS):
+        return upload.failures
+    since = services.failures.add(invocation.message_id, invocation.receives, services.now())
+    return upload.failures + since
 
 
 def _known(error: Exception) -> ImageDropError:

@@ -25,6 +25,7 @@ MAX_VISIBILITY = 43_000  # seconds; SQS allows 12 h from the receipt, and some o
 class Message:
     """A message that was received, for the `receive_count`th time."""
 
+    id: str
     body: str
     receipt_handle: str
     receive_count: int
@@ -36,6 +37,7 @@ class RetryQueue:
 
     sqs: "SQSClient"
     url: str
+    dead_letter_url: str
 
     def send(self, upload: Upload, delay: float = 0) -> None:
         """Put an upload in the queue, hidden for `delay` seconds (at most 900)."""
@@ -64,6 +66,10 @@ class RetryQueue:
                 raise StorageBusyError(
                     f"SQS did not take {len(bodies)} of {len(uploads)} messages."
                 )
+
+    def bury(self, upload: Upload) -> None:
+        """Put an upload into the dead-letter queue; a redrive sends it here again."""
+        self.sqs.send_message(QueueUrl=self.dead_letter_url, MessageBody=_body(upload))
 
     def depth(self) -> int:
         """How many messages there are, about: visible, delayed, and being worked on."""
@@ -98,7 +104,7 @@ class RetryQueue:
         )
         for message in answer.get("Messages", []):
             count = int(message["Attributes"]["ApproximateReceiveCount"])
-            return Message(message["Body"], message["ReceiptHandle"], count)
+            return Message(message["MessageId"], message["Body"], message["ReceiptHandle"], count)
         return None
 
     def is_empty(self) -> bool:

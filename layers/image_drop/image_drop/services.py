@@ -6,23 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 import boto3
 from botocore.config import Config
 
 from image_drop.api_key import ApiKey
 from image_drop.backfill import Passes
+from image_drop.billing import Billing
+from image_drop.catalogue import CatalogueStore
 from image_drop.events import EventBus
-from image_drop.ledger import Ledger
+from image_drop.failures import Failures
 from image_drop.line import Line
-from image_drop.lock import EditLock
 from image_drop.originals import Originals
-from image_drop.prices import PriceBook
 from image_drop.rate_limit import RateLimiter
+from image_drop.records import Records
 from image_drop.results import Results
 from image_drop.retry_queue import RetryQueue
 from image_drop.settings import Settings
-from image_drop.spend import Spend
 from image_drop.venice import Venice
 
 if TYPE_CHECKING:
@@ -38,13 +39,15 @@ CONFIG = Config(
 class Invocation:
     """The Lambda invocation that a try happens in.
 
-    `patience`: seconds to wait for a slot. `attempt` counts from 1 over all invocations.
-    `trial`: this is the one edit that tries a stopped line.
+    `patience`: seconds to wait for a slot. `message_id`, `receives`: of a queue message, and how
+    often it was received, this time included. `trial`: this is the one edit that tries a stopped
+    line.
     """
 
     context: "LambdaContext"
     patience: float
-    attempt: int = 1
+    message_id: str = ""
+    receives: int = 0
     trial: bool = False
 
 
@@ -57,17 +60,18 @@ class Services:
     results: Results
     queue: RetryQueue
     limiter: RateLimiter
-    ledger: Ledger
+    records: Records
+    billing: Billing
+    failures: Failures
     line: Line
-    lock: EditLock
     passes: Passes
-    prices: PriceBook
-    spend: Spend
+    catalogue: CatalogueStore
     api_key: ApiKey
     venice: Venice
     bus: EventBus
     now: Callable[[], float]
     chance: random.Random
+    new_id: Callable[[], str]
 
     @classmethod
     def from_env(
@@ -77,6 +81,7 @@ class Services:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         chance: random.Random | None = None,
+        new_id: Callable[[], str] = lambda: uuid4().hex,
         client: Callable[[str], Any] | None = None,
     ) -> Self:
         """Everything that the environment names. `client` makes a boto3 client by its name.
@@ -89,25 +94,29 @@ class Services:
         client = client or _client
         chance = chance or random.Random()  # noqa: S311  # spreads retries; no secret depends on it
         dynamodb, table = client("dynamodb"), settings.state_table
+        records = Records(dynamodb, table, now, sleep, chance)
         api_key = ApiKey.of(_later(client, "ssm"), settings.venice_api_key_parameter)
         s3 = client("s3")
         return cls(
             settings=settings,
             originals=Originals(s3),
             results=Results(s3, settings.output_bucket),
-            queue=RetryQueue(_later(client, "sqs"), settings.retry_queue_url),
+            queue=RetryQueue(
+                _later(client, "sqs"), settings.retry_queue_url, settings.dead_letter_queue_url
+            ),
             limiter=RateLimiter(dynamodb, table, now, sleep, chance),
-            ledger=Ledger(dynamodb, table),
+            records=records,
+            billing=Billing(dynamodb, table, records, settings.daily_spend_limit_usd),
+            failures=Failures(dynamodb, table),
             line=Line(dynamodb, table),
-            lock=EditLock(dynamodb, table, now),
             passes=Passes(dynamodb, table),
-            prices=PriceBook(dynamodb, table, now),
-            spend=Spend(dynamodb, table, settings.daily_spend_limit_usd),
+            catalogue=CatalogueStore(dynamodb, table, now),
             api_key=api_key,
             venice=Venice(settings.venice_base_url, api_key, now),
             bus=EventBus(_later(client, "events")),
             now=now,
             chance=chance,
+            new_id=new_id,
         )
 
 

@@ -36,6 +36,7 @@ class Settings:
     input_bucket: str
     output_bucket: str
     retry_queue_url: str
+    dead_letter_queue_url: str
     state_table: str
     venice_api_key_parameter: str
     venice_base_url: str = VENICE_BASE_URL
@@ -55,6 +56,7 @@ class Settings:
             "INPUT_BUCKET",
             "OUTPUT_BUCKET",
             "RETRY_QUEUE_URL",
+            "DEAD_LETTER_QUEUE_URL",
             "STATE_TABLE",
             "VENICE_API_KEY_PARAMETER",
         )

@@ -5,10 +5,14 @@ Powertools takes the service's name, which keeps two stacks apart, from `POWERTO
 Keys and outcomes are logged; never prompts, image bytes, the API key, signed URLs, whole events.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+from botocore.exceptions import BotoCoreError, ClientError
+
+from image_drop.errors import InProgressError, StorageBusyError
 
 NAMESPACE = "ImageDrop"
 UNITS = {
@@ -27,3 +31,12 @@ def measure(values: Mapping[str, float], **dimensions: str) -> None:
     for name, value in values.items():
         metrics.add_metric(name, UNITS.get(name, MetricUnit.Count), value)
     metrics.flush_metrics()
+
+
+@contextmanager
+def never_failing(what: str) -> Iterator[None]:
+    """For what may not change the outcome of something greater: AWS's failures are logged."""
+    try:
+        yield
+    except (StorageBusyError, InProgressError, ClientError, BotoCoreError) as error:
+        logger.error(what, error=type(error).__name__)

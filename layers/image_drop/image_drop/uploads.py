@@ -23,12 +23,16 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `variant`: only this one of the image's variants; None is the image as a whole.
     `sidecar`: the instructions arrived, not the image, so a missing image is no error.
+    `retry`: the id of an explicit retry, which makes again what was removed or reported.
+    `failures`: how many tries have failed before the message was sent.
     """
 
     bucket: str
     key: str
     variant: str | None = None
     sidecar: bool = False
+    retry: str = ""
+    failures: int = 0
 
 
 class UnreadableMessageError(ValueError):

@@ -1,0 +1,35 @@
+"""How often a queue message has failed: failures are counted, waits are not.
+
+SQS counts receives, and most of them are waits: for a slot, for the account, for a layer. So each
+failure is noted by the number of its receive, in a set, where a repeated request changes nothing.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+FAILURES_TTL = 15 * 86_400  # seconds; SQS forgets a message after 14 days
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The counts, one item for each message."""
+
+    dynamodb: "DynamoDBClient"
+    table: str
+
+    def add(self, message_id: str, receive: int, now: float) -> int:
+        """Note that a receive of a message has failed; how many have."""
+        answer = self.dynamodb.update_item(
+            TableName=self.table,
+            Key={"id": {"S": f"message#{message_id}"}},
+            UpdateExpression="ADD failed :receive SET expiration = :expiration",
+            ExpressionAttributeValues={
+                ":receive": {"NS": [str(receive)]},
+                ":expiration": {"N": str(int(now) + FAILURES_TTL)},
+            },
+            ReturnValues="UPDATED_NEW",
+        )
+        return len(answer["Attributes"]["failed"]["NS"])

@@ -1,0 +1,58 @@
+"""An upload in hand: what the steps of the pipeline work with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from image_drop.edits import Edit, load_instructions, plan_edit
+from image_drop.errors import CrashedError
+from image_drop.originals import Original
+from image_drop.records import Hold, record_id
+from image_drop.services import Invocation, Services
+from image_drop.telemetry import never_failing
+from image_drop.uploads import Upload
+
+
+@dataclass(frozen=True)
+class Job:
+    """An upload whose record this invocation holds: nobody else writes anything for it."""
+
+    upload: Upload
+    hold: Hold
+    services: Services
+    invocation: Invocation
+
+    def drop(self, original: Original | None) -> str:
+        """The identity of what asked for the edit: an explicit retry, or the image's version."""
+        return self.upload.retry or (original.version if original else "")
+
+    def plan(self) -> Edit:
+        """What is wanted now; asked again before anything is written.
+
+        Raises what `load_instructions` and `plan_edit` raise.
+        """
+        wanted = load_instructions(self.upload, self.services)
+        return plan_edit(wanted, self.upload.variant, self.services)
+
+
+@contextmanager
+def in_hand(upload: Upload, services: Services, invocation: Invocation) -> Iterator[Job]:
+    """Take the upload's record, and let it go at the end.
+
+    A holder that dies lets it go when its invocation is over. Raises `InProgressError`, and
+    `CrashedError` where the last holder has died: that is a failure like others, and counts.
+    """
+    remaining = invocation.context.get_remaining_time_in_millis() / 1000
+    hold = services.records.claim(
+        record_id(upload.bucket, upload.key, upload.variant),
+        services.new_id(),
+        services.now() + remaining,
+    )
+    try:
+        if hold.died:
+            raise CrashedError("The last invocation ended in the middle of its work.")
+        yield Job(upload, hold, services, invocation)
+    finally:
+        # A hold that is not released ends by itself with this invocation's time.
+        with never_failing("record not released"):
+            hold.release()
