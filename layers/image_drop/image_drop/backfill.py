@@ -8,9 +8,12 @@ it can be stopped at any point and lose nothing.
 It decides by listings alone, a thousand keys a request: an image is done when a result
 (`<key>.png`, `.jpg`, `.webp`) or a report is there that is not older than the image and its
 sidecar. Where that cannot be told the image is queued, because the pipeline looks again and does
-nothing that is done: so an image with variants, whose results have the variants' names, is queued
-by each pass. The one thing that a listing does not show is who wrote an object: a foreign one
-with the name of a result and a later date passes for it.
+nothing that is done. The one thing that a listing does not show is who wrote an object: a foreign
+one with the name of a result and a later date passes for it.
+
+A pass that the schedule begins takes less: only what changed since the last whole pass began, and
+has no outcome in its record. So results that somebody moves away are not paid again by themselves.
+A pass that a person begins makes them again.
 
 The walk relies on results that begin with their image's key. An `OutputKeyFormat` that does not
 begin with `{key}` puts them in another order; then each image's results are asked for one by one
@@ -21,6 +24,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import batched
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -28,6 +32,7 @@ import msgspec
 from image_drop import results, uploads
 from image_drop.instructions import Mode
 from image_drop.rate_limit import DEFAULT_MODEL
+from image_drop.records import Record, record_id
 from image_drop.telemetry import logger, measure
 from image_drop.uploads import SIDECAR_SUFFIX, Upload
 
@@ -44,18 +49,24 @@ REFILL = 0.5  # of that: a fuller queue is left alone, so that a request lists m
 LAST_SECONDS = 60.0  # of an invocation: no new page is begun, for a page may take half of them
 PAGE = 1000  # keys; S3's limit for a request
 HEAD_PAGE = 100  # keys, where each takes up to ten requests
+RECORDS_PAGE = 100  # records; DynamoDB's limit for a request
+# The time of an object is when its upload began, and the buckets end an upload after 7 days.
+LONGEST_UPLOAD = 7 * DAY
 AHEAD = 10_000  # keys kept of the output listing beyond the page that is looked at
 
 
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
     """One walk through a prefix. Times in seconds since 1970; `seen` and `queued` count images.
 
-    `cursor`: everything up to this key has been seen. `automatic`: the schedule began it.
-    `whole_at`: when a pass through the whole bucket last began or ended.
+    `cursor`: everything up to this key has been seen. `automatic`: the schedule began it, and it
+    takes only what changed after `since`. `whole_at`: when a pass through the whole bucket last
+    began or ended; `whole_started`: when the last one that ended began.
     """
 
     prefix: str
     started: float
+    since: float = 0.0
+    whole_started: float = 0.0
     cursor: str = ""
     finished: float | None = None
     cancelled: bool = False
@@ -101,7 +112,15 @@ class Passes:
                 "Wait for its end, or cancel it."
             )
         whole_at = now if not prefix else last.whole_at if last else 0.0
-        new = Pass(prefix=prefix, started=now, automatic=automatic, whole_at=whole_at)
+        whole_started = last.whole_started if last else 0.0
+        new = Pass(
+            prefix=prefix,
+            started=now,
+            since=max(0.0, whole_started - LONGEST_UPLOAD) if automatic else 0.0,
+            whole_started=whole_started,
+            automatic=automatic,
+            whole_at=whole_at,
+        )
         if not self.advance(last, new):
             raise AlreadyRunningError("Another pass was started at this moment.")
         return new
@@ -160,6 +179,9 @@ def run(services: "Services", seconds_left: Callable[[], float]) -> Pass | None:
             queued=current.queued + len(step.missing),
             finished=services.now() if step.last else None,
             whole_at=current.whole_at if current.prefix else services.now(),
+            whole_started=(
+                current.started if step.last and not current.prefix else current.whole_started
+            ),
         )
         if not services.passes.advance(current, new):
             logger.info("backfill was cancelled, or is being done by another invocation")
@@ -195,10 +217,11 @@ def _due(services: "Services") -> Pass | None:
 
 
 class Listed(NamedTuple):
-    """A key in a listing, and when the object was written."""
+    """A key in a listing, and when the object's upload began."""
 
     key: str
     changed_at: datetime
+    etag: str = ""
 
 
 class Step(NamedTuple):
@@ -211,11 +234,16 @@ class Step(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """An upload that may need an edit. `at`: its place in the listing."""
+    """An upload that may need an edit. `at`: its place in the listing. `etag`: of the image."""
 
     at: str
     upload: Upload
     changed_at: datetime
+    etag: str = ""
+
+    def again(self, retry: str) -> "Candidate":
+        """The same as an explicit retry: a result that was removed is made again."""
+        return self._replace(upload=msgspec.structs.replace(self.upload, retry=retry))
 
 
 @dataclass(frozen=True)
@@ -233,7 +261,10 @@ class Listing:
         answer = self.s3.list_objects_v2(
             Bucket=self.bucket, Prefix=self.prefix, MaxKeys=self.size, **start
         )
-        page = [Listed(each["Key"], each["LastModified"]) for each in answer.get("Contents", ())]
+        page = [
+            Listed(each["Key"], each["LastModified"], each.get("ETag", "").strip('"'))
+            for each in answer.get("Contents", ())
+        ]
         return page, answer["IsTruncated"]
 
 
@@ -256,6 +287,9 @@ def _walk(services: "Services", current: Pass) -> Callable[[str, int], Step]:
         end = page[-1].key
         found = candidates(settings.input_bucket, page)
         missing = list(_missing(found, outputs if by_listing else None, end, services))
+        missing = without_outcome(missing, current, services) if current.automatic else [
+            each.again(f"backfill-{current.started:.0f}") for each in missing
+        ]
         if len(missing) <= room:
             return Step([each.upload for each in missing], end, _images(found), last=not more)
         cut = missing[room - 1].at
@@ -272,11 +306,11 @@ def candidates(bucket: str, page: Iterable[Listed]) -> list[Candidate]:
     nowhere, stands for itself.
     """
     found: dict[str, Candidate] = {}
-    for key, changed_at in page:
+    for key, changed_at, etag in page:
         if uploads.starts_nothing(key):
             continue
         if not key.endswith(SIDECAR_SUFFIX):
-            found[key] = Candidate(key, Upload(bucket, key), changed_at)
+            found[key] = Candidate(key, Upload(bucket, key), changed_at, etag)
             continue
         image = key.removesuffix(SIDECAR_SUFFIX)
         if image in found:
@@ -285,6 +319,30 @@ def candidates(bucket: str, page: Iterable[Listed]) -> list[Candidate]:
         else:
             found[key] = Candidate(key, Upload(bucket, image, sidecar=True), changed_at)
     return list(found.values())
+
+
+def without_outcome(
+    missing: list[Candidate], current: Pass, services: "Services"
+) -> list[Candidate]:
+    """Those that a pass by itself takes: what has no result because none was ever made.
+
+    A result that somebody has moved away is not paid again: its record tells that there was one.
+    """
+    recent = [each for each in missing if each.changed_at.timestamp() >= current.since]
+    kept = []
+    for some in batched(recent, RECORDS_PAGE, strict=False):
+        ids = [record_id(each.upload.bucket, each.upload.key, None) for each in some]
+        known = services.records.read_all(list(dict.fromkeys(ids)))
+        kept += [each for each, id in zip(some, ids, strict=True) if not _is_told(each, known.get(id))]
+    return kept
+
+
+def _is_told(candidate: Candidate, record: Record | None) -> bool:
+    """Whether a record tells of an outcome of the candidate as it is now."""
+    if record is None or record.outcome is None:
+        return False
+    same = candidate.upload.sidecar or record.outcome.source_etag == candidate.etag
+    return same and record.outcome.at >= candidate.changed_at.timestamp()
 
 
 def _missing(
@@ -350,7 +408,7 @@ class Outputs:
         """
         image_of = {key: image for image, keys in wanted.items() for key in keys}
         order = sorted(image_of)
-        found = {key: changed_at for key, changed_at in self.ahead if key in image_of}
+        found = {each.key: each.changed_at for each in self.ahead if each.key in image_of}
         self.ahead = [each for each in self.ahead if each.key > end]
         while self.more and len(self.ahead) < AHEAD:
             next_one = bisect_right(order, self.position)
@@ -358,7 +416,7 @@ class Outputs:
                 break
             # Foreign objects between the last result and the next image are stepped over.
             page, self.more = self.listing.after(max(self.position, image_of[order[next_one]]))
-            found |= {key: changed_at for key, changed_at in page if key in image_of}
+            found |= {each.key: each.changed_at for each in page if each.key in image_of}
             self.ahead += [each for each in page if each.key > end]
             self.position = page[-1].key if page else order[-1]
         return found

@@ -12,7 +12,7 @@ from image_drop.edits import Edit, Wanted
 from image_drop.errors import NotAnnouncedError
 from image_drop.events import ImageEdited, Place
 from image_drop.job import Job
-from image_drop.records import CallState, Outcome, OutcomeKind, Record, Step
+from image_drop.records import MAX_DROPS, CallState, Outcome, OutcomeKind, Record, Step
 from image_drop.results import Stored
 from image_drop.telemetry import measure
 
@@ -28,8 +28,9 @@ def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
     last = job.hold.record.outcome
     return (
         last is not None
-        and (last.edit_id, last.drop) == (edit.id, job.drop(edit.original))
         and last.kind is not OutcomeKind.DEAD_LETTER
+        and last.edit_id == edit.id
+        and job.drop(edit.original) in last.drops
     )
 
 
@@ -41,18 +42,19 @@ def conclude_result(
     The same drop again changes nothing; a new drop of the same edit is noted, not announced.
     """
     drop, last = job.drop(edit.original), job.hold.record.outcome
-    known = last is not None and (last.kind, last.edit_id) == (OutcomeKind.RESULT, edit.id)
-    if known and last and last.drop == drop:
+    same = last if last and (last.kind, last.edit_id) == (OutcomeKind.RESULT, edit.id) else None
+    if same and drop in same.drops:
         return
     outcome = Outcome(
         kind=OutcomeKind.RESULT,
         edit_id=edit.id,
-        drop=drop,
+        drops=(*(same.drops if same else ()), drop)[-MAX_DROPS:],
+        source_etag=edit.original.etag,
         key=result.key,
         etag=result.etag,
         at=job.services.now(),
     )
-    outbox = job.hold.record.outbox if known else events.encoded(edited(edit, result, job))
+    outbox = job.hold.record.outbox if same else events.encoded(edited(edit, result, job))
     conclude(outcome, outbox, settlement, edit.mode, job)
 
 
@@ -61,7 +63,8 @@ def conclude_variants(wanted: Wanted, job: Job) -> None:
     outcome = Outcome(
         kind=OutcomeKind.VARIANTS,
         edit_id="",
-        drop=job.drop(wanted.original),
+        drops=(job.drop(wanted.original),),
+        source_etag=wanted.original.etag,
         key="",
         etag="",
         at=job.services.now(),

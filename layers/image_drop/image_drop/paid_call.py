@@ -37,9 +37,9 @@ STORE_SECONDS = 20.0  # of an invocation that have to be left after the call, to
 def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
     """Wait for a slot and make the call; what its failure teaches is kept for all.
 
-    An answered call stays open until its outcome is stored, see `job.Hold`.
+    An answered call stays open until its outcome is stored: `Paid.settlement` goes with that.
     """
-    services, hold = job.services, job.hold
+    services = job.services
     seconds = venice.longest_call(edit.instructions)
     with services.limiter.turn(edit.rate_model, _patience(job, seconds)) as turn:
         now = services.now()

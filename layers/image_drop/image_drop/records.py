@@ -29,6 +29,7 @@ RECORD_TTL = 400 * 86_400  # seconds: a year, and some to compare
 RECHECK_AFTER = 30.0  # seconds until a twin looks whether the holder is done
 MAX_CLOSED = 50  # settled calls that a record remembers; the days' sums know all of them
 MAX_HISTORY = 20  # steps
+MAX_DROPS = 20  # that an outcome remembers
 TRIES = 12  # at a conflicting transaction: all calls of a day meet at the day's item
 
 
@@ -43,7 +44,7 @@ class CallState(StrEnum):
 class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A call that was begun. `micro_usd`: millionths of a dollar, reserved first, then charged.
 
-    `digest`: what was asked for, see `Edit.call_digest`. `drop`: see `Outcome`. `date`: the day of
+    `digest`: what was asked for, see `Edit.call_digest`. `drop`: see `Outcome.drops`. `date`: the day of
     UTC that it counts for.
     """
 
@@ -70,13 +71,14 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """How an edit ended. `key` and `etag`: the object in the output bucket that shows it.
 
     `edit_id`: see `Edit.id`; empty where the instructions were too wrong to make an edit of.
-    `drop`: the identity of what asked for it, a version of the image or an explicit retry.
-    `code`: of a report.
+    `drops`: the identities of what asked for it, versions of the image or explicit retries.
+    `source_etag`: of the image. `code`: of a report.
     """
 
     kind: OutcomeKind
     edit_id: str
-    drop: str
+    drops: tuple[str, ...]
+    source_etag: str
     key: str
     etag: str
     at: float

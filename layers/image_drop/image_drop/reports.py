@@ -31,13 +31,7 @@ def write(error: PermanentError, edit: Edit | None, job: Job) -> bool:
         return False
     _require_current(error, edit, job)
     outcome = _outcome(error, edit, job)
-    last = job.hold.record.outcome
-    if last and (last.kind, last.edit_id, last.drop, last.code) == (
-        outcome.kind,
-        outcome.edit_id,
-        outcome.drop,
-        outcome.code,
-    ):
+    if _is_told(outcome, job.hold.record.outcome):
         outcomes.announce(job)
         return False
     settlement = _settlement(error, edit, job)
@@ -94,11 +88,22 @@ def _outcome(error: PermanentError, edit: Edit | None, job: Job) -> Outcome:
     return Outcome(
         kind=OutcomeKind.DEAD_LETTER if dead else OutcomeKind.REPORT,
         edit_id=edit.id if edit else "",
-        drop=job.invocation.message_id if dead else job.drop(original),
+        drops=(job.invocation.message_id if dead else job.drop(original),),
+        source_etag=original.etag if original else "",
         key=results.report_key(upload.key, upload.variant),
         etag="",
         at=services.now(),
         code=error.code,
+    )
+
+
+def _is_told(outcome: Outcome, last: Outcome | None) -> bool:
+    """Whether the last outcome says the same about the same drop."""
+    return last is not None and (outcome.kind, outcome.edit_id, outcome.code, outcome.drops) == (
+        last.kind,
+        last.edit_id,
+        last.code,
+        last.drops,
     )
 
 
