@@ -115,7 +115,7 @@ class Stage:
         """Deploy, or deploy again with other parameters, as a cold start would see them."""
         if not self.queue:
             self.queue = self._queue("retry", VisibilityTimeout=str(VISIBILITY))
-        redrive = {"deadLetterTargetArn": self._arn(self.dead_letters), "maxReceiveCount": tries}
+        redrive = {"deadLetterTargetArn": self._arn(self.dead_letters), "maxReceiveCount": 100}
         self.sqs.set_queue_attributes(
             QueueUrl=self.queue, Attributes={"RedrivePolicy": json.dumps(redrive)}
         )
@@ -126,7 +126,8 @@ class Stage:
             "STATE_TABLE": TABLE,
             "VENICE_API_KEY_PARAMETER": KEY_PARAMETER,
             "VENICE_BASE_URL": self.venice.url,
-            "MAX_RECEIVE_COUNT": str(tries),
+            "DEAD_LETTER_QUEUE_URL": self.dead_letters,
+            "MAX_FAILURES": str(tries),
         } | env
         self.cold_start()
         if read_timeout is not None:
@@ -145,15 +146,8 @@ class Stage:
         self.ssm.put_parameter(Name=KEY_PARAMETER, Value=key, Type="SecureString", Overwrite=True)
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, for the locks, too: Powertools reads the computer's own clock."""
+        """Let time pass."""
         self.clock.sleep(seconds)
-        for item in self.dynamodb.scan(TableName=TABLE)["Items"]:
-            if "in_progress_expiration" not in item and "status" not in item:
-                continue
-            for name, per_second in (("expiration", 1), ("in_progress_expiration", 1000)):
-                if name in item:
-                    item[name] = {"N": str(int(item[name]["N"]) - int(seconds * per_second))}
-            self.dynamodb.put_item(TableName=TABLE, Item=item)
 
     # --- what people and AWS do ------------------------------------------------------------
 
