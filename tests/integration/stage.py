@@ -23,6 +23,7 @@ from functions.upload import app as upload_app
 from image_drop.services import Services
 from local.simulator import Simulator
 from tests.clock import FakeClock
+from tests.integration.interruptions import Interruptions, Killed
 
 EVENTS = Path(__file__).parents[2] / "events"
 INPUT = "image-drop-input-123456789012-us-east-1"  # the bucket that the sample events name
@@ -31,10 +32,7 @@ TABLE = "state"
 KEY_PARAMETER = "/image-drop/venice-api-key"
 VISIBILITY = 1800  # seconds, as in template.yaml
 MAX_KEY_BYTES = 1024
-
-
-class Killed(BaseException):
-    """The process ends here: like a kill by Lambda, it passes every `except Exception`."""
+LAMBDA_TIMEOUT = 300  # seconds
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,7 @@ class Stage:
         self.dead_letters = self._queue("dead-letters")
         self.queue = ""
         self.env: dict[str, str] = {}
+        self.interruptions = Interruptions()
         self.configure()
         self._events = self._queue("events")
         self._watch_events()
@@ -137,7 +136,11 @@ class Stage:
     def cold_start(self) -> None:
         """A new process: nothing is cached, connections are new."""
         self.services = Services.from_env(
-            self.env, now=self.clock.now, sleep=self.clock.sleep, chance=Random(1)
+            self.env,
+            now=self.clock.now,
+            sleep=self.clock.sleep,
+            chance=Random(1),
+            client=self.interruptions.client,
         )
         s3 = self.services.originals.s3
         s3.meta.events.register("before-call.s3", _refuse_long_keys)
@@ -199,6 +202,23 @@ class Stage:
         """Run the upload function."""
         return upload_app.handler(event, context or Context())  # type: ignore[arg-type]
 
+    def deliver(self, event: dict[str, Any]) -> None:
+        """Hand an event to the upload function as Lambda does: three times at most, then queued."""
+        for wait in (60, 120, 0):
+            try:
+                self.upload(event)
+            except Killed:
+                self.pass_time(LAMBDA_TIMEOUT)
+                self.cold_start()
+            except Exception:  # noqa: S110  # a function that fails is called again
+                pass
+            else:
+                return
+            self.pass_time(wait)
+        record = json.loads(sample("sqs-lambda-failure")["Records"][0]["body"])
+        body = json.dumps(record | {"requestPayload": event})
+        self.sqs.send_message(QueueUrl=self.queue, MessageBody=body)
+
     def receive(self) -> dict[str, Any] | None:
         """The next message of the retry queue that is due, as the event that Lambda makes of it."""
         self.clock.sleep(0.001)  # moto hides a message for the instant in which it is due
@@ -248,7 +268,11 @@ class Stage:
             assert self.clock.now() < end, f"{self.waiting()} messages after {hours} h"
             if wait := self.due_in():
                 self.pass_time(wait)
-            runs += self.redeliver() != "nothing due"  # but moved to the dead letters
+            try:
+                runs += self.redeliver() != "nothing due"  # but moved to the dead letters
+            except Killed:
+                self.pass_time(LAMBDA_TIMEOUT)
+                self.cold_start()
         return runs
 
     def watch(self, event: str = "schedule") -> None:

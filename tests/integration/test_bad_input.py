@@ -19,7 +19,7 @@ def refused(stage: Stage, key: str, code: str, *words: str) -> dict[str, Any]:
     report = stage.report(key)
     assert report["code"] == code
     assert report["key"] == key
-    assert report["attempts"] == 1
+    assert report["attempts"] == 0  # nothing was called
     assert report["status"] is report["request_id"] is None
     assert report["at"].startswith("2027-01-15T")  # the clock of the tests
     assert len(report["title"]) > 10

@@ -6,7 +6,7 @@ import pytest
 
 from functions.backfill import app
 from image_drop import uploads
-from tests.integration.stage import INPUT, Context, Stage, photo, sample
+from tests.integration.stage import INPUT, OUTPUT, Context, Stage, photo, sample
 
 CUT_OUT = {"mode": "background-remove"}
 WEEK = 7 * 86_400
@@ -61,9 +61,36 @@ def test_second_pass_pays_for_nothing_again(stage: Stage, backfill: Backfill) ->
     stage.pass_time(WEEK)
     backfill()
 
-    assert stage.waiting() == 1  # b.jpg: which variants it has, only the pipeline knows
-    stage.work_off()
+    assert stage.waiting() == 0
     assert stage.paid == 3
+
+
+def test_result_that_was_moved_away_is_not_bought_again_by_the_weekly_pass(
+    stage: Stage, backfill: Backfill
+) -> None:
+    stage.drop("a.jpg", tags=CUT_OUT)
+    stage.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
+
+    for _ in range(3):
+        backfill()
+        stage.pass_time(WEEK)
+    stage.work_off()
+
+    assert stage.paid == 1
+
+
+def test_result_that_was_moved_away_is_made_again_by_a_pass_that_a_person_begins(
+    stage: Stage, backfill: Backfill
+) -> None:
+    stage.configure(BACKFILL_DAYS="0")
+    stage.drop("a.jpg", tags=CUT_OUT)
+    stage.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
+
+    stage.services.passes.start("", stage.clock.now())
+    backfill()
+    stage.work_off()
+
+    assert stage.outputs() == ["a.jpg.png"]
 
 
 def test_lost_event_is_found_within_a_week(stage: Stage, backfill: Backfill) -> None:
@@ -107,9 +134,8 @@ def test_only_the_prefix_that_was_asked_for_is_worked_through(
     stage.services.passes.start("old/", stage.clock.now())
     backfill()
 
-    assert [uploads.from_message(body) for body in bodies(stage)] == [
-        [uploads.Upload(INPUT, "old/a.jpg")]
-    ]
+    ((found,),) = [uploads.from_message(body) for body in bodies(stage)]
+    assert (found.key, bool(found.retry)) == ("old/a.jpg", True)
     done = stage.services.passes.current()
     assert done is not None
     assert (done.seen, done.queued, done.running) == (1, 1, False)

@@ -40,8 +40,11 @@ def test_result_says_what_it_was_made_of(stage: Stage) -> None:
     assert head["ContentType"] == "image/png"
     metadata = head["Metadata"]
     assert len(metadata.pop("edit-id")) == 32
+    assert len(metadata.pop("call")) == 32
     assert metadata.pop("venice-request-id").endswith("-SIM")
     assert metadata == {
+        "cost-usd": "0.050000",
+        "seconds": "0.0",
         "source-key": "shoe.jpg",
         "source-etag": source["ETag"].strip('"'),
         "mode": "edit",

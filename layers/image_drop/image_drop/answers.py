@@ -10,21 +10,22 @@ from dataclasses import dataclass
 
 import msgspec
 
-from image_drop import images, results
+from image_drop import images, refusals, results
 from image_drop.billing import Settlement
 from image_drop.edits import Edit
 from image_drop.errors import ImageError, UnusableAnswerError
 from image_drop.job import Job
-from image_drop.records import Record
+from image_drop.records import Call, Record
 from image_drop.telemetry import never_failing
 from image_drop.venice import Answer
 
 
 @dataclass(frozen=True)
 class Paid:
-    """An answer. `settlement`: of its call; None where it was paid for before."""
+    """An answer, its call and the call's settlement; None where it was paid for before."""
 
     answer: Answer
+    call: Call | None = None
     settlement: Settlement | None = None
 
 
@@ -103,9 +104,11 @@ def kept_on_failure(edit: Edit, paid: Paid, job: Job) -> Iterator[None]:
     """Keep the answer where the body fails, unless it is the answer that is no good."""
     try:
         yield
-    except UnusableAnswerError:
+    except UnusableAnswerError as error:
         with never_failing("answer not forgotten"):
             forget(edit, job)
+        if paid.call:
+            refusals.note(error, paid.call, job)
         raise
     except Exception:
         with never_failing("answer not kept"):

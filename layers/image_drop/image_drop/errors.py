@@ -79,6 +79,11 @@ class ImageDropError(Exception):
         self.request_id = request_id
 
 
+def subclasses[E: ImageDropError](of: type[E]) -> list[type[E]]:
+    """A class of errors and all below it."""
+    return [of, *(each for child in of.__subclasses__() for each in subclasses(child))]
+
+
 class SettingsError(ImageDropError):
     """When environment variables are missing or malformed; names all of them at once."""
 

@@ -52,7 +52,13 @@ def in_hand(upload: Upload, services: Services, invocation: Invocation) -> Itera
         if hold.died:
             raise CrashedError("The last invocation ended in the middle of its work.")
         yield Job(upload, hold, services, invocation)
-    finally:
-        # A hold that is not released ends by itself with this invocation's time.
-        with never_failing("record not released"):
-            hold.release()
+    except Exception:
+        _release(hold)
+        raise
+    _release(hold)
+
+
+def _release(hold: Hold) -> None:
+    # A hold that is not released ends by itself with this invocation's time.
+    with never_failing("record not released"):
+        hold.release()

@@ -7,14 +7,13 @@ cost, so whoever finds it after a crash finishes the bookkeeping and the announc
 import msgspec
 
 from image_drop import events, results
-from image_drop.billing import MICRO, Settlement, micro
+from image_drop.billing import Settlement, micro
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import NotAnnouncedError
 from image_drop.events import ImageEdited, Place
 from image_drop.job import Job
 from image_drop.records import MAX_DROPS, CallState, Outcome, OutcomeKind, Record, Step
 from image_drop.results import Stored
-from image_drop.telemetry import measure
 
 
 def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
@@ -55,7 +54,7 @@ def conclude_result(
         at=job.services.now(),
     )
     outbox = job.hold.record.outbox if same else events.encoded(edited(edit, result, job))
-    conclude(outcome, outbox, settlement, edit.mode, job)
+    conclude(outcome, outbox, settlement, job)
 
 
 def conclude_variants(wanted: Wanted, job: Job) -> None:
@@ -69,24 +68,22 @@ def conclude_variants(wanted: Wanted, job: Job) -> None:
         etag="",
         at=job.services.now(),
     )
-    conclude(outcome, "", None, None, job)
+    conclude(outcome, "", None, job)
 
 
-def conclude(
-    outcome: Outcome, outbox: str, settlement: Settlement | None, mode: str | None, job: Job
-) -> None:
+def conclude(outcome: Outcome, outbox: str, settlement: Settlement | None, job: Job) -> None:
     """Write an outcome into the record and settle the call that led to it: both, or neither."""
 
     def concluded(record: Record) -> Record:
         if record.outcome == outcome:
             return record
         step = Step(outcome.at, outcome.code or outcome.kind.value)
-        new = msgspec.structs.replace(record, outcome=outcome, outbox=outbox).after(step)
+        new = msgspec.structs.replace(
+            record, outcome=outcome, refusal=None, outbox=outbox
+        ).after(step)
         return settlement.change(new) if settlement else new
 
     job.hold.update(concluded, settlement.move if settlement else None)
-    if settlement:
-        measure({"Spend": settlement.micro_usd / MICRO}, mode=mode or "unknown")
 
 
 def announce(job: Job) -> None:

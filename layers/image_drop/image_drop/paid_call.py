@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from image_drop import billing, venice
+from image_drop import billing, refusals, venice
 from image_drop.answers import Paid
 from image_drop.billing import Settlement
 from image_drop.edits import Edit
@@ -19,6 +19,7 @@ from image_drop.errors import (
     OutcomeUnknownError,
     OutOfTimeError,
     RateLimitedError,
+    RefusedError,
     RetryableError,
     SpendLimitError,
 )
@@ -39,6 +40,7 @@ def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
 
     An answered call stays open until its outcome is stored: `Paid.settlement` goes with that.
     """
+    refusals.require_none(edit, job)
     services = job.services
     seconds = venice.longest_call(edit.instructions)
     with services.limiter.turn(edit.rate_model, _patience(job, seconds)) as turn:
@@ -54,12 +56,13 @@ def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
             if isinstance(error, NoAnswerError):
                 _give_up_after_two(error, call, job)
             raise
-    measure({"VeniceLatency": services.now() - now}, mode=edit.mode)
+    usd = price(edit, services, told=answer.model, enhanced=answer.enhanced)
+    measure({"VeniceLatency": services.now() - now, "Spend": usd}, mode=edit.mode)
     if answer.rate_limit not in (None, turn.limit):
         with never_failing("limit not learned"):
             services.limiter.learn(edit.rate_model, answer.rate_limit)
-    usd = price(edit, services, told=answer.model, enhanced=answer.enhanced)
-    return Paid(answer, Settlement(call.id, CallState.PAID, billing.micro(usd), services.now()))
+    settlement = Settlement(call.id, CallState.PAID, billing.micro(usd), services.now())
+    return Paid(answer, call, settlement)
 
 
 def reserve(edit: Edit, job: Job, now: float) -> Call:
@@ -96,9 +99,8 @@ def reserve(edit: Edit, job: Job, now: float) -> Call:
 
 def free(call: Call, job: Job) -> None:
     """Give a reservation back: the call was not made, or not charged."""
-    with never_failing("call not settled"):
-        settlement = Settlement(call.id, CallState.FREE, 0, job.services.now())
-        job.services.billing.settle(job.hold.stored.id, settlement)
+    settlement = Settlement(call.id, CallState.FREE, 0, job.services.now())
+    job.hold.update_or_owe("call not settled", settlement.change, settlement.move)
 
 
 def price(
@@ -140,12 +142,13 @@ def stop_line(error: AccountError | SpendLimitError, services: Services) -> None
 
 
 def _teach(error: ImageDropError, edit: Edit, call: Call, job: Job) -> None:
-    """Settle a call that cost nothing, and learn from its failure; the failure itself stands."""
-    if error.charge is Charge.NO:
+    """Note what the failure says of the call, the rate and the account; the failure stands."""
+    if isinstance(error, RefusedError):
+        refusals.note(error, call, job)
+    elif error.charge is Charge.NO:
         free(call, job)
-    else:
-        usd = call.micro_usd / billing.MICRO
-        measure({"UnconfirmedUSD": usd}, mode=edit.mode)
+    if error.charge is Charge.MAYBE:
+        measure({"UnconfirmedUSD": call.micro_usd / billing.MICRO}, mode=edit.mode)
     with never_failing("failure not learned from"):
         learn(error, edit, job.services)
 

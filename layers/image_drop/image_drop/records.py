@@ -21,6 +21,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from image_drop.errors import InProgressError, StorageBusyError
+from image_drop.telemetry import never_failing
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -85,6 +86,20 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     code: str = ""
 
 
+class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Venice's last word on a call that has no report yet: it is not asked again.
+
+    `digest`, `drop`: as of a `Call`; the rest as of a `RefusedError`.
+    """
+
+    digest: str
+    drop: str
+    code: str
+    detail: str
+    status: int | None = None
+    request_id: str | None = None
+
+
 class Step(msgspec.Struct, frozen=True, array_like=True):
     """A step in the life of an image, in short words."""
 
@@ -104,6 +119,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     held_until: float = 0.0
     calls: tuple[Call, ...] = ()
     outcome: Outcome | None = None
+    refusal: Refusal | None = None
     kept_digest: str = ""
     kept_key: str = ""
     outbox: str = ""
@@ -321,13 +337,16 @@ class Records:
 class Hold:
     """An image in hand: nobody else writes anything for it until it is let go, or until its time.
 
-    `died`: whether the one who had it before never let it go.
+    `died`: whether the one who had it before never let it go. `owed`: a change that could not be
+    written when it was due, and is written with the release.
     """
 
     records: Records
     holder: str
     stored: Stored
     died: bool = False
+    owed: tuple[Change, Move | None] | None = None
+    sure: bool = True  # whether `stored` is what the table holds: not after a write that failed
 
     @property
     def record(self) -> Record:
@@ -342,16 +361,22 @@ class Hold:
                 raise InProgressError("The time of this invocation was over; another one goes on.")
             return change(record)
 
-        self.stored = self.records.change(self.stored.id, changed, move, known=self.stored)
+        known = self.stored if self.sure else None
+        self.sure = False
+        self.stored = self.records.change(self.stored.id, changed, move, known)
+        self.sure = True
 
-    def release(self, what: str = "") -> None:
-        """Let it go; `what` is for the history."""
+    def update_or_owe(self, what: str, change: Change, move: Move | None = None) -> None:
+        """Change the record; where AWS does not let it, with the release."""
+        self.owed = change, move
+        with never_failing(what):
+            self.update(change, move)
+            self.owed = None
 
-        def released(record: Record) -> Record:
-            step = Step(self.records.now(), what)
-            return (record.after(step) if what else record).released()
-
-        self.update(released)
+    def release(self) -> None:
+        """Let it go."""
+        change, move = self.owed or (lambda record: record, None)
+        self.update(lambda record: change(record).released(), move)
 
 
 def _stored(id: str, item: Mapping[str, Any] | None) -> Stored:

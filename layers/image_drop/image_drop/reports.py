@@ -3,19 +3,18 @@
 import msgspec
 
 from image_drop import events, outcomes, results
-from image_drop.billing import Settlement
 from image_drop.edits import Edit
 from image_drop.errors import (
-    Charge,
     ImageDeletedError,
     ImageDropError,
     PermanentError,
     RetriesExhaustedError,
     SupersededError,
+    WaitsForImageError,
 )
 from image_drop.events import ImageEditFailed, Place
 from image_drop.job import Job
-from image_drop.records import CallState, Outcome, OutcomeKind
+from image_drop.records import Outcome, OutcomeKind
 from image_drop.telemetry import logger, measure
 
 
@@ -30,18 +29,7 @@ def write(error: PermanentError, edit: Edit | None, job: Job) -> bool:
         outcomes.announce(job)
         return False
     _require_current(error, edit, job)
-    outcome = _outcome(error, edit, job)
-    if _is_told(outcome, job.hold.record.outcome):
-        outcomes.announce(job)
-        return False
-    settlement = _settlement(error, edit, job)
-    outcome = _store(error, edit, outcome, job)
-    event = events.encoded(_failed(error, edit, outcome, job))
-    outcomes.conclude(outcome, event, settlement, edit.mode if edit else None, job)
-    logger.warning("reported", key=job.upload.key, code=error.code, status=error.status)
-    measure({"Failed": 1}, code=error.code)
-    outcomes.announce(job)
-    return True
+    return _tell(error, edit, job)
 
 
 def give_up(error: ImageDropError, failures: int, job: Job) -> bool:
@@ -49,18 +37,38 @@ def give_up(error: ImageDropError, failures: int, job: Job) -> bool:
 
     False where the image has its outcome by now, so that the message can go as well.
     """
-    try:
-        edit = job.plan()
-    except PermanentError as now:
-        return write(now, None, job)
-    if outcomes.is_done(edit, job.services.results.find(edit.output_key), job):
-        return False
     last = RetriesExhaustedError(
         f"The last of {failures} tries failed: {error.title}. {error.detail}",
         status=error.status,
         request_id=error.request_id,
     )
-    write(last, edit, job)
+    try:
+        edit = job.plan()
+        done = outcomes.is_done(edit, job.services.results.find(edit.output_key), job)
+    except PermanentError as now:
+        write(now, None, job)
+        return False
+    except (SupersededError, WaitsForImageError):
+        raise
+    except Exception as cause:  # what keeps the edit from being made may keep it from being planned
+        logger.warning("given up unseen", key=job.upload.key, error=type(cause).__name__)
+        edit, done = None, False
+    if not done:
+        _tell(last, edit, job)
+    return not done
+
+
+def _tell(error: PermanentError, edit: Edit | None, job: Job) -> bool:
+    outcome = _outcome(error, edit, job)
+    if _is_told(outcome, job.hold.record.outcome):
+        outcomes.announce(job)
+        return False
+    outcome = _store(error, edit, outcome, job)
+    event = events.encoded(_failed(error, edit, outcome, job))
+    outcomes.conclude(outcome, event, None, job)
+    logger.warning("reported", key=job.upload.key, code=error.code, status=error.status)
+    measure({"Failed": 1}, code=error.code)
+    outcomes.announce(job)
     return True
 
 
@@ -84,7 +92,9 @@ def _outcome(error: PermanentError, edit: Edit | None, job: Job) -> Outcome:
     """The outcome without its object. A dead letter's drop is its message: each has tries."""
     upload, services = job.upload, job.services
     dead = isinstance(error, RetriesExhaustedError)
-    original = edit.original if edit else services.originals.find(upload.bucket, upload.key)
+    original = edit.original if edit else None
+    if original is None and not dead:
+        original = services.originals.find(upload.bucket, upload.key)
     return Outcome(
         kind=OutcomeKind.DEAD_LETTER if dead else OutcomeKind.REPORT,
         edit_id=edit.id if edit else "",
@@ -131,18 +141,6 @@ def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job)
             break
     stored = bucket.store(key, results.encoded(report), results.REPORT_TYPE, metadata, seen)
     return msgspec.structs.replace(outcome, key=stored.key, etag=stored.etag)
-
-
-def _settlement(error: PermanentError, edit: Edit | None, job: Job) -> Settlement | None:
-    """Of an answer that was charged and cannot be used."""
-    if edit is None or error.charge is not Charge.YES:
-        return None
-    calls = job.hold.record.calls_for(edit.call_digest, job.drop(edit.original))
-    still_open = [call for call in calls if call.state is CallState.OPEN]
-    if not still_open:
-        return None
-    call = still_open[-1]
-    return Settlement(call.id, CallState.PAID, call.micro_usd, job.services.now())
 
 
 def _failed(

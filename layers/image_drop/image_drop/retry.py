@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from image_drop import pipeline, reports, uploads
+from image_drop import pipeline, reports, retry_queue, uploads
 from image_drop.errors import (
     AccountError,
     ImageChangedError,
@@ -19,6 +19,7 @@ from image_drop.errors import (
     OutOfTimeError,
     RetryableError,
     SupersededError,
+    WaitsForImageError,
 )
 from image_drop.job import in_hand
 from image_drop.telemetry import logger, measure
@@ -80,8 +81,8 @@ def edit_or_postpone(
         found = uploads.from_message(body)
     except uploads.UnreadableMessageError as error:
         logger.error("unreadable message", reason=str(error))
-        services.queue.postpone(receipt_handle, 0)
-        raise
+        services.queue.bury(body)
+        return []
     if len(found) > 1:  # one message, one image: so that each has its own tries
         for upload in found:
             services.queue.send(upload)
@@ -137,11 +138,11 @@ def give_up(
     try:
         with in_hand(upload, services, invocation) as job:
             dead = reports.give_up(error, failures, job)
-    except SupersededError:
+    except (SupersededError, WaitsForImageError):
         services.queue.send(msgspec.structs.replace(upload, variant=None, failures=0))
         return
     if dead:
-        services.queue.bury(msgspec.structs.replace(upload, failures=0))
+        services.queue.bury(retry_queue.message(msgspec.structs.replace(upload, failures=0)))
 
 
 def _failures(

@@ -43,7 +43,7 @@ class RetryQueue:
         """Put an upload in the queue, hidden for `delay` seconds (at most 900)."""
         self.sqs.send_message(
             QueueUrl=self.url,
-            MessageBody=_body(upload),
+            MessageBody=message(upload),
             DelaySeconds=min(MAX_DELAY, math.ceil(delay)),
         )
 
@@ -53,7 +53,7 @@ class RetryQueue:
         What SQS did not take is sent again; raises `StorageBusyError` when it will not.
         """
         for uploads in batched(found, BATCH, strict=False):
-            bodies = {str(number): _body(upload) for number, upload in enumerate(uploads)}
+            bodies = {str(number): message(upload) for number, upload in enumerate(uploads)}
             for _ in range(BATCH_TRIES):
                 answer = self.sqs.send_message_batch(
                     QueueUrl=self.url,
@@ -67,9 +67,9 @@ class RetryQueue:
                     f"SQS did not take {len(bodies)} of {len(uploads)} messages."
                 )
 
-    def bury(self, upload: Upload) -> None:
-        """Put an upload into the dead-letter queue; a redrive sends it here again."""
-        self.sqs.send_message(QueueUrl=self.dead_letter_url, MessageBody=_body(upload))
+    def bury(self, body: str) -> None:
+        """Put a message into the dead-letter queue; a redrive sends it here again."""
+        self.sqs.send_message(QueueUrl=self.dead_letter_url, MessageBody=body)
 
     def depth(self) -> int:
         """How many messages there are, about: visible, delayed, and being worked on."""
@@ -116,6 +116,7 @@ class RetryQueue:
         self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=receipt_handle)
 
 
-def _body(upload: Upload) -> str:
+def message(upload: Upload) -> str:
+    """An upload as the body of a message."""
     # In ASCII, for SQS refuses some characters that a key may hold, such as U+FFFF.
     return json.dumps(msgspec.to_builtins(upload))
