@@ -5,6 +5,7 @@ import json
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ import json, resource, sys
 from image_drop import images
 data = open(sys.argv[1], "rb").read()
 try:
-    photo = images.prepare(data, seconds=int(sys.argv[2]))
+    photo = images.prepare(data, limits=images.Limits(int(sys.argv[2]), 60))
     outcome = f"{photo.width}x{photo.height}"
 except images.ImageError as error:
     outcome = type(error).__name__
@@ -169,7 +170,7 @@ def gif_of_many_frames() -> bytes:
 
 
 def webp_that_claims(width: int, height: int) -> bytes:
-    data = bytearray(pictures.untouched()["upright WebP with EXIF"])
+    data = bytearray(pictures.save(pictures.quadrants(), "WEBP", exif=pictures.exif(1)))
     data[24:30] = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
     data[20] |= 2  # animated
     return bytes(data)
@@ -268,7 +269,14 @@ def test_refusal_names_the_limit_and_the_figures_of_the_file() -> None:
 
 def test_conversion_that_takes_too_long_says_so() -> None:
     with pytest.raises(TooLargeError, match="more than 1 seconds of CPU"):
-        images.prepare(progressive_jpeg_of_many_scans(), seconds=1)
+        images.prepare(progressive_jpeg_of_many_scans(), limits=images.Limits(1, 60))
+
+
+def test_conversion_that_lasts_too_long_by_the_clock_is_ended() -> None:
+    begun = time.monotonic()
+    with pytest.raises(TooLargeError, match=r"takes longer than 0\.5 seconds"):
+        images.prepare(progressive_jpeg_of_many_scans(), limits=images.Limits(20, 0.5))
+    assert time.monotonic() - begun < 5
 
 
 # --- files that are broken in any way ----------------------------------------------------------

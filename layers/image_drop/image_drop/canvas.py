@@ -32,6 +32,7 @@ def render(
         canvas_size, subject_size = _layout(finish, subject.size)
         subject = subject.resize(subject_size, Image.Resampling.LANCZOS)
         canvas = _background(finish, canvas_size, backdrop)
+        canvas.info.clear()  # Pillow would save the background's comment and profile
         left = (canvas_size[0] - subject_size[0]) // 2
         top = (canvas_size[1] - subject_size[1]) // 2
         if finish.shadow:

@@ -1,10 +1,11 @@
 """Makes of any image one that Venice takes. Runs as a process, one for each image.
 
-    python -m image_drop.conversion prepare|to-png SECONDS  < image  > a line of JSON, the new image
+    python -m image_drop.conversion TASK SECONDS  < image  > a line of JSON, the new image
 
-The process limits its own memory and CPU time before it reads anything, so that no decoder has to
-be trusted: more than that is refused by the kernel, whichever way a file brings it about. Within
-the limit these sizes can be decoded, N being the number of pixels; Pillow keeps RGB and RGBA in
+The process confines itself before it decodes anything, so that no decoder has to be trusted: it
+has its memory and CPU time, and can neither open nor write a file, not even the parent's
+environment in /proc. The kernel refuses more, whichever way a file brings it about. Within the
+memory these sizes can be decoded, N being the number of pixels; Pillow keeps RGB and RGBA in
 4 bytes a pixel:
 
     limit                         660 MB
@@ -26,24 +27,20 @@ import math
 import resource
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from errno import EMFILE
+from functools import partial
 from importlib import import_module
 from typing import Any, BinaryIO
 
 import msgspec
 from PIL import Image
 
+from image_drop.conversion_process import CONVERSION_MEMORY, Outcome
 from image_drop.errors import DamagedImageError, ImageError, NotAnImageError, TooLargeError
 from image_drop.image_headers import is_srgb, media_type_of, read_header, read_orientation
-from image_drop.images import (
-    CONVERSION_MEMORY,
-    MAX_BYTES,
-    MAX_PIXELS,
-    Outcome,
-    Photo,
-    check_size,
-)
+from image_drop.images import MAX_BYTES, MAX_PIXELS, Photo, check_size
 
 MAX_JPEG_PIXELS = 400_000_000  # twice the largest phone's
 
@@ -51,7 +48,7 @@ _BASE_MEMORY = 30_000_000 + MAX_PIXELS * 4
 
 # Media type → Pillow's name of the format, the module that reads it, its bytes a pixel (above).
 _FORMATS = {
-    "image/jpeg": ("JPEG", "PIL.JpegImagePlugin", 4),
+    "image/jpeg": ("JPEG", "PIL.MpoImagePlugin", 4),  # a JPEG may turn out to be an MPO
     "image/png": ("PNG", "PIL.PngImagePlugin", 4),
     "image/webp": ("WEBP", "PIL.WebPImagePlugin", 16),
     "image/gif": ("GIF", "PIL.GifImagePlugin", 4),
@@ -81,20 +78,25 @@ _DEEP = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 _STRIP = 256  # rows that are worked on at a time
 
 
-def prepare(data: bytes) -> Photo:
-    """The image within Venice's limits: upright, sRGB, 8 bits, one frame, transparency kept.
+def prepare(data: bytes, *, smallest: bool = True) -> Photo:
+    """Return the image within Venice's limits: upright, sRGB, 8 bits, one frame, no metadata.
 
-    Raises `DamagedImageError`, `NotAnImageError`, `TooSmallError` or `TooLargeError`.
+    Transparency is kept. `smallest`: as for `images.prepare`. Raises `DamagedImageError`,
+    `NotAnImageError`, `TooSmallError` or `TooLargeError`.
     """
+    check = partial(check_size, smallest=smallest)
     with decoding(data):
-        image, changes = _normalised(_opened(data, check_size), data, MAX_PIXELS)
+        image, changes = _normalised(_opened(data, check), data, MAX_PIXELS)
         encoded, media_type, size, words = _encoded(image, media_type_of(data) in _LOSSLESS)
     why = "compressed" if len(data) >= MAX_BYTES else "re-encoded"
     return Photo(encoded, media_type, *size, tuple(changes + words) or (why,))
 
 
 def to_png(data: bytes) -> Photo:
-    """The image as PNG in sRGB, in its own size, transparency kept; raises as `prepare` does."""
+    """Return the image as PNG in sRGB, in its own size, without metadata, transparency kept.
+
+    Raises as `prepare` does.
+    """
     with decoding(data):
         image, changes = _normalised(_opened(data, None), data, max_pixels=sys.maxsize)
         target = io.BytesIO()
@@ -124,6 +126,8 @@ def decoding(data: bytes) -> Iterator[None]:
             f"{CONVERSION_MEMORY:,} bytes of memory."
         ) from None
     except Exception as error:
+        if isinstance(error, ImportError) or getattr(error, "errno", None) == EMFILE:
+            raise  # a module that `_import_all_for` has forgotten, no fault of the image
         # Files that lie make them throw nearly every class that Python has.
         raise DamagedImageError(
             f"The {name} of {len(data):,} bytes cannot be decoded ({type(error).__name__})."
@@ -182,7 +186,9 @@ def _normalised(image: Image.Image, data: bytes, max_pixels: int) -> tuple[Image
     image = without_idle_alpha(image)
     if orientation != 1:
         changes.append("rotated")
-    return (image if upright else image.transpose(_UPRIGHT[orientation])), changes
+    image = image if upright else image.transpose(_UPRIGHT[orientation])
+    image.info.clear()  # Pillow saves comments and profiles that it finds there
+    return image, changes
 
 
 def _orientation(image: Image.Image) -> int:
@@ -370,15 +376,22 @@ def _encodings(image: Image.Image, lossless: bool) -> Iterator[tuple[str, dict[s
 
 # --- the process ---------------------------------------------------------------------------
 
+_TASKS: Mapping[str, Callable[[bytes], Photo]] = {
+    "prepare": prepare,
+    "prepare-any-size": partial(prepare, smallest=False),
+    "to-png": to_png,
+}
+
 
 def main(task: str, seconds: int, source: BinaryIO, target: BinaryIO) -> None:
-    """Limit this process, then do `task` with the image from `source`."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_DATA, (CONVERSION_MEMORY, CONVERSION_MEMORY))
+    """Confine this process, then do `task` with the image from `source`."""
+    _limit_resources(seconds)
+    data = source.read()
+    _import_all_for(data)
+    _close_the_file_system()
     image = b""
     try:
-        photo = {"prepare": prepare, "to-png": to_png}[task](source.read())
+        photo = _TASKS[task](data)
     except ImageError as error:
         outcome = Outcome(error=type(error).__name__, detail=error.detail)
     except MemoryError:
@@ -396,6 +409,26 @@ def main(task: str, seconds: int, source: BinaryIO, target: BinaryIO) -> None:
         )
     target.write(msgspec.json.encode(outcome) + b"\n")
     target.write(image)
+
+
+def _limit_resources(seconds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # pipes are no files
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_DATA, (CONVERSION_MEMORY, CONVERSION_MEMORY))
+
+
+def _import_all_for(data: bytes) -> None:
+    """Import now what Pillow would import in the middle of its work."""
+    Image.preinit()
+    import_module("PIL.ImageCms")
+    if media_type := media_type_of(data):
+        _load_plugin(_FORMATS[media_type][1])
+
+
+def _close_the_file_system() -> None:
+    """From here on only the descriptors that are open can be used: source and target."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
 
 if __name__ == "__main__":
