@@ -312,6 +312,85 @@ def test_conversion_that_lasts_too_long_by_the_clock_is_ended() -> None:
     assert time.monotonic() - begun < 5
 
 
+# --- what a decoder that was taken over can do ---------------------------------------------------
+
+TAKEN_OVER = """
+import io, json, os, sys, tempfile
+from image_drop import conversion
+log = tempfile.TemporaryFile(buffering=0)
+target = io.BytesIO()
+conversion.main("prepare", 20, open(sys.argv[1], "rb"), target)
+def tried(act):
+    try:
+        act()
+    except OSError as error:
+        return error.strerror
+    return "done"
+acts = {
+    "read the parent's environment": lambda: open(f"/proc/{os.getppid()}/environ"),
+    "read any file": lambda: open("/etc/hostname"),
+    "create a file": lambda: open("/tmp/image-drop-stolen", "w"),
+    "write to an open file": lambda: log.write(b"x"),
+    "connect": lambda: __import__("_socket").socket(),
+}
+print(json.dumps([json.loads(target.getvalue().partition(b"\\n")[0]).get("error"), {
+    name: tried(act) for name, act in acts.items()
+}]))
+"""
+
+
+def test_converting_process_can_open_and_write_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(pictures.convertible()["heic"])
+
+    error, found = json.loads(in_small_processes(TAKEN_OVER, path))
+
+    assert error is None
+    assert found == {
+        "read the parent's environment": "Too many open files",
+        "read any file": "Too many open files",
+        "create a file": "Too many open files",
+        "write to an open file": "File too large",
+        "connect": "Too many open files",
+    }
+
+
+EVERY_FILE = """
+import io, json, os, sys
+from pathlib import Path
+from image_drop import conversion
+for task in ("prepare", "prepare-any-size", "to-png"):
+    for path in sorted(Path(sys.argv[1]).iterdir()):
+        source, target = path.open("rb"), io.BytesIO()
+        if os.fork() == 0:
+            conversion.main(task, 20, source, target)
+            os.write(1, path.name.encode() + b" " + target.getvalue().partition(b"\\n")[0] + b"\\n")
+            os._exit(0)
+        os.wait()
+"""
+
+
+def test_closed_file_system_keeps_no_format_from_being_converted(tmp_path: Path) -> None:
+    files = {**pictures.untouched(), **pictures.convertible(), "16 bit": pictures.deep_png(6)}
+    files["multi-picture"] = pictures.save(
+        pictures.lying_down(6), "MPO", save_all=True, append_images=[pictures.quadrants()],
+        exif=pictures.exif(6),
+    )  # fmt: skip
+    files["transparent gif"] = pictures.save(
+        pictures.quadrants().quantize(4), "GIF", transparency=0
+    )
+    for name in ("TIFF", "HEIF", "AVIF", "WEBP", "PNG"):
+        profile = pictures.rgb_profile(pictures.DISPLAY_P3)
+        files[f"{name} in P3"] = pictures.save(pictures.quadrants(), name, icc_profile=profile)
+    for name, data in files.items():
+        (tmp_path / name.replace(" ", "-").replace(":", "")).write_bytes(data)
+
+    lines = in_small_processes(EVERY_FILE, tmp_path).decode().splitlines()
+
+    assert len(lines) == 3 * len(files)
+    assert not [line for line in lines if "error" in line]
+
+
 # --- files that are broken in any way ----------------------------------------------------------
 
 SEEDS = {**pictures.untouched(), **pictures.convertible(), "16 bit": pictures.deep_png(6)}
