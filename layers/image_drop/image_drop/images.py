@@ -106,10 +106,8 @@ def prepare(
     header = read_header(data)
     if header:
         check_size(header.width, header.height, smallest=smallest)
-        if _is_fit(header):
-            photo = _untouched(data, header, keep_metadata)
-            if len(photo.data) < MAX_BYTES:
-                return photo
+        if _is_fit(header) and (photo := _untouched(data, header, keep_metadata)):
+            return photo
     return _converted("prepare" if smallest else "prepare-any-size", data, limits)
 
 
@@ -182,14 +180,16 @@ def _is_fit(header: Header) -> bool:
     )
 
 
-def _untouched(data: bytes, header: Header, keep_metadata: bool) -> Photo:
-    """The picture as it is, whatever its bytes."""
+def _untouched(data: bytes, header: Header, keep_metadata: bool) -> Photo | None:
+    """The picture as it is; None where it has too many bytes."""
     kept, changes = data, tuple[str, ...]()
     if not keep_metadata:
         kept = without_metadata(data, header.media_type)
         changes = () if kept is data else ("metadata-removed",)
     elif len(data) >= MAX_BYTES > header.end:
         kept, changes = data[: header.end], ("trailer-cut",)
+    if len(kept) >= MAX_BYTES:
+        return None
     return Photo(kept, header.media_type, header.width, header.height, changes)
 
 
