@@ -20,6 +20,7 @@ from image_drop.errors import (
     TooSmallError,
 )
 from image_drop.image_headers import is_srgb, read_orientation
+from image_drop.image_pixels import redrawn
 from tests.unit import pictures
 from tests.unit.pictures import alike, corners, exif, load, quadrants, save, upright
 
@@ -429,7 +430,7 @@ def test_larger_image_is_shrunk_just_below_the_limit(size: tuple[int, int]) -> N
 def test_shrinking_in_strips_equals_shrinking_at_once() -> None:
     noise = Image.effect_noise((900, 1400), 80).convert("RGB")
     noise.paste(quadrants(500, 900), (200, 300))
-    strips = conversion._redrawn(noise, (613, 953))
+    strips = redrawn(noise, (613, 953))
     at_once = noise.resize((613, 953), Image.Resampling.LANCZOS)
     difference = Image.composite(strips, at_once, Image.new("L", (613, 953), 255))
     assert (
@@ -440,7 +441,7 @@ def test_shrinking_in_strips_equals_shrinking_at_once() -> None:
 def test_shrunk_transparent_image_has_no_dark_fringe() -> None:
     image = Image.new("RGBA", (600, 600), (0, 0, 0, 0))
     image.paste((255, 255, 255, 255), (150, 150, 450, 450))
-    small = conversion._redrawn(image, (97, 97))
+    small = redrawn(image, (97, 97))
     assert all(
         min(pixel[:3]) >= 250
         for pixel in (small.getpixel((x, 48)) for x in range(97))

@@ -7,9 +7,10 @@ from typing import Any
 from PIL import Image, ImageColor, ImageFilter
 
 from image_drop import images
-from image_drop.conversion import decoding, encode_within, without_idle_alpha
+from image_drop.conversion import decoding, encode_within
 from image_drop.errors import ImageError, LayerError, TooLargeError
 from image_drop.finish import MAX_CANVAS_PIXELS, MAX_SIDE, Finish
+from image_drop.image_pixels import without_idle_alpha
 
 # A soft shadow, in parts of the canvas's shorter side.
 _SHADOW_BLUR = 0.02
