@@ -84,9 +84,9 @@ BAD = {
     "bad/empty.jpg": Bad("empty_file", b"", CUT_OUT),
     "bad/text.jpg": Bad("not_an_image", b"This is a text.", CUT_OUT),
     "bad/half.jpg": Bad("damaged_image", HALF, CUT_OUT),
-    "bad/small.jpg": Bad("too_small", photo("small", (64, 64)), CUT_OUT),
+    "bad/small.jpg": Bad("too_small", photo("small", (64, 64)), {"prompt": "pink"}),
     "bad/large.jpg": Bad("too_large", LARGE, CUT_OUT),
-    "bad/strip.jpg": Bad("too_large", photo("strip", (9000, 40)), CUT_OUT),
+    "bad/strip.jpg": Bad("too_large", photo("strip", (9000, 64)), CUT_OUT),
     "bad/layer.jpg": Bad("bad_layer", sidecar=b'{"prompt": "pink", "layers": ["../../m.png"]}'),
 }
 

@@ -10,6 +10,7 @@ from image_drop.instructions import MAX_FILE_BYTES
 from tests.integration.stage import INPUT, Stage, photo
 
 CUT_OUT = {"mode": "background-remove"}
+EDIT = {"prompt": "pink sky"}
 TRUNCATED = photo(size=(640, 480))[: len(photo(size=(640, 480))) // 2]
 
 
@@ -113,12 +114,12 @@ def test_tag_with_a_near_miss_is_named(stage: Stage) -> None:
         (photo(form="PNG")[:200], "damaged_image", []),
         (photo(size=(64, 64)), "too_small", ["64 × 64", "65,536"]),
         (photo(size=(255, 256)), "too_small", ["65,280"]),
-        (photo(size=(20_000, 40)), "too_large", ["500 times"]),
+        (photo(size=(20_000, 64)), "too_large", ["312 times"]),
     ],
     ids=["empty", "text", "pdf", "magic-only", "truncated", "cut-png", "64x64", "255x256", "line"],
 )
 def test_bad_image(stage: Stage, data: bytes, code: str, words: list[str]) -> None:
-    assert stage.drop("a.jpg", data, tags=CUT_OUT) == "reported"
+    assert stage.drop("a.jpg", data, tags=EDIT) == "reported"
 
     refused(stage, "a.jpg", code, *words)
 
@@ -165,9 +166,9 @@ def test_bad_layer_is_named(stage: Stage) -> None:
 
 
 def test_corrected_image_gets_its_result_and_loses_its_report(stage: Stage) -> None:
-    stage.drop("a.jpg", photo(size=(64, 64)), tags=CUT_OUT)
+    stage.drop("a.jpg", photo(size=(64, 64)), tags=EDIT)
 
-    assert stage.drop("a.jpg", photo(), tags=CUT_OUT) == "edited"
+    assert stage.drop("a.jpg", photo(), tags=EDIT) == "edited"
 
     assert stage.outputs() == ["a.jpg.png"]
 

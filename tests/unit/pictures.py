@@ -200,7 +200,6 @@ def untouched() -> dict[str, bytes]:
         "4:4:4 JPEG": save(rgb, "JPEG", subsampling=0),
         "grey JPEG": save(grey, "JPEG"),
         "JPEG with restart markers": save(rgb, "JPEG", restart_marker_rows=1),
-        "upright JPEG with EXIF": save(rgb, "JPEG", exif=exif(1)),
         "RGB PNG": save(rgb, "PNG"),
         "RGBA PNG": save(rgba, "PNG"),
         "grey PNG": save(grey, "PNG"),
@@ -208,7 +207,6 @@ def untouched() -> dict[str, bytes]:
         "lossy WebP": save(rgb, "WEBP"),
         "lossless WebP": save(rgb, "WEBP", lossless=True),
         "transparent WebP": save(rgba, "WEBP"),
-        "upright WebP with EXIF": save(rgb, "WEBP", exif=exif(1)),
     }
 
 

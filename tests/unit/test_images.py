@@ -4,6 +4,7 @@ import random
 import struct
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from PIL import Image, ImageCms
@@ -13,16 +14,15 @@ from image_drop.errors import (
     DamagedImageError,
     EmptyFileError,
     ImageError,
+    LayerError,
     NotAnImageError,
     TooLargeError,
     TooSmallError,
 )
 from image_drop.image_headers import is_srgb, read_orientation
+from image_drop.image_pixels import redrawn
 from tests.unit import pictures
 from tests.unit.pictures import alike, corners, exif, load, quadrants, save, upright
-
-MOTION_PHOTO_TRAILER = b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 40
-
 
 # --- what is left alone ----------------------------------------------------------------------
 
@@ -61,16 +61,6 @@ def test_profile_in_several_segments_is_put_together_in_order() -> None:
         b"\xff\xe2" + struct.pack(">H", len(segment) + 2) + segment for segment in segments[::-1]
     )
     data = plain[:2] + app2 + plain[2:]
-    assert images.prepare(data).data is data
-
-
-def test_phone_photo_with_a_video_behind_it_is_sent_untouched() -> None:
-    data = save(quadrants(), "JPEG") + MOTION_PHOTO_TRAILER
-    assert images.prepare(data).data is data
-
-
-def test_jpeg_with_padding_behind_it_is_sent_untouched() -> None:
-    data = save(quadrants(), "JPEG") + b"\0" * 4096
     assert images.prepare(data).data is data
 
 
@@ -373,10 +363,53 @@ def test_alpha_that_hides_nothing_is_dropped() -> None:
 # --- limits ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF", "AVIF"])
-def test_image_below_the_smallest_is_refused_with_its_own_figures(name: str) -> None:
-    with pytest.raises(TooSmallError, match=r"257 × 255 = 65,535 pixels.*65,536 to 33,177,600"):
-        images.prepare(save(Image.new("RGB", (257, 255)), name))
+FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF", "AVIF"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    ("size", "figures"),
+    [((257, 255), "257 × 255 = 65,535 pixels"), ((2048, 63), "2,048 × 63 = 129,024 pixels")],
+    ids=["too few pixels", "one short side"],
+)
+def test_image_below_the_smallest_is_refused_with_both_limits(
+    name: str, size: tuple[int, int], figures: str
+) -> None:
+    both = "Venice takes 65,536 to 33,177,600, with at least 64 on each side"
+    with pytest.raises(TooSmallError, match=f"{figures}; {both}"):
+        images.prepare(save(Image.new("RGB", size), name))
+
+
+def test_side_of_64_pixels_is_enough() -> None:
+    data = save(Image.new("RGB", (2048, 64)), "PNG")
+    assert images.prepare(data).data is data
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("size", [(1, 1), (8, 63), (255, 255)])
+def test_image_for_a_cut_out_may_have_any_small_size(name: str, size: tuple[int, int]) -> None:
+    photo = images.prepare(save(Image.new("RGB", size, pictures.RED), name), smallest=False)
+
+    assert photo.media_type in ("image/jpeg", "image/png", "image/webp")
+    assert load(photo.data).size == (photo.width, photo.height) == size
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_cut_out_is_refused_where_one_side_is_more_than_100_times_the_other(name: str) -> None:
+    with pytest.raises(TooLargeError, match="101 times"):
+        images.prepare(save(Image.new("RGB", (101, 1)), name), smallest=False)
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 300), (300, 0)])
+def test_image_that_claims_to_have_no_pixels_is_damaged(size: tuple[int, int]) -> None:
+    png = pictures.png(*size, 8, 2, b"")
+    jpeg = bytearray(save(quadrants(), "JPEG"))
+    frame = jpeg.index(b"\xff\xc0")
+    jpeg[frame + 5 : frame + 9] = struct.pack(">HH", *size[::-1])
+    for data in (png, bytes(jpeg)):
+        for read in (partial(images.prepare, smallest=False), images.prepare, images.to_png):
+            with pytest.raises(DamagedImageError, match=f"{size[0]} × {size[1]} pixels"):
+                read(data)
 
 
 def test_smallest_and_largest_size_are_sent_untouched() -> None:
@@ -397,7 +430,7 @@ def test_larger_image_is_shrunk_just_below_the_limit(size: tuple[int, int]) -> N
 def test_shrinking_in_strips_equals_shrinking_at_once() -> None:
     noise = Image.effect_noise((900, 1400), 80).convert("RGB")
     noise.paste(quadrants(500, 900), (200, 300))
-    strips = conversion._redrawn(noise, (613, 953))
+    strips = redrawn(noise, (613, 953))
     at_once = noise.resize((613, 953), Image.Resampling.LANCZOS)
     difference = Image.composite(strips, at_once, Image.new("L", (613, 953), 255))
     assert (
@@ -408,7 +441,7 @@ def test_shrinking_in_strips_equals_shrinking_at_once() -> None:
 def test_shrunk_transparent_image_has_no_dark_fringe() -> None:
     image = Image.new("RGBA", (600, 600), (0, 0, 0, 0))
     image.paste((255, 255, 255, 255), (150, 150, 450, 450))
-    small = conversion._redrawn(image, (97, 97))
+    small = redrawn(image, (97, 97))
     assert all(
         min(pixel[:3]) >= 250
         for pixel in (small.getpixel((x, 48)) for x in range(97))
@@ -417,10 +450,8 @@ def test_shrunk_transparent_image_has_no_dark_fringe() -> None:
 
 
 def test_extreme_shape_is_refused_clearly() -> None:
-    with pytest.raises(
-        TooLargeError, match=r"100,000 × 1 = 100,000 pixels.*100,000 times.*100 times"
-    ):
-        images.prepare(pictures.png(100_000, 1, 8, 0, b"\0" * 100_001))
+    with pytest.raises(TooLargeError, match=r"10,000 × 64 = 640,000 pixels.*156 times.*100 times"):
+        images.prepare(save(Image.new("L", (10_000, 64)), "PNG"))
 
 
 def padded_png(size: int) -> bytes:
@@ -430,19 +461,25 @@ def padded_png(size: int) -> bytes:
 
 def test_byte_limit_is_exclusive() -> None:
     below, at = padded_png(images.MAX_BYTES - 1), padded_png(images.MAX_BYTES)
-    assert images.prepare(below).data is below
+    assert images.prepare(below, keep_metadata=True).data is below
 
-    photo = images.prepare(at)
+    photo = images.prepare(at, keep_metadata=True)
     assert len(photo.data) < 100_000
     assert photo.changes == ("compressed",)
     assert upright(load(photo.data))
 
 
 def test_video_behind_a_photo_is_cut_where_it_makes_the_file_too_large() -> None:
-    photo = save(quadrants(), "JPEG")
-    prepared = images.prepare(photo + b"\0" * images.MAX_BYTES)
+    photo = save(quadrants(), "JPEG", comment="kept")
+    prepared = images.prepare(photo + b"\0" * images.MAX_BYTES, keep_metadata=True)
     assert prepared.data == photo
     assert prepared.changes == ("trailer-cut",)
+
+
+def test_file_that_fits_without_its_metadata_is_not_compressed() -> None:
+    photo = images.prepare(padded_png(images.MAX_BYTES + 1))
+    assert photo.data == save(quadrants(), "PNG")
+    assert photo.changes == ("metadata-removed",)
 
 
 def test_result_over_the_byte_limit_loses_quality_before_size() -> None:
@@ -452,6 +489,31 @@ def test_result_over_the_byte_limit_loses_quality_before_size() -> None:
     assert len(photo.data) < images.MAX_BYTES
     assert (photo.width, photo.height) == (5600, 5600)
     assert photo.changes == ("converted-from-bmp", "compressed")
+
+
+# --- several images in one request -------------------------------------------------------------
+
+
+def test_ten_files_of_together_100_mb_fit_into_one_request() -> None:
+    images.check_together([photo_of(10_000_000)] * 10)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ([5] * 11, "are 11 files; one request takes 10"),
+        ([24_999_999] * 4 + [5], "have 100,000,001 bytes together; one request takes 100,000,000"),
+    ],
+)
+def test_too_many_or_too_large_files_for_one_request_are_refused(
+    sizes: list[int], message: str
+) -> None:
+    with pytest.raises(LayerError, match=message):
+        images.check_together([photo_of(size) for size in sizes])
+
+
+def photo_of(size: int) -> images.Photo:
+    return images.Photo(bytes(size), "image/png", 300, 300)
 
 
 # --- what is refused -------------------------------------------------------------------------
@@ -557,6 +619,20 @@ def test_answer_with_broken_picture_data_is_refused() -> None:
     data[60:-20] = b"\x55" * (len(data) - 80)
     with pytest.raises(DamagedImageError):
         images.to_png(bytes(data))
+
+
+@pytest.mark.parametrize("name", ["PNG", "JPEG"])
+def test_answer_of_more_pixels_than_any_edit_has_is_refused(name: str) -> None:
+    data = save(Image.new("L", (8200, 8100)), name)
+    with pytest.raises(TooLargeError, match=r"8,200 × 8,100 = 66,420,000 .* 66,355,200 are taken"):
+        images.to_png(data)
+
+
+def test_answer_that_lies_on_its_side_is_turned_before_that_is_forgotten() -> None:
+    answer = save(pictures.lying_down(6), "PNG", exif=exif(6))
+    image = load(images.to_png(answer))
+    assert upright(image)
+    assert image.getexif().get(0x0112, 1) == 1
 
 
 # --- types -----------------------------------------------------------------------------------

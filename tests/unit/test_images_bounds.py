@@ -5,6 +5,7 @@ import json
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +18,19 @@ from PIL import Image
 from image_drop import conversion, images
 from image_drop.errors import DamagedImageError, ImageError, TooLargeError
 from image_drop.image_headers import is_srgb, read_header, read_orientation
+from image_drop.photo_metadata import without_metadata
 from tests.unit import pictures
 
 MB = 1_000_000
 
 MEASURE = """
 import json, resource, sys
-from image_drop import images
+from image_drop import errors, images
 data = open(sys.argv[1], "rb").read()
 try:
-    photo = images.prepare(data, seconds=int(sys.argv[2]))
+    photo = images.prepare(data, limits=images.Limits(int(sys.argv[2]), 60))
     outcome = f"{photo.width}x{photo.height}"
-except images.ImageError as error:
+except errors.ImageError as error:
     outcome = type(error).__name__
 own, child = (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 cpu = sum(usage.ru_utime + usage.ru_stime for usage in (own, child))
@@ -116,6 +118,30 @@ def png_with_a_bomb_as_profile() -> bytes:
     )
 
 
+def png_full_of_profiles() -> bytes:
+    data = pictures.save(pictures.quadrants(), "PNG")
+    bomb = pictures.chunk(b"iCCP", b"name\0\0" + zlib.compress(b"\0" * 4 * MB, 9))
+    return data[:33] + bomb * (25 * MB // len(bomb)) + data[33:]
+
+
+def png_full_of_exif() -> bytes:
+    data = pictures.save(pictures.quadrants(), "PNG")
+    entries = b"II*\0\x08\0\0\0\xff\xff" + bytes(12 * 65_535)
+    return data[:33] + pictures.chunk(b"eXIf", entries) * 30 + data[33:]
+
+
+def jpeg_full_of_profiles() -> bytes:
+    data = pictures.save(pictures.quadrants(), "JPEG")
+    part = b"\xff\xe2\0\x12ICC_PROFILE\0\x01\x01xx"
+    return data[:2] + part * 190_000 + data[2:]
+
+
+def webp_full_of_exif() -> bytes:
+    data = pictures.save(pictures.quadrants(), "WEBP")
+    data += (b"EXIF" + struct.pack("<I", 130) + b"II*\0\x08\0\0\0\xff\xff" + bytes(120)) * 190_000
+    return b"RIFF" + struct.pack("<I", len(data) - 8) + data[8:]
+
+
 def png_with_bombs_as_text() -> bytes:
     data = pictures.save(pictures.quadrants().quantize(8), "PNG")
     body = b"name\0\0" + zlib.compress(b"x" * 50 * MB, 1)
@@ -169,7 +195,7 @@ def gif_of_many_frames() -> bytes:
 
 
 def webp_that_claims(width: int, height: int) -> bytes:
-    data = bytearray(pictures.untouched()["upright WebP with EXIF"])
+    data = bytearray(pictures.save(pictures.quadrants(), "WEBP", exif=pictures.exif(1)))
     data[24:30] = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
     data[20] |= 2  # animated
     return bytes(data)
@@ -228,6 +254,10 @@ def test_hostile_file_is_refused_within_memory_and_time(make, tmp_path: Path) ->
     "make",
     [
         png_with_a_bomb_as_profile,
+        png_full_of_profiles,
+        png_full_of_exif,
+        jpeg_full_of_profiles,
+        webp_full_of_exif,
         png_with_bombs_as_text,
         exif_whose_tags_all_claim_the_same_kilobytes,
         tiff_whose_tags_all_claim_the_same_megabytes,
@@ -236,6 +266,10 @@ def test_hostile_file_is_refused_within_memory_and_time(make, tmp_path: Path) ->
     ],
     ids=[
         "300 MB profile",
+        "25 MB of profiles",
+        "24 MB of EXIF",
+        "190,000 parts of a profile",
+        "190,000 chunks of EXIF",
         "2 GB of text",
         "300 MB of EXIF",
         "16 GB of TIFF tags",
@@ -268,7 +302,93 @@ def test_refusal_names_the_limit_and_the_figures_of_the_file() -> None:
 
 def test_conversion_that_takes_too_long_says_so() -> None:
     with pytest.raises(TooLargeError, match="more than 1 seconds of CPU"):
-        images.prepare(progressive_jpeg_of_many_scans(), seconds=1)
+        images.prepare(progressive_jpeg_of_many_scans(), limits=images.Limits(1, 60))
+
+
+def test_conversion_that_lasts_too_long_by_the_clock_is_ended() -> None:
+    begun = time.monotonic()
+    with pytest.raises(TooLargeError, match=r"takes longer than 0\.5 seconds"):
+        images.prepare(progressive_jpeg_of_many_scans(), limits=images.Limits(20, 0.5))
+    assert time.monotonic() - begun < 5
+
+
+# --- what a decoder that was taken over can do ---------------------------------------------------
+
+TAKEN_OVER = """
+import io, json, os, sys, tempfile
+from image_drop import conversion
+log = tempfile.TemporaryFile(buffering=0)
+target = io.BytesIO()
+conversion.main("prepare", 20, open(sys.argv[1], "rb"), target)
+def tried(act):
+    try:
+        act()
+    except OSError as error:
+        return error.strerror
+    return "done"
+acts = {
+    "read the parent's environment": lambda: open(f"/proc/{os.getppid()}/environ"),
+    "read any file": lambda: open("/etc/hostname"),
+    "create a file": lambda: open("/tmp/image-drop-stolen", "w"),
+    "write to an open file": lambda: log.write(b"x"),
+    "connect": lambda: __import__("_socket").socket(),
+}
+print(json.dumps([json.loads(target.getvalue().partition(b"\\n")[0]).get("error"), {
+    name: tried(act) for name, act in acts.items()
+}]))
+"""
+
+
+def test_converting_process_can_open_and_write_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(pictures.convertible()["heic"])
+
+    error, found = json.loads(in_small_processes(TAKEN_OVER, path))
+
+    assert error is None
+    assert found == {
+        "read the parent's environment": "Too many open files",
+        "read any file": "Too many open files",
+        "create a file": "Too many open files",
+        "write to an open file": "File too large",
+        "connect": "Too many open files",
+    }
+
+
+EVERY_FILE = """
+import io, json, os, sys
+from pathlib import Path
+from image_drop import conversion
+for task in ("prepare", "prepare-any-size", "to-png"):
+    for path in sorted(Path(sys.argv[1]).iterdir()):
+        source, target = path.open("rb"), io.BytesIO()
+        if os.fork() == 0:
+            conversion.main(task, 20, source, target)
+            os.write(1, path.name.encode() + b" " + target.getvalue().partition(b"\\n")[0] + b"\\n")
+            os._exit(0)
+        os.wait()
+"""
+
+
+def test_closed_file_system_keeps_no_format_from_being_converted(tmp_path: Path) -> None:
+    files = {**pictures.untouched(), **pictures.convertible(), "16 bit": pictures.deep_png(6)}
+    files["multi-picture"] = pictures.save(
+        pictures.lying_down(6), "MPO", save_all=True, append_images=[pictures.quadrants()],
+        exif=pictures.exif(6),
+    )  # fmt: skip
+    files["transparent gif"] = pictures.save(
+        pictures.quadrants().quantize(4), "GIF", transparency=0
+    )
+    for name in ("TIFF", "HEIF", "AVIF", "WEBP", "PNG"):
+        profile = pictures.rgb_profile(pictures.DISPLAY_P3)
+        files[f"{name} in P3"] = pictures.save(pictures.quadrants(), name, icc_profile=profile)
+    for name, data in files.items():
+        (tmp_path / name.replace(" ", "-").replace(":", "")).write_bytes(data)
+
+    lines = in_small_processes(EVERY_FILE, tmp_path).decode().splitlines()
+
+    assert len(lines) == 3 * len(files)
+    assert not [line for line in lines if "error" in line]
 
 
 # --- files that are broken in any way ----------------------------------------------------------
@@ -276,31 +396,59 @@ def test_conversion_that_takes_too_long_says_so() -> None:
 SEEDS = {**pictures.untouched(), **pictures.convertible(), "16 bit": pictures.deep_png(6)}
 
 
+type Edit = tuple[str, int, int, int]  # what, where, and two numbers that say how
+
+
+@dataclass(frozen=True)
+class BrokenFile:
+    """A seed and what was done to it, so that a failing test prints these and no bytes."""
+
+    seed: str
+    edits: tuple[Edit, ...]
+
+    @property
+    def data(self) -> bytes:
+        data = bytearray(SEEDS[self.seed])
+        for edit in self.edits:
+            _break(data, *edit)
+        return bytes(data)
+
+
+LIES = (0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 30_000)
+
+
+def _break(data: bytearray, what: str, place: int, size: int, other: int) -> None:
+    match what:
+        case "flip":
+            data[place : place + 1] = bytes(
+                byte ^ 1 << size % 8 for byte in data[place : place + 1]
+            )
+        case "number":
+            width, order = (2, 4)[size % 2], "big" if size % 4 < 2 else "little"
+            lie = LIES[other % len(LIES)] % 256**width
+            data[place : place + width] = lie.to_bytes(width, order)  # type: ignore[arg-type]
+        case "swap":
+            a, b = data[place : place + size], data[other : other + size]
+            data[place : place + size], data[other : other + size] = b, a
+        case "cut" if place > 32:
+            del data[place:]
+        case "remove":
+            del data[place : place + size]
+        case "repeat":
+            data[place:place] = data[place : place + size] * 3
+
+
 @st.composite
-def broken_files(draw: st.DrawFn) -> bytes:
-    data = bytearray(SEEDS[draw(st.sampled_from(sorted(SEEDS)))])
-    for _ in range(draw(st.integers(1, 4))):
-        early = st.integers(0, min(len(data), 400) - 1)
-        place = draw(early | st.integers(0, len(data) - 1))
-        match draw(st.sampled_from(["flip", "number", "swap", "cut", "remove", "repeat"])):
-            case "flip":
-                data[place] ^= 1 << draw(st.integers(0, 7))
-            case "number":
-                lie = draw(st.sampled_from([0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 30_000]))
-                width = draw(st.sampled_from([2, 4]))
-                order = draw(st.sampled_from(["big", "little"]))
-                data[place : place + width] = (lie % 256**width).to_bytes(width, order)
-            case "swap":
-                other, size = draw(early), draw(st.integers(1, 64))
-                a, b = data[place : place + size], data[other : other + size]
-                data[place : place + size], data[other : other + size] = b, a
-            case "cut" if place > 32:
-                del data[place:]
-            case "remove":
-                del data[place : place + draw(st.integers(1, 32))]
-            case "repeat":
-                data[place:place] = data[place : place + draw(st.integers(1, 64))] * 3
-    return bytes(data)
+def broken_files(draw: st.DrawFn, seeds: tuple[str, ...] = tuple(sorted(SEEDS))) -> BrokenFile:
+    seed = draw(st.sampled_from(seeds))
+    early = st.integers(0, 400)
+    edit = st.tuples(
+        st.sampled_from(["flip", "number", "swap", "cut", "remove", "repeat"]),
+        early | st.integers(0, len(SEEDS[seed]) - 1),
+        st.integers(1, 64),
+        early,
+    )
+    return BrokenFile(seed, tuple(draw(st.lists(edit, min_size=1, max_size=4))))
 
 
 def checked_checksums(data: bytes) -> bytes:
@@ -327,30 +475,48 @@ def assert_result_or_our_error(prepare, data: bytes) -> None:
 
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(broken_files())
-def test_broken_file_ends_in_a_result_or_one_of_our_errors(data: bytes) -> None:
+def test_broken_file_ends_in_a_result_or_one_of_our_errors(broken: BrokenFile) -> None:
+    data = broken.data
     assert_result_or_our_error(conversion.prepare, data)
     if images.media_type_of(data) == "image/png":
         assert_result_or_our_error(conversion.prepare, checked_checksums(data))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(broken_files())
-def test_header_of_a_broken_file_is_read_or_refused(data: bytes) -> None:
-    try:
-        header = read_header(data)
-    except ImageError:
-        return
-    assert header is None or header.end <= len(data)
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@given(broken_files(tuple(sorted({**pictures.untouched(), "16 bit": b""}))))
+def test_broken_file_is_read_and_bared_or_refused_without_decoding(broken: BrokenFile) -> None:
+    for data in (broken.data, checked_checksums(broken.data)):
+        try:
+            header = read_header(data)
+            if header is None:
+                continue
+            bare = without_metadata(data, header.media_type)
+            again = read_header(bare)
+        except ImageError:
+            continue
+        assert again is not None
+        assert (again.width, again.height) == (header.width, header.height)
+        assert len(bare) <= header.end <= len(data)
+        assert without_metadata(bare, header.media_type) is bare
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(broken_files())
-def test_broken_file_does_not_break_the_process_that_called(data: bytes) -> None:
-    try:
-        photo = images.prepare(data)
-    except ImageError:
-        return
-    assert images.MIN_PIXELS <= photo.width * photo.height <= images.MAX_PIXELS
+def test_broken_file_does_not_break_the_process_that_called(broken: BrokenFile) -> None:
+    for prepare in (images.prepare, lambda data: images.to_png(data)):
+        try:
+            photo = prepare(broken.data)
+        except ImageError:
+            continue
+        assert isinstance(photo, bytes) or photo.width * photo.height <= images.MAX_PIXELS
+
+
+def test_jpeg_without_components_is_damaged_not_a_surprise() -> None:
+    data = bytearray(pictures.save(pictures.quadrants(), "JPEG", progressive=True))
+    data[data.index(b"\xff\xc2") + 9] = 0
+    for read in (images.prepare, images.to_png):
+        with pytest.raises(DamagedImageError):
+            read(bytes(data))
 
 
 @given(st.binary(max_size=200))

@@ -1,12 +1,14 @@
 """What a person wants done: five sources, merged key by key, with an answer to every mistake."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from image_drop import instructions
 from image_drop.errors import (
@@ -18,6 +20,7 @@ from image_drop.errors import (
     UnknownModeError,
     UnreadableInstructionsError,
 )
+from image_drop.finish import END
 from image_drop.instructions import KEYS, TAKES, Instructions, Mode, Source, resolve
 
 
@@ -34,6 +37,44 @@ def merged(*sources: Source) -> Instructions:
 
 def resolved(**values: Any) -> Instructions:
     return merged(sidecar(**values))
+
+
+# --- the end of a text ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model": "qwen-edit"},
+        {"resolution": "4K"},
+        {"variants": {"cutout": {"mode": "background-remove"}}},
+        {"finish": {"margin": "5%"}},
+        {"finish": {"size": "2000x2000"}},
+    ],
+    ids=["model", "resolution", "variant's name", "margin", "size"],
+)
+def test_value_that_ends_in_a_line_feed_is_refused_here_and_in_an_editor(
+    values: dict[str, Any],
+) -> None:
+    schema = Draft202012Validator(instructions.json_schema())
+    text = json.dumps(values)
+    for part in ("qwen-edit", "4K", "cutout", "5%", "2000x2000"):
+        text = text.replace(f'"{part}"', f'"{part}\\n"')
+    ended = json.loads(text)
+
+    assert resolve([sidecar(prompt="pink", **values)])
+    assert schema.is_valid(values)
+    assert ended != values
+    assert not schema.is_valid(ended)
+    with pytest.raises(InvalidValueError):
+        resolved(prompt="pink", **ended)
+
+
+def test_every_pattern_that_ends_a_text_ends_it_before_a_line_feed() -> None:
+    patterns = re.findall(r'"pattern": "(.*?)"[,}]', json.dumps(instructions.json_schema()))
+
+    assert len(patterns) >= 6
+    assert all(json.loads(f'"{p}"').endswith(END) for p in patterns if "^" in p)
 
 
 # --- what instructions come to ---------------------------------------------------------------

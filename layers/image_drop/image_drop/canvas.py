@@ -7,9 +7,10 @@ from typing import Any
 from PIL import Image, ImageColor, ImageFilter
 
 from image_drop import images
-from image_drop.conversion import decoding, encode_within, without_idle_alpha
+from image_drop.conversion import decoding, encode_within
 from image_drop.errors import ImageError, LayerError, TooLargeError
 from image_drop.finish import MAX_CANVAS_PIXELS, MAX_SIDE, Finish
+from image_drop.image_pixels import without_idle_alpha
 
 # A soft shadow, in parts of the canvas's shorter side.
 _SHADOW_BLUR = 0.02
@@ -32,6 +33,7 @@ def render(
         canvas_size, subject_size = _layout(finish, subject.size)
         subject = subject.resize(subject_size, Image.Resampling.LANCZOS)
         canvas = _background(finish, canvas_size, backdrop)
+        canvas.info.clear()  # Pillow would save the background's comment and profile
         left = (canvas_size[0] - subject_size[0]) // 2
         top = (canvas_size[1] - subject_size[1]) // 2
         if finish.shadow:
@@ -93,12 +95,11 @@ def _usable(finish: Finish, image: bytes | None) -> bytes | None:
     key = finish.background_key
     if key is None:
         return None
-    if image is None:
-        raise LayerError(f"The background {key} is not there.")
     try:
-        return images.prepare(image).data
+        return images.prepare(image or b"", smallest=False).data
     except ImageError as error:
-        raise LayerError(f"The background {key} cannot be used. {error.detail}") from error
+        # No word about what it is: whoever wrote the instructions may not be allowed to read it.
+        raise LayerError(f"The background {key} cannot be used.") from error
 
 
 def _background(finish: Finish, size: tuple[int, int], image: bytes | None) -> Image.Image:

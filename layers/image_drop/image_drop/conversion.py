@@ -1,10 +1,11 @@
 """Makes of any image one that Venice takes. Runs as a process, one for each image.
 
-    python -m image_drop.conversion prepare|to-png SECONDS  < image  > a line of JSON, the new image
+    python -m image_drop.conversion TASK SECONDS  < image  > a line of JSON, the new image
 
-The process limits its own memory and CPU time before it reads anything, so that no decoder has to
-be trusted: more than that is refused by the kernel, whichever way a file brings it about. Within
-the limit these sizes can be decoded, N being the number of pixels; Pillow keeps RGB and RGBA in
+The process confines itself before it decodes anything, so that no decoder has to be trusted: it
+has its memory and CPU time, and can neither open nor write a file, not even the parent's
+environment in /proc. The kernel refuses more, whichever way a file brings it about. Within the
+memory these sizes can be decoded, N being the number of pixels; Pillow keeps RGB and RGBA in
 4 bytes a pixel:
 
     limit                         660 MB
@@ -26,24 +27,21 @@ import math
 import resource
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from errno import EMFILE
+from functools import partial
 from importlib import import_module
 from typing import Any, BinaryIO
 
 import msgspec
 from PIL import Image
 
+from image_drop.conversion_process import CONVERSION_MEMORY, Outcome
 from image_drop.errors import DamagedImageError, ImageError, NotAnImageError, TooLargeError
 from image_drop.image_headers import is_srgb, media_type_of, read_header, read_orientation
-from image_drop.images import (
-    CONVERSION_MEMORY,
-    MAX_BYTES,
-    MAX_PIXELS,
-    Outcome,
-    Photo,
-    check_size,
-)
+from image_drop.image_pixels import DEEP, PLAIN, in_srgb, redrawn, without_idle_alpha
+from image_drop.images import MAX_BYTES, MAX_PIXELS, Photo, check_size
 
 MAX_JPEG_PIXELS = 400_000_000  # twice the largest phone's
 
@@ -51,7 +49,7 @@ _BASE_MEMORY = 30_000_000 + MAX_PIXELS * 4
 
 # Media type → Pillow's name of the format, the module that reads it, its bytes a pixel (above).
 _FORMATS = {
-    "image/jpeg": ("JPEG", "PIL.JpegImagePlugin", 4),
+    "image/jpeg": ("JPEG", "PIL.MpoImagePlugin", 4),  # a JPEG may turn out to be an MPO
     "image/png": ("PNG", "PIL.PngImagePlugin", 4),
     "image/webp": ("WEBP", "PIL.WebPImagePlugin", 16),
     "image/gif": ("GIF", "PIL.GifImagePlugin", 4),
@@ -75,26 +73,26 @@ _UPRIGHT = {
 }
 _ORIENTATION_TAG = 0x0112
 
-# Pillow's modes that are sent on without a change of their samples; all others become one of them.
-_PLAIN = {"L", "LA", "RGB", "RGBA", "CMYK"}
-_DEEP = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
-_STRIP = 256  # rows that are worked on at a time
 
+def prepare(data: bytes, *, smallest: bool = True) -> Photo:
+    """Return the image within Venice's limits: upright, sRGB, 8 bits, one frame, no metadata.
 
-def prepare(data: bytes) -> Photo:
-    """The image within Venice's limits: upright, sRGB, 8 bits, one frame, transparency kept.
-
-    Raises `DamagedImageError`, `NotAnImageError`, `TooSmallError` or `TooLargeError`.
+    Transparency is kept. `smallest`: as for `images.prepare`. Raises `DamagedImageError`,
+    `NotAnImageError`, `TooSmallError` or `TooLargeError`.
     """
+    check = partial(check_size, smallest=smallest)
     with decoding(data):
-        image, changes = _normalised(_opened(data, check_size), data, MAX_PIXELS)
+        image, changes = _normalised(_opened(data, check), data, MAX_PIXELS)
         encoded, media_type, size, words = _encoded(image, media_type_of(data) in _LOSSLESS)
     why = "compressed" if len(data) >= MAX_BYTES else "re-encoded"
     return Photo(encoded, media_type, *size, tuple(changes + words) or (why,))
 
 
 def to_png(data: bytes) -> Photo:
-    """The image as PNG in sRGB, in its own size, transparency kept; raises as `prepare` does."""
+    """Return the image as PNG in sRGB, in its own size, without metadata, transparency kept.
+
+    Raises as `prepare` does.
+    """
     with decoding(data):
         image, changes = _normalised(_opened(data, None), data, max_pixels=sys.maxsize)
         target = io.BytesIO()
@@ -124,6 +122,8 @@ def decoding(data: bytes) -> Iterator[None]:
             f"{CONVERSION_MEMORY:,} bytes of memory."
         ) from None
     except Exception as error:
+        if isinstance(error, ImportError) or getattr(error, "errno", None) == EMFILE:
+            raise  # a module that `_import_all_for` has forgotten, no fault of the image
         # Files that lie make them throw nearly every class that Python has.
         raise DamagedImageError(
             f"The {name} of {len(data):,} bytes cannot be decoded ({type(error).__name__})."
@@ -166,23 +166,25 @@ def _normalised(image: Image.Image, data: bytes, max_pixels: int) -> tuple[Image
     image.load()
     upright = orientation == 1 or media_type == "image/tiff"  # Pillow has turned it while loading
 
-    if image.mode in _DEEP or (media_type == "image/png" and image.mode != "P" and data[24] != 8):
+    if image.mode in DEEP or (media_type == "image/png" and image.mode != "P" and data[24] != 8):
         changes.append("8-bit")  # data[24]: bits per sample
-    elif image.mode not in _PLAIN or image.mode == "CMYK":
+    elif image.mode not in PLAIN or image.mode == "CMYK":
         changes.append("rgb")
     size = _reduced(image.size, max_pixels)
     if size not in (original, original[::-1]):
         changes.append("shrunk")
-    image = _redrawn(image, size)
+    image = redrawn(image, size)
     if profile and not is_srgb(profile):
-        image, used = _in_srgb(image, profile)
+        image, used = in_srgb(image, profile)
         changes += ["srgb"] if used else []
     if image.mode == "CMYK":
         image = image.convert("RGB")
     image = without_idle_alpha(image)
     if orientation != 1:
         changes.append("rotated")
-    return (image if upright else image.transpose(_UPRIGHT[orientation])), changes
+    image = image if upright else image.transpose(_UPRIGHT[orientation])
+    image.info.clear()  # Pillow saves comments and profiles that it finds there
+    return image, changes
 
 
 def _orientation(image: Image.Image) -> int:
@@ -227,87 +229,6 @@ def _reduced(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
     return (width, height) if scale == 1 else (int(width * scale) or 1, int(height * scale) or 1)
 
 
-# --- pixels --------------------------------------------------------------------------------
-
-
-def _redrawn(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The image in that size and in a plain mode.
-
-    Strip by strip, so that never more than one full copy of the original exists: at once, a
-    60-megapixel RGBA image takes 241 MB more to multiply its colours by their alpha, 179 MB for
-    the horizontal pass, and 133 MB twice for the result.
-    """
-    transparent = "transparency" in image.info
-    if image.size == size and image.mode in _PLAIN and not transparent:
-        return image
-    extrema = image.getextrema() if image.mode in ("I", "F") else (0, 65_536)
-    scale = image.height / size[1]
-    reach = 0 if image.size == size else math.ceil(3 * scale) + 1  # of Lanczos, in rows
-    result: Image.Image | None = None
-    for top in range(0, size[1], _STRIP):
-        bottom = min(top + _STRIP, size[1])
-        first = max(math.floor(top * scale) - reach, 0)
-        last = min(math.ceil(bottom * scale) + reach, image.height)
-        strip = _plain(image.crop((0, first, image.width, last)), extrema)
-        if image.size != size:
-            box = (0, top * scale - first, image.width, min(bottom * scale, last) - first)
-            strip = strip.resize((size[0], bottom - top), Image.Resampling.LANCZOS, box)
-        result = result or Image.new(strip.mode, size)
-        result.paste(strip, (0, top))
-    assert result is not None
-    return result
-
-
-def _plain(image: Image.Image, extrema: Any) -> Image.Image:
-    """8 bits per sample, no palette. Deeper samples are scaled (Pillow alone would clip them)."""
-    transparency = image.info.get("transparency")
-    if image.mode in _DEEP:
-        # 32-bit integers and floats have no white of their own: the brightest sample is white.
-        low, high = extrema
-        factor = 256 / (high - low) if image.mode.startswith("I;") else 255 / (high - low or 1)
-        wide = image if image.mode == "F" else image.convert("I")
-        image = wide.point(lambda value: value * factor - low * factor).convert("L")
-    if transparency is None:
-        modes = {"1": "L", "La": "LA", "RGBa": "RGBA", "PA": "RGBA"}
-        return image if image.mode in _PLAIN else image.convert(modes.get(image.mode, "RGB"))
-    if isinstance(transparency, int) and transparency > 255:
-        transparency >>= 8
-    elif isinstance(transparency, tuple):
-        transparency = tuple(v >> 8 if max(transparency) > 255 else v for v in transparency)
-    image.info["transparency"] = transparency
-    return image.convert("LA" if image.mode in ("1", "L") else "RGBA")
-
-
-def _in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, bool]:
-    """The image in sRGB, and whether the profile could be used; one that is broken is ignored."""
-    from PIL import ImageCms  # 5 ms, and few images need it
-
-    alpha = image.getchannel("A") if image.mode == "LA" else None
-    source = image.convert("L") if alpha else image
-    try:
-        source = ImageCms.profileToProfile(  # type: ignore[assignment]
-            source,
-            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-            ImageCms.createProfile("sRGB"),
-            ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            "RGBA" if image.mode == "RGBA" else "RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except (ImageCms.PyCMSError, ValueError, OSError, TypeError):
-        return image, False
-    if image.mode in ("L", "LA"):
-        source = source.convert("L")
-    if alpha:
-        source.putalpha(alpha)
-    return source, True
-
-
-def without_idle_alpha(image: Image.Image) -> Image.Image:
-    if image.mode in ("LA", "RGBA") and image.getextrema()[-1] == (255, 255):
-        return image.convert(image.mode[:-1])
-    return image
-
-
 # --- encoding ------------------------------------------------------------------------------
 
 
@@ -350,7 +271,7 @@ def _encoded(image: Image.Image, lossless: bool) -> tuple[bytes, str, tuple[int,
             if encoded is not None:
                 return encoded, media_type, image.size, words
             words = words or ["compressed"]
-        image = _redrawn(image, (int(image.width * 0.8), int(image.height * 0.8)))
+        image = redrawn(image, (int(image.width * 0.8), int(image.height * 0.8)))
         words = ["compressed", "shrunk"]
 
 
@@ -370,15 +291,22 @@ def _encodings(image: Image.Image, lossless: bool) -> Iterator[tuple[str, dict[s
 
 # --- the process ---------------------------------------------------------------------------
 
+_TASKS: Mapping[str, Callable[[bytes], Photo]] = {
+    "prepare": prepare,
+    "prepare-any-size": partial(prepare, smallest=False),
+    "to-png": to_png,
+}
+
 
 def main(task: str, seconds: int, source: BinaryIO, target: BinaryIO) -> None:
-    """Limit this process, then do `task` with the image from `source`."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_DATA, (CONVERSION_MEMORY, CONVERSION_MEMORY))
+    """Confine this process, then do `task` with the image from `source`."""
+    _limit_resources(seconds)
+    data = source.read()
+    _import_all_for(data)
+    _close_the_file_system()
     image = b""
     try:
-        photo = {"prepare": prepare, "to-png": to_png}[task](source.read())
+        photo = _TASKS[task](data)
     except ImageError as error:
         outcome = Outcome(error=type(error).__name__, detail=error.detail)
     except MemoryError:
@@ -396,6 +324,26 @@ def main(task: str, seconds: int, source: BinaryIO, target: BinaryIO) -> None:
         )
     target.write(msgspec.json.encode(outcome) + b"\n")
     target.write(image)
+
+
+def _limit_resources(seconds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # pipes are no files
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_DATA, (CONVERSION_MEMORY, CONVERSION_MEMORY))
+
+
+def _import_all_for(data: bytes) -> None:
+    """Import now what Pillow would import in the middle of its work."""
+    Image.preinit()
+    import_module("PIL.ImageCms")
+    if media_type := media_type_of(data):
+        _load_plugin(_FORMATS[media_type][1])
+
+
+def _close_the_file_system() -> None:
+    """From here on only the descriptors that are open can be used: source and target."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
 
 if __name__ == "__main__":

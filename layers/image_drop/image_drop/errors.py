@@ -196,11 +196,13 @@ class DamagedImageError(ImageError):
 
 
 class TooSmallError(ImageError):
-    """When the image has fewer pixels than Venice takes (65,536)."""
+    """When the image has fewer pixels than an edit takes: 65,536, with 64 on each side."""
 
     code = "too_small"
     title = "The image is too small"
-    advice = "Upload a version with at least 65,536 pixels, for example 256 × 256."
+    advice = (
+        "Upload a version with at least 65,536 pixels and 64 on each side, for example 256 × 256."
+    )
 
 
 class TooLargeError(ImageError):

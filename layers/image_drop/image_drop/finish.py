@@ -17,6 +17,10 @@ from image_drop.errors import InvalidValueError
 MAX_SIDE = 10_000  # pixels; also the most that Amazon takes
 MAX_CANVAS_PIXELS = 16_000_000  # 4,000 × 4,000; encoding WebP takes 28 bytes a pixel: 450 MB
 
+# End of a pattern, for Python and for the ECMAScript of the published schema: Python's $ alone
+# matches before a line feed, too, and has no other end that both know.
+END = r"$(?!\n)"
+
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
 # The published figures of the shops. A finish may change each of them with a key of its own.
@@ -67,14 +71,14 @@ class Finish(
     ] = False
     margin: Annotated[
         Annotated[int, Meta(ge=0, le=MAX_SIDE // 2 - 1)]
-        | Annotated[str, Meta(pattern=r"^[0-4]?[0-9](\.[0-9]{1,2})?%$")],
+        | Annotated[str, Meta(pattern=r"^[0-4]?[0-9](\.[0-9]{1,2})?%" + END)],
         Meta(
             description="pixels (0 to 4999), or per cent of the canvas's shorter side "
             '("0%" to "49.99%"), kept free on each side'
         ),
     ] = 0
     size: Annotated[
-        Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")] | None,
+        Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}" + END)] | None,
         Meta(
             description='width and height of the canvas in pixels such as "2000x2000": sides up '
             "to 10,000, together up to 16,000,000 pixels; the subject is fitted and centred"

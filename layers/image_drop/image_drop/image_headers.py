@@ -10,14 +10,21 @@ import zlib
 from dataclasses import dataclass
 
 from image_drop.errors import DamagedImageError
+from image_drop.image_parts import (
+    END_OF_IMAGE,
+    PNG_SIGNATURE,
+    START_OF_SCAN,
+    jpeg_segments,
+    png_chunks,
+    webp_chunks,
+    webp_end,
+)
 
 MAX_PROFILE_BYTES = 4_000_000  # the largest printer profiles in use are below 3 MB
-MAX_CHUNKS = 200_000  # a 200 MB PNG in the usual chunks of 8 KB has 25,000
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAGIC = (
     (b"\xff\xd8\xff", "image/jpeg"),
-    (_PNG_SIGNATURE, "image/png"),
+    (PNG_SIGNATURE, "image/png"),
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
     (b"BM", "image/bmp"),
@@ -81,17 +88,20 @@ def _iso_media_type(box: bytes) -> str | None:
 def read_header(data: bytes) -> Header | None:
     """The header of a complete JPEG, PNG or WebP; None for anything else.
 
-    Raises `DamagedImageError` when the file is cut off or its structure is broken.
+    Raises `DamagedImageError` when the file is cut off, its structure is broken or it has no
+    pixels.
     """
     media_type = media_type_of(data)
     readers = {"image/jpeg": _read_jpeg, "image/png": _read_png, "image/webp": _read_webp}
     if media_type not in readers:
         return None
     try:
-        return readers[media_type](data)
+        header = readers[media_type](data)
     except (struct.error, IndexError):
-        what = f"is cut off: {len(data):,} bytes are there, and it goes on"
-        raise _damaged(media_type, what) from None
+        raise _damaged(media_type, "has a header that is too short") from None
+    if header.width * header.height == 0:
+        raise _damaged(media_type, f"says that it has {header.width:,} × {header.height:,} pixels")
+    return header
 
 
 def _name(media_type: str) -> str:
@@ -106,50 +116,23 @@ def _damaged(media_type: str, what: str) -> DamagedImageError:
 
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC
 _ORDINARY_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended sequential, progressive
-_STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
 
 
 def _read_jpeg(data: bytes) -> Header:
-    frame, marker, exif, profile_parts = b"", 0, b"", list[bytes]()
-    position = 2
-    for _ in range(MAX_CHUNKS):
-        position = data.find(b"\xff", position)  # decoders step over bytes between segments
-        if position < 0:
-            raise IndexError
-        code = data[position + 1]
-        if code in _STANDALONE or code in (0x00, 0xFF):
-            position += 1 if code == 0xFF else 2
-            continue
-        if code == 0xD9:
-            raise _damaged("image/jpeg", "ends before it has any picture data")
-        (length,) = struct.unpack_from(">H", data, position + 2)
-        segment = data[position + 4 : position + 2 + length]
-        position += 2 + length
-        if code in _START_OF_FRAME:
-            marker, frame = code, segment
-        elif code == 0xE1 and segment.startswith(b"Exif\0\0"):
-            exif = exif or segment
-        elif code == 0xE2 and segment.startswith(b"ICC_PROFILE\0"):
-            profile_parts.append(segment[12:])
-        elif code == 0xDA:
-            return _jpeg_header(data, position, marker, frame, segment, exif, profile_parts)
-    raise _damaged("image/jpeg", f"has more than {MAX_CHUNKS:,} segments")
-
-
-def _jpeg_header(
-    data: bytes,
-    scan: int,
-    marker: int,
-    frame: bytes,
-    first_scan: bytes,
-    exif: bytes,
-    profile_parts: list[bytes],
-) -> Header:
-    # Within the picture data FF is always followed by 00, so the first FF D9 behind its
-    # beginning is the end of the image, whatever a phone has put behind it.
-    end = data.find(b"\xff\xd9", scan) + 2
-    if end < 2:
-        raise _damaged("image/jpeg", f"is cut off: no end marker in its {len(data):,} bytes")
+    marker, frame, first_scan, exif, profile_parts = 0, b"", b"", b"", list[bytes]()
+    for code, _, content, length, end in jpeg_segments(data):
+        if code in _START_OF_FRAME and not frame:
+            marker, frame = code, data[content : content + length]
+        elif code == START_OF_SCAN and not first_scan:
+            first_scan = data[content : content + length]
+        elif code == 0xE1 and not exif and data.startswith(b"Exif\0\0", content):
+            exif = data[content : content + length]
+        elif code == 0xE2 and data.startswith(b"ICC_PROFILE\0", content):
+            profile_parts.append(data[content + 12 : content + length])
+        elif code == END_OF_IMAGE:
+            whole = end
+    if not frame or not first_scan:
+        raise _damaged("image/jpeg", "ends before it has any picture data")
     precision, height, width, components = struct.unpack_from(">BHHB", frame)
     in_one_scan = marker in (0xC0, 0xC1) and first_scan[0] == components
     return Header(
@@ -160,7 +143,7 @@ def _jpeg_header(
         orientation=read_orientation(exif),
         # First byte: which part of how many.
         profile=b"".join(part[2:] for part in sorted(profile_parts, key=lambda part: part[:1])),
-        end=end,
+        end=whole,
         buffered=0 if in_one_scan else _coefficient_bytes(width, height, components, frame),
     )
 
@@ -168,49 +151,49 @@ def _jpeg_header(
 def _coefficient_bytes(width: int, height: int, components: int, frame: bytes) -> int:
     """2 bytes for each sample, of all components at their sampling."""
     factors = [divmod(frame[7 + 3 * i], 16) for i in range(components)]
-    across, down = max(h for h, _ in factors) or 1, max(v for _, v in factors) or 1
+    across = max((h for h, _ in factors), default=0) or 1
+    down = max((v for _, v in factors), default=0) or 1
     return sum(2 * (width * h // across + 8) * (height * v // down + 8) for h, v in factors)
 
 
 # --- PNG -----------------------------------------------------------------------------------
 
+_KNOWN_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+
 
 def _read_png(data: bytes) -> Header:
-    view = memoryview(data)
-    exif, profile, animated, has_pixels = b"", b"", False, False
-    position = len(_PNG_SIGNATURE)
-    if data[12:16] != b"IHDR":
+    view, kinds, end = memoryview(data), set[bytes](), 0
+    exif, profile = b"", b""
+    if data[8:16] != b"\0\0\0\rIHDR":
         raise _damaged("image/png", "does not begin with its header")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
-    for _ in range(MAX_CHUNKS):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        body = view[position + 8 : position + 8 + length]
-        (checksum,) = struct.unpack_from(">I", data, position + 8 + length)
+    for kind, start, content, length, end in png_chunks(data):
         # Upper case: a chunk that no decoder may skip.
-        if kind[:1].isupper() and zlib.crc32(body, zlib.crc32(kind)) != checksum:
-            raise _damaged("image/png", f"is damaged at byte {position:,}: wrong checksum")
-        position += 12 + length
-        if kind == b"IEND":
-            break
-        has_pixels |= kind == b"IDAT"
-        animated |= kind == b"acTL"
-        if kind == b"iCCP":
-            profile = _inflated_profile(bytes(body))
-        elif kind == b"eXIf":
-            exif = bytes(body)
-    else:
-        raise _damaged("image/png", f"has more than {MAX_CHUNKS:,} chunks")
-    if not has_pixels:
+        if kind[:1].isupper() and zlib.crc32(view[start + 4 : end - 4]) != _checksum(data, end):
+            raise _damaged("image/png", f"is damaged at byte {start:,}: wrong checksum")
+        if kind not in kinds:  # of the others none may be repeated, so only the first one counts
+            if kind == b"iCCP":
+                profile = _inflated_profile(data[content : content + length])
+            elif kind == b"eXIf":
+                exif = data[content : content + length]
+            kinds.add(kind)
+    if b"IDAT" not in kinds:
         raise _damaged("image/png", "has no picture data")
+    extra = {kind for kind in kinds if kind[:1].isupper()} - _KNOWN_CRITICAL
     return Header(
         media_type="image/png",
         width=width,
         height=height,
-        ordinary=depth == 8 and colour in (0, 2, 4, 6) and not animated,  # 3 is palette
+        # Colour 3 is a palette.
+        ordinary=depth == 8 and colour in (0, 2, 4, 6) and b"acTL" not in kinds and not extra,
         orientation=read_orientation(exif),
         profile=profile,
-        end=position,
+        end=end,
     )
+
+
+def _checksum(data: bytes, end: int) -> int:
+    return int.from_bytes(data[end - 4 : end])
 
 
 def _inflated_profile(body: bytes) -> bytes:
@@ -226,18 +209,11 @@ def _inflated_profile(body: bytes) -> bytes:
 
 
 def _read_webp(data: bytes) -> Header:
-    end = 8 + int.from_bytes(data[4:8], "little")
-    if end > len(data):
-        raise _damaged("image/webp", f"is cut off: {len(data):,} of {end:,} bytes are there")
     chunks = dict[bytes, bytes]()
-    position = 12
-    for _ in range(MAX_CHUNKS):
-        if position + 8 > end:
-            break
-        kind, length = struct.unpack_from("<4sI", data, position)
-        wanted = length if kind in (b"EXIF", b"ICCP") else min(length, 10)
-        chunks.setdefault(kind, data[position + 8 : position + 8 + wanted])
-        position += 8 + length + length % 2
+    for kind, _, content, length, _ in webp_chunks(data):
+        if kind not in chunks:
+            wanted = length if kind in (b"EXIF", b"ICCP") else min(length, 10)
+            chunks[kind] = data[content : content + wanted]
     width, height = _webp_size(chunks)
     return Header(
         media_type="image/webp",
@@ -246,21 +222,21 @@ def _read_webp(data: bytes) -> Header:
         ordinary=b"ANIM" not in chunks and b"ANMF" not in chunks,
         orientation=read_orientation(chunks.get(b"EXIF", b"")),
         profile=chunks.get(b"ICCP", b""),
-        end=end,
+        end=webp_end(data),
     )
 
 
 def _webp_size(chunks: dict[bytes, bytes]) -> tuple[int, int]:
+    if b"VP8 " not in chunks and b"VP8L" not in chunks and b"ANMF" not in chunks:
+        raise _damaged("image/webp", "has no picture data")
     if extended := chunks.get(b"VP8X"):
         low, middle, high = struct.unpack_from("<HHH", extended, 4)  # two numbers of 24 bits
         return (low | (middle & 0xFF) << 16) + 1, (middle >> 8 | high << 8) + 1
     if lossless := chunks.get(b"VP8L"):
         (bits,) = struct.unpack_from("<I", lossless, 1)
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if lossy := chunks.get(b"VP8 "):
-        width, height = struct.unpack_from("<HH", lossy, 6)
-        return width & 0x3FFF, height & 0x3FFF
-    raise _damaged("image/webp", "has no picture data")
+    width, height = struct.unpack_from("<HH", chunks.get(b"VP8 ", b""), 6)
+    return width & 0x3FFF, height & 0x3FFF
 
 
 # --- metadata that all of them carry ---------------------------------------------------------

@@ -1,50 +1,61 @@
 """An image on its way to Venice and back: bytes in, bytes out.
 
-A file that Venice takes as it is goes there untouched, and only its header is read for that.
-Every other file is converted by Pillow in a process of its own, `image_drop.conversion`, that the
-kernel stops at `CONVERSION_MEMORY` and `CONVERSION_SECONDS`: whatever a hostile file does to a
-decoder, the function goes on and writes a report.
+A file that Venice takes as it is goes there with its picture untouched and its metadata removed;
+only its header is read for that. Every other file is converted by Pillow in a process of its own,
+see `image_drop.conversion_process`. HEIC and AVIF are always converted, although Venice takes
+them: what phones write is turned, in Display P3 and full of metadata, and no reader short enough
+to trust can tell that a file is not.
 """
 
-import os
-import subprocess
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from signal import SIGKILL, SIGXCPU
 
-import msgspec
-
+from image_drop.conversion_process import LIMITS, Limits, convert
 from image_drop.errors import (
-    DamagedImageError,
     EmptyFileError,
-    ImageDropError,
-    ImageError,
+    LayerError,
     NotAnImageError,
     TooLargeError,
     TooSmallError,
 )
 from image_drop.image_headers import Header, is_srgb, media_type_of, read_header
+from image_drop.photo_metadata import without_metadata
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "MIN_PIXELS", "Photo", "media_type_of", "prepare", "to_png"]
+__all__ = [
+    "LIMITS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "MAX_READ_TOGETHER",
+    "MIN_PIXELS",
+    "MIN_SIDE",
+    "Limits",
+    "Photo",
+    "check_together",
+    "media_type_of",
+    "prepare",
+    "to_png",
+]
 
-# What Venice takes (POST /image/edit, /image/multi-edit, /image/background-remove).
+# What Venice takes for edit and multi-edit. For background-remove it checks the bytes only; the
+# largest size is kept there, because an image has to be decoded within our memory.
 MIN_PIXELS = 65_536  # 256 × 256
+MIN_SIDE = 64
 MAX_PIXELS = 33_177_600  # 7680 × 4320
 MAX_BYTES = 25_000_000  # exclusive: "under 25 MB", read as the smaller of its two meanings
+MAX_FILES = 10  # in one multipart request
 
 # Our own limit, for Venice names none: no edit model makes anything of a line.
 MAX_RATIO = 100
 
-# 1,024 MB function: 1,024 - 120 for its imports - 200 for the largest file - 44 in reserve.
-# The sums for each format stand in image_drop.conversion.
-CONVERSION_MEMORY = 660_000_000
-CONVERSION_SECONDS = 10  # of CPU
+# The largest known edit has 16,777,216 pixels. Twice the largest image that goes in leaves room
+# for models to come, and 4 × 66 MB for whoever opens the result.
+MAX_RESULT_PIXELS = 2 * MAX_PIXELS
 
-
-_ERRORS: dict[str, type[ImageError]] = {
-    known.__name__: known
-    for known in (NotAnImageError, DamagedImageError, TooSmallError, TooLargeError)
-}
+# Of a multi-edit's images in bytes, as they are sent and as they lie in the bucket. In a function
+# of 1,024 MB: 120 for its imports + 660 for a conversion + 100 prepared + 140 being read. Once all
+# are prepared, the body of the request takes 2 × 100.
+MAX_TOGETHER = 100_000_000
+MAX_READ_TOGETHER = 140_000_000
 
 
 @dataclass(frozen=True)
@@ -54,8 +65,9 @@ class Photo:
     `changes` says in short, stable words what was done to the original, () if nothing:
     `converted-from-<format>`, `first-frame`, `8-bit`, `rgb` (from CMYK, Lab or a palette), `srgb`
     (from the embedded colour profile), `rotated`, `shrunk`, `compressed` (to fit `MAX_BYTES`),
-    `trailer-cut` (video or depth map that a phone had put behind the image), `re-encoded` (a rare
-    coding, nothing else).
+    `metadata-removed` (from a file whose picture was left as it is; a conversion never keeps any),
+    `trailer-cut` (of a file that keeps its metadata: video or depth map that a phone had put behind
+    the image), `re-encoded` (a rare coding, nothing else).
     """
 
     data: bytes
@@ -65,27 +77,24 @@ class Photo:
     changes: tuple[str, ...] = ()
 
 
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """First line of what the conversion process writes; the bytes of the image follow it."""
+def prepare(
+    data: bytes,
+    *,
+    smallest: bool = True,
+    keep_metadata: bool = False,
+    limits: Limits = LIMITS,
+) -> Photo:
+    """Return the image as Venice takes it, with as little changed as possible.
 
-    error: str = ""
-    detail: str = ""
-    media_type: str = ""
-    width: int = 0
-    height: int = 0
-    changes: tuple[str, ...] = ()
+    The picture of an 8-bit JPEG (progressive ones too: every decoder reads them, and converting
+    would cost quality), PNG or WebP is sent untouched if it is grey or RGB(A), one frame,
+    upright, in sRGB and within the limits. A palette PNG is converted, because that loses nothing
+    and not every decoder turns a palette into colours by itself.
 
-
-def prepare(data: bytes, *, seconds: int = CONVERSION_SECONDS) -> Photo:
-    """The image as Venice takes it, with as little changed as possible.
-
-    Sent untouched: 8-bit JPEG (progressive ones too: every decoder reads them, and converting
-    would cost quality), PNG and WebP, grey or RGB(A), one frame, upright, in sRGB, within the
-    limits. A palette PNG is converted, because that loses nothing and not every decoder turns
-    a palette into colours by itself.
-
-    `seconds`: of CPU for a conversion, whole ones. Raises `EmptyFileError`, `NotAnImageError`,
-    `DamagedImageError`, `TooSmallError` or `TooLargeError`.
+    `smallest`: refuse what is below the smallest size of edit and multi-edit; background-remove
+    has none. `keep_metadata`: of a file that is sent untouched, all its bytes; otherwise only
+    picture and colour profile leave. `limits`: of a conversion. Raises `EmptyFileError`,
+    `NotAnImageError`, `DamagedImageError`, `TooSmallError` or `TooLargeError`.
     """
     if not data:
         raise EmptyFileError("The file has 0 bytes.")
@@ -96,41 +105,69 @@ def prepare(data: bytes, *, seconds: int = CONVERSION_SECONDS) -> Photo:
         )
     header = read_header(data)
     if header:
-        check_size(header.width, header.height)
-        if _is_fit(header):
-            if len(data) < MAX_BYTES:
-                return Photo(data, header.media_type, header.width, header.height)
-            if header.end < MAX_BYTES:
-                image = data[: header.end]
-                changes = ("trailer-cut",)
-                return Photo(image, header.media_type, header.width, header.height, changes)
-    return _converted("prepare", data, seconds)
+        check_size(header.width, header.height, smallest=smallest)
+        if _is_fit(header) and (photo := _untouched(data, header, keep_metadata)):
+            return photo
+    return _converted("prepare" if smallest else "prepare-any-size", data, limits)
 
 
-def to_png(data: bytes) -> bytes:
-    """Venice's answer as PNG: a PNG untouched, a JPEG or WebP converted with its transparency.
+def to_png(data: bytes, *, keep_metadata: bool = False, limits: Limits = LIMITS) -> bytes:
+    """Return Venice's answer as PNG, without metadata unless `keep_metadata`.
 
-    A PNG counts as whole when all its chunks are there and their checksums are right.
-    Raises `NotAnImageError` or `DamagedImageError`.
+    A PNG keeps its pixels and colour chunks byte for byte; a JPEG, a WebP and a PNG that lies on
+    its side are converted with their transparency. A PNG counts as whole when all its chunks are
+    there and their checksums are right. Raises `NotAnImageError`, `DamagedImageError` or
+    `TooLargeError`, beyond `MAX_RESULT_PIXELS`.
     """
     header = read_header(data)
     if header is None:
         raise NotAnImageError(f"The {len(data):,} bytes are no PNG, JPEG or WebP.")
-    if header.media_type == "image/png":
+    if header.width * header.height > MAX_RESULT_PIXELS:
+        raise TooLargeError(
+            f"The result is {header.width:,} × {header.height:,} = "
+            f"{header.width * header.height:,} pixels; up to {MAX_RESULT_PIXELS:,} are taken."
+        )
+    if header.media_type != "image/png":
+        return _converted("to-png", data, limits).data
+    if keep_metadata:
         return data
-    return _converted("to-png", data, CONVERSION_SECONDS).data
+    if header.orientation != 1:
+        return _converted("to-png", data, limits).data
+    return without_metadata(data, header.media_type)
 
 
-def check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int, *, smallest: bool) -> None:
     """Raise `TooSmallError` or `TooLargeError` for a size that no shrinking can make right."""
     figures = f"The image is {width:,} × {height:,} = {width * height:,} pixels"
-    if width * height < MIN_PIXELS:
-        raise TooSmallError(f"{figures}; Venice takes {MIN_PIXELS:,} to {MAX_PIXELS:,}.")
+    if smallest and (width * height < MIN_PIXELS or min(width, height) < MIN_SIDE):
+        raise TooSmallError(
+            f"{figures}; Venice takes {MIN_PIXELS:,} to {MAX_PIXELS:,}, with at least {MIN_SIDE} "
+            "on each side."
+        )
     ratio = max(width, height) // min(width, height)
     if ratio > MAX_RATIO:
         raise TooLargeError(
             f"{figures}, and one side is {ratio:,} times the other; up to {MAX_RATIO} times can be "
             "edited. Crop it."
+        )
+
+
+def check_together(photos: Sequence[Photo]) -> None:
+    """Raise `LayerError` when an image and its layers are too many or too large for one request.
+
+    Up to `MAX_FILES` of together `MAX_TOGETHER` bytes. To stay within the memory, ask after each
+    photo that is prepared, and let the originals have `MAX_READ_TOGETHER` bytes at most.
+    """
+    if len(photos) > MAX_FILES:
+        raise LayerError(
+            f"The image and its layers are {len(photos)} files; one request takes {MAX_FILES}. "
+            "Remove some layers."
+        )
+    size = sum(len(photo.data) for photo in photos)
+    if size > MAX_TOGETHER:
+        raise LayerError(
+            f"The image and its layers have {size:,} bytes together; one request takes "
+            f"{MAX_TOGETHER:,}. Save some of them smaller."
         )
 
 
@@ -143,40 +180,19 @@ def _is_fit(header: Header) -> bool:
     )
 
 
-def _converted(task: str, data: bytes, seconds: int) -> Photo:
-    """What `image_drop.conversion` makes of `data`; the errors raised there are raised here.
+def _untouched(data: bytes, header: Header, keep_metadata: bool) -> Photo | None:
+    """The picture as it is; None where it has too many bytes."""
+    kept, changes = data, tuple[str, ...]()
+    if not keep_metadata:
+        kept = without_metadata(data, header.media_type)
+        changes = () if kept is data else ("metadata-removed",)
+    elif len(data) >= MAX_BYTES > header.end:
+        kept, changes = data[: header.end], ("trailer-cut",)
+    if len(kept) >= MAX_BYTES:
+        return None
+    return Photo(kept, header.media_type, header.width, header.height, changes)
 
-    Raises `ImageDropError` when the process itself does not work, for which no image is to blame.
-    """
-    process = subprocess.run(  # noqa: S603 - our own interpreter, our own module
-        [sys.executable, "-S", "-P", "-m", "image_drop.conversion", task, str(seconds)],
-        input=data,
-        capture_output=True,
-        check=False,
-        env=_environment(),
-    )
-    if process.returncode in (-SIGXCPU, -SIGKILL):
-        raise TooLargeError(
-            f"Decoding the {len(data):,} bytes takes more than {seconds} seconds of CPU "
-            f"or {CONVERSION_MEMORY:,} bytes of memory."
-        )
-    if process.returncode < 0:
-        raise DamagedImageError(
-            f"The {len(data):,} bytes begin as {media_type_of(data)} and crash its decoder "
-            f"(signal {-process.returncode})."
-        )
-    if process.returncode > 0:
-        last = process.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise ImageDropError(f"The conversion process does not work: {last}")
-    line, _, image = process.stdout.partition(b"\n")
-    outcome = msgspec.json.decode(line, type=Outcome)
-    if outcome.error:
-        raise _ERRORS[outcome.error](outcome.detail)
+
+def _converted(task: str, data: bytes, limits: Limits) -> Photo:
+    outcome, image = convert(task, data, limits)
     return Photo(image, outcome.media_type, outcome.width, outcome.height, outcome.changes)
-
-
-def _environment() -> dict[str, str]:
-    """Where Python and its libraries are, and nothing else: no credentials near a decoder."""
-    found = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    # One malloc arena: each further one takes address space that counts as memory.
-    return found | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_ARENA_MAX": "1"}

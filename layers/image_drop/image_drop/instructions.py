@@ -23,11 +23,11 @@ from image_drop.errors import (
     UnknownModeError,
     UnreadableInstructionsError,
 )
-from image_drop.finish import Finish
+from image_drop.finish import END, Finish
 
 MAX_FILE_BYTES = 65_536
 MAX_VARIANTS = 20
-VARIANT_NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
+VARIANT_NAME = r"^[a-z0-9][a-z0-9-]{0,31}" + END
 DEFAULT_MODEL_LAYERS = 2  # Venice takes 3 images unless the model's catalogue entry says more
 
 
@@ -57,7 +57,7 @@ class Instructions(
         Meta(description="What to do, in words. Not for background-remove."),
     ] = None
     model: Annotated[
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")] | None,
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}" + END)] | None,
         Meta(description="A Venice edit model. Left out: Venice's own default."),
     ] = None
     aspect_ratio: AspectRatio | None = None
@@ -72,7 +72,9 @@ class Instructions(
             "or https URLs. Two, or more where the model allows."
         ),
     ] = None
-    resolution: Annotated[str, Meta(min_length=1, max_length=10, pattern=r"^\w+$")] | None = None
+    resolution: Annotated[str, Meta(min_length=1, max_length=10, pattern=r"^\w+" + END)] | None = (
+        None
+    )
     quality: Quality | None = None
     safe_mode: bool | None = None
     enhance_prompt: bool | None = None
