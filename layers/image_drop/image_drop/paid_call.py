@@ -49,7 +49,8 @@ def make(
             _count_doubt(edit, services)
         turn.used = True
         try:
-            answer = services.venice.edit(edit.instructions, photos)
+            seconds = venice.longest_call(edit.instructions)
+            answer = services.venice.edit(edit.instructions, photos, seconds=seconds)
         except NoAnswerError as error:
             if unanswered:
                 _count_doubt(edit, services)
