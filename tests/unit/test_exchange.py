@@ -3,6 +3,7 @@
 Against real sockets, since only those break the way that networks do.
 """
 
+import ipaddress
 import itertools
 import socket
 import ssl
@@ -291,7 +292,8 @@ def trickling(text: bytes, *, endless: bytes = b"") -> Behaviour:
 
 
 def read_slowly(connection: socket.socket) -> None:
-    while connection.recv(100):
+    until = time.monotonic() + PROMPT + GRACE
+    while time.monotonic() < until and connection.recv(100):
         time.sleep(0.02)
 
 
@@ -400,8 +402,6 @@ def test_an_answer_that_is_too_large_was_charged_all_the_same() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 with its key."""
-    import ipaddress
-
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))

@@ -52,6 +52,8 @@ def exchange(method: str, url: str, seconds: float, **request: Any) -> Reply:
     `UnusableAnswerError` where a 200 has more than `MAX_ANSWER_BYTES`. An answer that is an error
     counts as whole as soon as its status is there.
     """
+    if seconds <= 0:
+        raise VeniceUnavailableError("No time was left to call Venice.")
     attempt = _Attempt(seconds)
     ended: SimpleQueue[Reply | BaseException] = SimpleQueue()
     Thread(
@@ -60,7 +62,7 @@ def exchange(method: str, url: str, seconds: float, **request: Any) -> Reply:
         daemon=True,
     ).start()
     try:
-        outcome = ended.get(timeout=max(0.0, seconds))
+        outcome = ended.get(timeout=seconds)
     except Empty:
         return attempt.give_up()
     if isinstance(outcome, Reply):
@@ -124,7 +126,7 @@ def _outcome(attempt: _Attempt, method: str, url: str, request: Mapping[str, Any
             with session.request(
                 method,
                 url,
-                timeout=(max(0.001, min(CONNECT_TIMEOUT, attempt.seconds)), attempt.seconds),
+                timeout=(min(CONNECT_TIMEOUT, attempt.seconds), attempt.seconds),
                 stream=True,
                 **request,
             ) as response:
