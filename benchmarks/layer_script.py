@@ -10,14 +10,15 @@ from pathlib import Path
 
 from image_drop import images
 from image_drop.instructions import Instructions, Mode
-from image_drop.venice import Venice
+from image_drop.venice import Venice, longest_call
 
 
 def edit(photo: str, edited: str) -> None:
     """Edit one photo: checked, sent, its answer checked, as the functions do it."""
     wanted = Instructions(mode=Mode.EDIT, prompt="Remove the cup")
     venice = Venice(os.environ["VENICE_BASE_URL"], lambda: os.environ["VENICE_API_KEY"], time.time)
-    answer = venice.edit(wanted, [images.prepare(Path(photo).read_bytes())])
+    prepared = [images.prepare(Path(photo).read_bytes())]
+    answer = venice.edit(wanted, prepared, seconds=longest_call(wanted))
     Path(edited).write_bytes(images.to_png(answer.data))
 
 

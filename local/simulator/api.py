@@ -55,7 +55,8 @@ class Api:
     def answer(self, http: Request) -> Answer:
         match http.method, http.path.removeprefix(PREFIX).strip("/").split("/"):
             case "POST", ["image", ("edit" | "multi-edit" | "background-remove") as endpoint]:
-                return self._image(http, endpoint)
+                with self.calls.in_flight():
+                    return self._image(http, endpoint)
             case "GET", ["models"]:
                 return self._page(http, "models", _models)
             case "GET", ["api_keys", "rate_limits"]:
@@ -68,7 +69,11 @@ class Api:
 
     def _image(self, http: Request, endpoint: Endpoint) -> Answer:
         settings, at, key = self.settings, self._clock(), _bearer(http)
-        call = Call(at=at, path=http.path, status=None)
+        call = Call(at=at, path=http.path, status=None, key_sha256=_digest(key))
+        unread = self.faults.take(endpoint, unread=True)
+        if unread:
+            self.calls.add(replace(call, fault=str(unread.answer)))
+            return unread.spoil(Answer(body=b"", content_type="text/plain"))
         headers = self._headers(at, settings)
         try:
             self._admit(http, key, at, settings)
@@ -88,7 +93,7 @@ class Api:
                 call = replace(call, fault=str(fault.answer), charged_usd=charged)
                 headers |= _reset_header(fault, at, settings)
             self._wait(settings.latency + (fault.delay if fault else 0.0))
-            answer = self._carry_out(order, fault, settings)
+            answer = self._carry_out(order, fault, settings, key)
             if not fault:
                 call = replace(call, charged_usd=order.usd)
         except ApiError as error:
@@ -127,9 +132,11 @@ class Api:
             error.headers["Retry-After"] = str(math.ceil(quota.reset_at - at))
         raise error
 
-    def _carry_out(self, order: Order, fault: Fault | None, settings: Settings) -> Answer:
+    def _carry_out(
+        self, order: Order, fault: Fault | None, settings: Settings, key: str | None
+    ) -> Answer:
         if fault:
-            error = fault.error()
+            error = fault.error(key)
             if error:
                 raise error
         answer = Answer(
@@ -176,7 +183,7 @@ class Api:
         call = Call(at=at, path=http.path, status=None, fault=str(fault.answer) if fault else None)
         try:
             self._wait(fault.delay if fault else 0.0)
-            error = fault.error() if fault else None
+            error = fault.error(_bearer(http)) if fault else None
             if error:
                 raise error
             answer = json_answer(content(http, settings))
@@ -245,6 +252,10 @@ class Api:
 def _bearer(http: Request) -> str | None:
     scheme, _, key = http.headers.get("Authorization", "").partition(" ")
     return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _digest(key: str | None) -> str | None:
+    return None if key is None else hashlib.sha256(key.encode()).hexdigest()
 
 
 def _models(http: Request, _: Settings) -> dict[str, Any]:

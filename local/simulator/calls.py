@@ -1,9 +1,13 @@
-"""What the simulator was asked, for tests and benchmarks. No prompt, key or picture is kept."""
+"""What the simulator was asked, and its book of charges, for tests and benchmarks.
+
+No prompt, key or picture is kept.
+"""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from threading import Condition
 from typing import Literal
 
 KEPT = 100_000  # the oldest calls are forgotten beyond this
@@ -18,12 +22,14 @@ class Call:
     `at`: arrival, seconds since 1970 by the simulator's clock. `status`: None if the connection
     was dropped or held without an answer. `image_sha256`: of the first image's bytes; None if the
     request was refused before its image was read. `refused`: which limit turned the call away.
-    `fault`: which of the ordered failures struck it.
+    `fault`: which of the ordered failures struck it. `key_sha256`: of the API key; None without.
+    `charged_usd`: also where the answer was lost or is an error.
     """
 
     at: float
     path: str
     status: int | None
+    key_sha256: str | None = None
     model: str | None = None
     charged_usd: float = 0.0
     image_sha256: str | None = None
@@ -37,12 +43,18 @@ class Call:
 
 
 class Calls:
-    """Thread-safe record; `spent_usd` goes on counting over `clear`."""
+    """Thread-safe record; `spent_usd` and `charges` go on over `clear`.
+
+    A call is recorded when its work is done, before its answer is on the way. One whose client has
+    gone is recorded later than the client knows; `wait_until_idle` waits for it.
+    """
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = Condition()
         self._calls: deque[Call] = deque(maxlen=KEPT)
+        self._charges: deque[Call] = deque(maxlen=KEPT)
         self._spent_usd = 0.0
+        self._in_flight = 0
 
     @property
     def spent_usd(self) -> float:
@@ -51,11 +63,35 @@ class Calls:
     def add(self, call: Call) -> None:
         with self._lock:
             self._calls.append(call)
+            if call.paid:
+                self._charges.append(call)
             self._spent_usd = round(self._spent_usd + call.charged_usd, 6)
 
     def snapshot(self) -> list[Call]:
         with self._lock:
             return list(self._calls)
+
+    def charges(self) -> list[Call]:
+        """The book: every call that was charged, in the order of the charges."""
+        with self._lock:
+            return list(self._charges)
+
+    @contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """While the body runs, a call is being worked on."""
+        with self._lock:
+            self._in_flight += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+                self._lock.notify_all()
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until no call is being worked on; False where that takes longer than `seconds`."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._in_flight == 0, seconds)
 
     def clear(self) -> None:
         with self._lock:

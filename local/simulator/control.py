@@ -5,6 +5,7 @@
 | `GET /_simulator/settings`, `PATCH` with some of them | tells, changes |
 | `GET /_simulator/faults`, `POST` one, `DELETE` | tells, adds, removes all |
 | `GET /_simulator/calls`, `DELETE` | tells (with `spent_usd` and `lock_outs`), forgets |
+| `GET /_simulator/charges` | every charged call since the start, also those without an answer |
 """
 
 from typing import Any
@@ -39,6 +40,8 @@ def answer(http: Request, api: Api) -> Answer:
             case "DELETE", "calls":
                 api.calls.clear()
                 return json_answer(_calls(api))
+            case "GET", "charges":
+                return json_answer(api.calls.charges())
             case _:
                 return json_answer({"error": f"There is no {http.method} {http.path}"}, 404)
     except (msgspec.MsgspecError, TypeError) as error:

@@ -139,10 +139,10 @@ def _edge_page(message: str) -> str:
 _BODIES: Mapping[int, Callable[[str], dict[str, Any] | str]] = {
     403: _typed("UNAUTHORIZED"),
     413: lambda message: {"code": "PAYLOAD_TOO_LARGE", "error": message},
-    422: lambda message: {"error": message, "suggested_prompt": "A calm landscape."},
     500: _typed("INFERENCE_FAILED"),
     502: _edge_page,
     503: lambda message: {"error": message, "request_id": "simulated-request"},
+    524: _edge_page,
 }
 
 # What a fault of that status says.
@@ -152,7 +152,8 @@ MESSAGES: Mapping[int, str] = {
     402: "Insufficient USD or Diem balance to complete request. "
     "Visit https://venice.ai/settings/api to add credits.",
     403: "API access is disabled for this account",
-    404: "Specified model not found",
+    404: "The input media could not be found",
+    408: "The request timed out",
     410: "This model has been retired",
     413: "File exceeds the maximum allowed size of 25 MB.",
     415: "Request encoding is not supported",
@@ -162,4 +163,5 @@ MESSAGES: Mapping[int, str] = {
     502: "Bad gateway",
     503: "The model is at capacity. Please try again later.",
     504: "The request took too long",
+    524: "A timeout occurred",
 }

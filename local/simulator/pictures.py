@@ -105,7 +105,7 @@ def _open(data: bytes, long_side: int) -> Image.Image:
                 upright = upright.convert("RGBA" if has_alpha else "RGB")
             upright.thumbnail((long_side, long_side), reducing_gap=2.0)
             return upright
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableImageError("The pixels of the image cannot be read") from error
 
 

@@ -1,5 +1,6 @@
 """Requests of the three image endpoints: the closed schemas, and what a schema cannot say."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,12 +20,17 @@ OutputFormat = Literal["png", "jpeg", "webp"]
 Name = Annotated[str, Meta(min_length=1)]
 
 MAX_JSON_BYTES = 35_000_000
+MAX_FILES = 10  # in a multipart request
+ALIASES = {"qwen-edit": "qwen-edit-uncensored"}
+# Each model's `constraints`, as clients see them in `GET /models`.
+CONSTRAINTS: Mapping[str, Mapping[str, Any]] = {
+    entry["id"]: entry["model_spec"]["constraints"] for entry in catalogue.listing("all")["data"]
+}
 FLAGS = ("safe_mode", "enhance_prompt", "disable_prompt_optimization_thinking")
 
 
 class _Prompted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prompt: Annotated[str, Meta(min_length=1, max_length=32768)]
-    # 4:3 and jpg are refused again under the older documents, see _refuse_newer.
     aspect_ratio: (
         Literal["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:5", "4:3"]
         | UnsetType
@@ -85,18 +91,17 @@ def read_order(http: Request, endpoint: Endpoint, documents: Documents) -> Order
         raise invalid(message, path.rstrip("`")) from None
     if isinstance(asked, BackgroundRemove):
         return _removal(asked, documents)
-    if documents == "spec":
-        _refuse_newer(asked)
     return _edit(asked, endpoint, documents)
 
 
 def _body(http: Request, endpoint: Endpoint, documents: Documents) -> dict[str, Any]:
+    empty = not http.content_length and "Transfer-Encoding" not in http.headers
+    if empty and endpoint == "multi-edit":
+        raise ApiError(415, "Request encoding is not supported")
     if http.mimetype == "application/json":
         return _json(http)
     if http.mimetype == "multipart/form-data":
         return _form(http, endpoint, documents)
-    if documents == "spec":
-        raise ApiError(415, "Content-Type must be application/json or multipart/form-data")
     raise ApiError(400, "'Content-Type' must be 'application/json'", counted=False)
 
 
@@ -128,6 +133,8 @@ def _form(http: Request, endpoint: Endpoint, documents: Documents) -> dict[str, 
     for name, files in http.files.lists():
         if name in body or (len(files) > 1 and name != "images"):
             raise invalid("Expected one part", name)
+        if len(files) > MAX_FILES:
+            raise invalid(f"At most {MAX_FILES} files are accepted", name)
         contents = [_file(file) for file in files]
         body[name] = contents if name == "images" else contents[0]
     if endpoint == "multi-edit" and documents == "skill":
@@ -148,13 +155,6 @@ def _file(file: FileStorage) -> bytes:
     return data
 
 
-def _refuse_newer(asked: Edit | MultiEdit) -> None:
-    if asked.aspect_ratio == "4:3":
-        raise invalid("Invalid enum value '4:3'", "aspect_ratio")
-    if asked.output_format == "jpg":
-        raise invalid("Invalid enum value 'jpg'", "output_format")
-
-
 def _removal(asked: BackgroundRemove, documents: Documents) -> Order:
     if (asked.image is UNSET) == (asked.image_url is UNSET):
         raise invalid("Send exactly one of image and image_url")
@@ -170,22 +170,19 @@ def _removal(asked: BackgroundRemove, documents: Documents) -> Order:
 
 
 def _edit(asked: Edit | MultiEdit, endpoint: Endpoint, documents: Documents) -> Order:
-    model = _model(asked, documents)
-    resolution = "1K" if asked.resolution is UNSET else asked.resolution
+    model = _model(asked)
     quality = _quality(asked)
-    ratio = "auto" if asked.aspect_ratio is UNSET else asked.aspect_ratio
     values = asked.images if isinstance(asked, MultiEdit) else [asked.image]
-    _fits_model(model, asked.prompt, resolution, quality, ratio, len(values))
-    data_urls = isinstance(asked, MultiEdit) or documents == "skill"
+    _fits_model(asked, CONSTRAINTS[model.id], model, len(values))
+    resolution = "1K" if asked.resolution is UNSET or not model.resolutions else asked.resolution
+    rules = ImageRules(data_urls=isinstance(asked, MultiEdit) or documents == "skill", edits=True)
     name = "images" if isinstance(asked, MultiEdit) else "image"
     return Order(
         endpoint=endpoint,
         model=model,
-        images=tuple(
-            read_image(value, name, ImageRules(data_urls=data_urls), documents) for value in values
-        ),
+        images=tuple(read_image(value, name, rules, documents) for value in values),
         prompt=asked.prompt,
-        aspect_ratio=ratio,
+        aspect_ratio=_ratio(asked, CONSTRAINTS[model.id], len(values)),
         resolution=resolution,
         output_format=_output_format(asked, resolution),
         enhance_prompt=asked.enhance_prompt,
@@ -198,14 +195,13 @@ def _edit(asked: Edit | MultiEdit, endpoint: Endpoint, documents: Documents) -> 
     )
 
 
-def _model(asked: Edit | MultiEdit, documents: Documents) -> Model:
+def _model(asked: Edit | MultiEdit) -> Model:
     alias = asked.model_id
     name = asked.model if isinstance(asked, Edit) and asked.model is not UNSET else alias
-    model = catalogue.MODELS.get(catalogue.DEFAULT_MODEL if name is UNSET else name)
+    name = catalogue.DEFAULT_MODEL if name is UNSET else name
+    model = catalogue.MODELS.get(ALIASES.get(name, name))
     if model is None or not model.edits:
-        if documents == "spec":
-            raise refused("Invalid model", f"There is no edit model {name!r}.")
-        raise ApiError(404, f"Specified model not found: {name}")
+        raise refused("Invalid model id", f"There is no edit model {name!r}.")
     if isinstance(asked, MultiEdit) and not model.combines:
         raise invalid(f"{model.id} cannot combine images", "modelId")
     return model
@@ -221,20 +217,31 @@ def _output_format(asked: Edit | MultiEdit, resolution: str) -> OutputFormat:
     return "jpeg" if asked.output_format == "jpg" else asked.output_format
 
 
+def _ratio(asked: Edit | MultiEdit, constraints: Mapping[str, Any], images: int) -> str:
+    """Some models ignore the ratio where there is only one image."""
+    ignored = images == 1 and constraints.get("singleImageAspectRatio") is False
+    return "auto" if asked.aspect_ratio is UNSET or ignored else asked.aspect_ratio
+
+
 def _fits_model(
-    model: Model, prompt: str, resolution: str, quality: str | None, ratio: str, images: int
+    asked: Edit | MultiEdit, constraints: Mapping[str, Any], model: Model, images: int
 ) -> None:
     """An option that the model does not list is a 400, as venice-errors says of all models.
 
-    Every model takes the documented default `1K`, and `4:3` goes wherever `3:4` does.
+    But multi-edit drops a resolution without a word where the model has none.
     """
-    if len(prompt) > model.prompt_characters:
-        raise invalid(f"{model.id} takes at most {model.prompt_characters} characters", "prompt")
-    if resolution not in (model.resolutions or ("1K",)):
-        raise invalid(f"{model.id} does not support resolution {resolution}", "resolution")
-    if quality is not None and quality not in model.quality_names:
+    longest = constraints["promptCharacterLimit"]
+    if len(asked.prompt) > longest:
+        raise invalid(f"{model.id} takes at most {longest} characters", "prompt")
+    tiers, drops = constraints.get("resolutions", ()), isinstance(asked, MultiEdit)
+    if asked.resolution is not UNSET and asked.resolution not in tiers and (tiers or not drops):
+        raise invalid(f"{model.id} does not support resolution {asked.resolution}", "resolution")
+    quality = _quality(asked)
+    if quality is not None and quality not in constraints.get("qualities", ()):
         raise invalid(f"{model.id} does not support quality {quality}", "quality")
-    if ratio.replace("4:3", "3:4") not in model.ratios:
+    ratio = asked.aspect_ratio
+    if ratio is not UNSET and ratio not in constraints["aspectRatios"]:
         raise invalid(f"{model.id} does not support aspect ratio {ratio}", "aspect_ratio")
-    if images > model.image_limit:
-        raise invalid(f"{model.id} takes at most {model.image_limit} images", "images")
+    most = constraints.get("maxInputImages", catalogue.DEFAULT_MAX_IMAGES)
+    if images > most:
+        raise invalid(f"{model.id} takes at most {most} images", "images")

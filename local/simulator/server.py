@@ -1,7 +1,9 @@
 """The HTTP edge of the simulator: sockets, threads, and answers that are cut short."""
 
+import os
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -71,6 +73,16 @@ class Simulator:
         return self._api.calls.snapshot()
 
     @property
+    def charges(self) -> list[Call]:
+        """The book of charges: also calls whose answer was lost, and those forgotten in `calls`."""
+        return self._api.calls.charges()
+
+    def wait_until_idle(self, seconds: float = 10.0) -> None:
+        """Until no call is worked on, whose client may have gone. Raises `TimeoutError`."""
+        if not self._api.calls.wait_until_idle(seconds):
+            raise TimeoutError(f"A call is still worked on after {seconds:g} s")
+
+    @property
     def faults(self) -> Faults:
         return self._api.faults
 
@@ -110,11 +122,19 @@ class Simulator:
             answer = self._answer(http)
         if answer.delivery == "held":
             self._hold(connection, answer.hold)
+        if answer.delivery == "reset":
+            _reset(connection)
         if answer.delivery in ("held", "none"):
             _drop(connection)
         response = Response(answer.body, answer.status, content_type=answer.content_type)
         response.headers.update(answer.headers)
+        if answer.delivery == "slow_head":
+            for byte in self._slowly(_head(response), connection, answer.hold):
+                connection.sendall(byte)
+            _drop(connection)
         body = response(environ, start_response)
+        if answer.delivery == "slow_body":
+            return self._slowly(answer.body, connection, answer.hold)
         return _half(answer.body, connection) if answer.delivery == "half" else body
 
     def _answer(self, http: Request) -> Answer:
@@ -123,6 +143,13 @@ class Simulator:
         if http.path == "/":
             return Answer(body=ABOUT, content_type="text/plain; charset=utf-8")
         return self._api.answer(http)
+
+    def _slowly(self, data: bytes, connection: socket.socket, seconds: float) -> Iterator[bytes]:
+        """A byte every `seconds`, until the client has gone or the simulator closes."""
+        for place in range(len(data)):
+            yield data[place : place + 1]
+            if self._closing.wait(seconds) or _has_gone(connection):
+                _drop(connection)
 
     def _hold(self, connection: socket.socket, seconds: float) -> None:
         """Until the time is over, the client has gone, or the simulator closes."""
@@ -149,6 +176,18 @@ def _has_gone(connection: socket.socket) -> bool:
 def _half(body: bytes, connection: socket.socket) -> Iterator[bytes]:
     yield body[: len(body) // 2]
     _drop(connection)
+
+
+def _head(response: Response) -> bytes:
+    lines = [f"HTTP/1.1 {response.status}", *(f"{name}: {text}" for name, text in response.headers)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _reset(connection: socket.socket) -> None:
+    """Closes the connection without the courtesy of an end; what was not read is thrown away."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(connection.detach())  # `close` would wait for the server's own file on it
+    raise ConnectionResetError("reset on purpose")
 
 
 def _drop(connection: socket.socket) -> None:

@@ -16,10 +16,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     - `window_kind`: `fixed` windows start at multiples of `window` since 1970; a `sliding` one
       looks back from now. Venice does not say which it uses.
     - `latency`: seconds of real time that a picture takes.
-    - `documents`: where Venice's documents disagree, `spec` follows its OpenAPI file and takes the
-      stricter reading; `skill` follows its newer agent skills (400 for a wrong content type, 422
-      for too many pixels, 404 for an unknown model; `jpg`, `4:3` and data: URLs accepted; error
-      budget in the headers).
+    - `documents`: where Venice's documents disagree and either may be right, `spec` takes the
+      reading of its OpenAPI file, which is stricter; `skill` that of its newer agent skills (422
+      for too many pixels, data: URLs accepted everywhere, unknown parts of a multi-edit form
+      ignored, error budget in the headers, failures seen before it not counted).
     - `pictures`: `real` edits, or `fast`: a small ready-made picture after the same checks.
     - `reset_unit`: unit of `x-ratelimit-reset-requests`, a Unix time.
     - `retry_after`: send `Retry-After` with a 429 of the rate limit or the lock-out.

@@ -130,7 +130,7 @@ class Stage:
         } | env
         self.cold_start()
         if read_timeout is not None:
-            venice = replace(self.services.venice, read_timeout=read_timeout)
+            venice = replace(self.services.venice, max_seconds=read_timeout)
             self.services = replace(self.services, venice=venice)
 
     def cold_start(self) -> None:

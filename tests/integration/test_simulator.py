@@ -4,6 +4,7 @@ The table of requests is the conformance table of the three image endpoints; the
 """
 
 import base64
+import hashlib
 import io
 import signal
 import subprocess
@@ -25,6 +26,10 @@ import requests
 import skimage
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
+from image_drop.errors import Charge, ImageDropError, NoAnswerError
+from image_drop.images import Photo
+from image_drop.instructions import Instructions, Mode
+from image_drop.venice import Venice
 from local.simulator import Simulator, most_in
 
 KEY = {"Authorization": "Bearer a-key"}
@@ -67,6 +72,9 @@ def opened(answer: requests.Response) -> Image.Image:
 IMAGE = text(picture())
 PART = ("image", part(picture()))
 LAYER = ("images", part(picture()))
+HEIC = ("image", part(picture("HEIF"), "photo.heic", "image/heic"))
+HEIC_LAYER = ("images", HEIC[1])
+AVIF = ("image", part(picture("AVIF"), "photo.avif", "image/avif"))
 FOUR = [IMAGE] * 4
 PLAIN: dict[str, Any] = {
     "data": b"hello",
@@ -117,7 +125,7 @@ TABLE = [
         edit_body(safe_mode=False, enhance_prompt=True, disable_prompt_optimization_thinking=True),
         200,
     ),
-    Row("E-V7", "edit", edit_body(output_format="jpg"), 400, 200, "image/jpeg"),
+    Row("E-V7", "edit", edit_body(output_format="jpg"), 200, kind="image/jpeg"),
     Row("E-I1", "edit", {"json": {"image": IMAGE}}, 400),
     Row("E-I2", "edit", {"json": {"prompt": "a red sky"}}, 400),
     Row("E-I3", "edit", edit_body(prompt=""), 400),
@@ -127,10 +135,15 @@ TABLE = [
     Row("E-I7", "edit", edit_body(output_format="gif"), 400),
     Row("E-I8", "edit", edit_body(image=text(picture(size=(100, 100)))), 400),
     Row("E-I9", "edit", edit_body(safe_mode="yes"), 400),
-    Row("E-I11", "edit", edit_body(model="qwen-edit"), 400, 404),
+    Row("E-V8-alias", "edit", edit_body(model="qwen-edit"), 200),
+    Row("E-V9-heic", "edit", {"data": {"prompt": "red"}, "files": [HEIC]}, 200),
+    Row("E-V9-avif", "edit", {"data": {"prompt": "red"}, "files": [AVIF]}, 200),
+    Row("E-I11", "edit", edit_body(model="no-such-edit"), 400),
+    Row("E-I17-side", "edit", edit_body(image=text(picture(size=(2000, 63)))), 400),
+    Row("E-I18-media", "edit", edit_body(image="http://127.0.0.1:9/closed.png"), 404),
     Row("E-I12", "edit", {"files": [PART]}, 400),
     Row("E-I13", "edit", {"data": {"prompt": "red", "seed": "7"}, "files": [PART]}, 400),
-    Row("E-I14", "edit", PLAIN, 415, 400),
+    Row("E-I14", "edit", PLAIN, 400),
     Row("E-I15", "edit", {**edit_body(), "headers": {}}, 402),
     Row(
         "E-I15-bad-key",
@@ -188,6 +201,11 @@ TABLE = [
     ),
     Row("M-I11", "multi-edit", multi_body(modelId="luma-uni-1-edit"), 400),
     Row("M-I12", "multi-edit", {"files": [("prompt", (None, "red"))]}, 400),
+    Row("M-I13-plain", "multi-edit", PLAIN, 400),
+    Row("M-I14-empty", "multi-edit", {}, 415),
+    Row("M-I15-files", "multi-edit", {"data": {"prompt": "red"}, "files": [LAYER] * 11}, 400),
+    Row("M-V7-resolution", "multi-edit", multi_body(resolution="2K"), 200),
+    Row("M-V8-heic", "multi-edit", {"data": {"prompt": "red"}, "files": [LAYER, HEIC_LAYER]}, 200),
     Row("B-V1", "background-remove", {"json": {"image_url": URL}}, 200),
     Row("B-V2", "background-remove", {"json": {"image": IMAGE}}, 200),
     Row(
@@ -203,6 +221,8 @@ TABLE = [
         {"files": [("image", part(picture("WEBP"), "p.webp", "image/webp"))]},
         200,
     ),
+    Row("B-V6-small", "background-remove", {"files": [("image", part(picture(size=(9, 9))))]}, 200),
+    Row("B-I11-heic", "background-remove", {"files": [HEIC]}, 400),
     Row("B-I1", "background-remove", {"json": {}}, 400),
     Row("B-I2", "background-remove", {"json": {"image": IMAGE, "model": "bria-bg-remover"}}, 400),
     Row("B-I3", "background-remove", {"json": {"image": IMAGE, "image_url": URL}}, 400),
@@ -210,7 +230,7 @@ TABLE = [
     Row("B-I5", "background-remove", {"json": {"image_url": 123}}, 400),
     Row("B-I6", "background-remove", {"json": {"image": IMAGE, "prompt": "red"}}, 400),
     Row("B-I7", "background-remove", {"files": [("other", (None, ""))]}, 400),
-    Row("B-I8", "background-remove", PLAIN, 415, 400),
+    Row("B-I8", "background-remove", PLAIN, 400),
     Row("B-I9", "background-remove", {"files": [("image_url", (None, URL))]}, 400),
     Row("B-I10", "background-remove", {"json": {"image": IMAGE}, "headers": {}}, 402),
 ]
@@ -253,8 +273,9 @@ def test_enhanced_prompt_comes_back_url_encoded(each_version: Simulator) -> None
     [
         ({"prompt": "x" * 1500}, 200),
         ({"prompt": "x" * 1501}, 400),
-        ({"resolution": "1K"}, 200),
-        ({"resolution": "2K"}, 400),
+        ({"resolution": "1K"}, 400),  # the model has none, so it takes not even the default
+        ({"resolution": "1K", "model": "grok-imagine-edit"}, 200),
+        ({"resolution": "4K", "model": "grok-imagine-edit"}, 400),
         ({"aspect_ratio": "auto", "model": "wan-2-7-pro-edit"}, 200),
         ({"aspect_ratio": "1:1", "model": "wan-2-7-pro-edit"}, 400),
         ({"modelId": "qwen-image-2-edit"}, 200),
@@ -610,9 +631,32 @@ def test_catalogue_lists_edit_models_with_limits_and_prices() -> None:
 
 # Faults
 
+DEFAULT = "firered-image-edit"
+PINK = Instructions(mode=Mode.EDIT, prompt="make the sky pink")
+PHOTO = Photo(picture(), "image/png", 300, 260)
+LOST_ANSWERS: dict[str, dict[str, Any]] = {
+    "timeout": {"answer": "timeout"},
+    "drop_after": {"answer": "drop_after"},
+    "reset_after": {"answer": "reset_after"},
+    "drop_mid": {"answer": "drop_mid"},
+    "slow_head": {"answer": "slow_head", "seconds": 0.05},
+    "slow_body": {"answer": "slow_body", "seconds": 0.05},
+    "slow": {"answer": "slow", "seconds": 1.0},
+    "html": {"answer": "html"},
+    "empty": {"answer": "empty"},
+    "408": {"answer": 408},
+    "504": {"answer": 504},
+    "524": {"answer": 524},
+    "422": {"answer": 422, "charged": True},
+}
+
+
+def client(venice: Simulator) -> Venice:
+    return Venice(venice.url, lambda: "secret-key", time.time)
+
 
 @pytest.mark.parametrize(
-    "status", [400, 401, 402, 403, 404, 410, 413, 415, 422, 429, 500, 502, 503, 504]
+    "status", [400, 401, 402, 403, 404, 410, 413, 415, 422, 429, 500, 502, 503]
 )
 def test_status_fault_answers_once_uncharged_and_then_all_is_well(status: int) -> None:
     with Simulator(pictures="fast") as venice:
@@ -623,6 +667,48 @@ def test_status_fault_answers_once_uncharged_and_then_all_is_well(status: int) -
         assert failed.content
         assert edit(venice).status_code == 200
         assert [(call.status, call.paid) for call in venice.calls] == [(status, False), (200, True)]
+
+
+@pytest.mark.parametrize("status", [408, 504, 524])
+def test_status_of_a_gateway_that_stopped_waiting_is_charged(status: int) -> None:
+    with Simulator(pictures="fast") as venice:
+        venice.faults.add(status, times=1)
+        assert edit(venice).status_code == status
+        venice.faults.add(status, times=1, charged=False)
+        assert edit(venice).status_code == status
+        assert [(call.status, call.paid) for call in venice.calls] == [
+            (status, True),
+            (status, False),
+        ]
+
+
+def test_content_refusal_has_no_code_and_is_charged_where_venices_own_moderation_comes_late() -> (
+    None
+):
+    with Simulator(pictures="fast") as venice:
+        venice.faults.add(422, times=1)
+        refusal = edit(venice)
+        assert (refusal.status_code, list(refusal.json())) == (422, ["error"])
+        venice.faults.add(422, times=1, charged=True)
+        assert edit(venice).status_code == 422
+        assert [call.charged_usd for call in venice.calls] == [0.0, 0.04]
+
+
+@pytest.mark.parametrize("status", [402, 403])
+def test_one_model_can_be_refused_while_the_account_is_well(status: int) -> None:
+    with Simulator(pictures="fast") as venice:
+        venice.faults.add(status, model="nano-banana-2-edit")
+        assert edit(venice, model="nano-banana-2-edit").status_code == status
+        assert edit(venice).status_code == 200
+        page = requests.get(f"{venice.url}/api_keys/rate_limits", headers=KEY, timeout=10)
+        assert page.json()["data"]["accessPermitted"] is True
+
+
+def test_error_can_echo_the_key() -> None:
+    with Simulator(pictures="fast") as venice:
+        venice.faults.add(401, echo_key=True)
+        assert "Bearer secret-key" in edit(venice, key="secret-key").json()["error"]
+        assert "secret-key" not in str(venice.calls)
 
 
 def test_429_fault_carries_the_wait_that_is_asked_for() -> None:
@@ -663,7 +749,13 @@ def test_picture_faults_change_what_they_name() -> None:
 
 @pytest.mark.parametrize(
     ("word", "status", "paid"),
-    [("drop", None, False), ("drop_after", None, True), ("drop_mid", 200, True)],
+    [
+        ("reset", None, False),
+        ("drop", None, False),
+        ("drop_after", None, True),
+        ("reset_after", None, True),
+        ("drop_mid", 200, True),
+    ],
 )
 def test_dropped_connection_is_charged_once_the_work_is_done(
     word: str, status: int | None, paid: bool
@@ -691,6 +783,36 @@ def test_held_answer_outlasts_the_client_and_ends_with_the_simulator() -> None:
     stuck.join(timeout=5)
     assert not stuck.is_alive()
     assert time.monotonic() - closing < 2
+
+
+@pytest.mark.parametrize(("word", "status"), [("slow_head", None), ("slow_body", 200)])
+def test_trickling_answer_never_lets_a_read_timeout_pass(word: str, status: int | None) -> None:
+    with Simulator(pictures="fast") as venice:
+        venice.faults.add(word, seconds=0.05)
+        started = time.monotonic()
+        with pytest.raises(NoAnswerError):
+            client(venice).edit(PINK, [PHOTO], seconds=0.5)
+        assert 0.5 <= time.monotonic() - started < 1.5
+        assert [(call.status, call.paid) for call in venice.calls] == [(status, True)]
+
+
+@pytest.mark.parametrize("fault", sorted(LOST_ANSWERS))
+def test_book_of_charges_has_every_charged_call_also_where_its_answer_is_lost(fault: str) -> None:
+    """And a client that trusts its own errors never takes a charged call for a free one."""
+    with Simulator(pictures="fast") as venice:
+        venice.faults.add(**LOST_ANSWERS[fault], times=1)
+        with pytest.raises(ImageDropError) as caught:
+            client(venice).edit(PINK, [PHOTO], seconds=0.5)
+        venice.wait_until_idle()
+        requests.delete(f"{venice.url.removesuffix('/api/v1')}/_simulator/calls", timeout=10)
+        edit(venice)
+
+        charges = venice.charges
+        told = requests.get(f"{venice.url.removesuffix('/api/v1')}/_simulator/charges", timeout=10)
+    assert caught.value.charge is not Charge.NO
+    assert [(call.model, call.charged_usd) for call in charges] == [(DEFAULT, 0.04)] * 2
+    assert charges[0].key_sha256 == hashlib.sha256(b"secret-key").hexdigest()
+    assert len(told.json()) == 2
 
 
 def _ignore_failure(venice: Simulator) -> None:
@@ -735,6 +857,8 @@ def test_unknown_fault_or_setting_is_named() -> None:
             venice.faults.add("explode")  # type: ignore[arg-type]
         with pytest.raises(msgspec.ValidationError, match="endpont"):
             venice.faults.add(503, endpont="edit")
+        with pytest.raises(msgspec.ValidationError, match="before the model"):
+            venice.faults.add("reset", model="firered-image-edit")
         with pytest.raises(msgspec.ValidationError, match="limt"):
             venice.change(limt=3)
         with pytest.raises(msgspec.ValidationError, match="limit"):
@@ -943,8 +1067,8 @@ def test_url_on_this_machine_is_fetched_and_any_other_gets_a_placeholder(shelf: 
     with Simulator() as venice:
         assert opened(edit(venice, image=f"{shelf}/boat.png?X-Amz-Signature=1")).size == (400, 300)
         assert opened(edit(venice, image="https://nowhere.invalid/boat.png")).size == (512, 512)
-        assert edit(venice, image=f"{shelf}/moved.png").status_code == 400
-        assert edit(venice, image="http://127.0.0.1:9/closed.png").status_code == 400
+        assert edit(venice, image=f"{shelf}/moved.png").status_code == 404
+        assert edit(venice, image="http://127.0.0.1:9/closed.png").status_code == 404
 
 
 # The command

@@ -1,24 +1,18 @@
 """The tree of errors is complete, and is what its drawing shows."""
 
-import io
 import re
 from collections.abc import Iterator
 
 import pytest
-import requests
 
-from image_drop import errors, venice
+from image_drop import errors
 from image_drop.errors import (
-    AccountError,
+    Charge,
     ImageDropError,
     ImageError,
     InstructionsError,
-    ModelNotFoundError,
     PermanentError,
-    RateLimitedError,
-    RefusedError,
     RetryableError,
-    VeniceUnavailableError,
 )
 
 # They group others and are never raised themselves, so they keep the words of their base.
@@ -81,46 +75,9 @@ def test_every_error_carries_what_a_report_needs(error: type[ImageDropError]) ->
     assert (raised.status, raised.retry_at, raised.request_id) == (418, 12.5, "ray")
 
 
-DOCUMENTED = {
-    400: RefusedError,
-    401: AccountError,
-    402: AccountError,
-    403: AccountError,
-    404: ModelNotFoundError,
-    410: ModelNotFoundError,
-    413: RefusedError,
-    415: RefusedError,
-    422: RefusedError,
-    429: RateLimitedError,
-    500: VeniceUnavailableError,
-    502: VeniceUnavailableError,
-    503: VeniceUnavailableError,
-    504: VeniceUnavailableError,
-}
+@pytest.mark.parametrize("error", CLASSES)
+def test_every_error_says_whether_the_call_was_charged(error: type[ImageDropError]) -> None:
+    expected = {"NoAnswerError": Charge.MAYBE, "UnusableAnswerError": Charge.YES}
 
-
-def answer(status: int) -> requests.Response:
-    response = requests.Response()
-    response.status_code = status
-    response.headers["CF-RAY"] = "8f2a-FRA"
-    response.raw = io.BytesIO(b'{"error": "in words"}')
-    return response
-
-
-@pytest.mark.parametrize(("status", "expected"), DOCUMENTED.items())
-def test_every_documented_status_has_its_class(status: int, expected: type[ImageDropError]) -> None:
-    error = venice.error_for(answer(status), now=1000.0)
-
-    assert type(error) is expected
-    assert (error.status, error.request_id) == (status, "8f2a-FRA")
-    assert error.detail == f"Venice answered {status}: in words"
-
-
-@pytest.mark.parametrize("status", [408, 505, 520, 522, 524, 529, 599])
-def test_an_undocumented_fault_of_the_servers_is_retried(status: int) -> None:
-    assert type(venice.error_for(answer(status), now=1000.0)) is VeniceUnavailableError
-
-
-@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 308, 405, 409, 418, 451])
-def test_any_other_undocumented_answer_is_not_retried(status: int) -> None:
-    assert type(venice.error_for(answer(status), now=1000.0)) is RefusedError
+    assert error("detail").charge is expected.get(error.__name__, Charge.NO)
+    assert error("detail", charge=Charge.MAYBE).charge is Charge.MAYBE

@@ -1,9 +1,11 @@
 """The environment of a function is read in one place, and says everything that is wrong at once."""
 
+from pathlib import Path
+
 import pytest
 
 from image_drop.errors import SettingsError
-from image_drop.settings import VENICE_BASE_URL, Settings
+from image_drop.settings import BASE_URL, VENICE_BASE_URL, Settings
 
 COMPLETE = {
     "INPUT_BUCKET": "in",
@@ -110,3 +112,42 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         Settings.from_env({"MAX_RECEIVE_COUNT": "many"})
 
     assert all(name in caught.value.detail for name in (*COMPLETE, "MAX_RECEIVE_COUNT"))
+
+
+GOOD_URLS = [
+    "https://api.venice.ai/api/v1",
+    "https://proxy.example:8443",
+    "http://127.0.0.1:4567/api/v1",
+    "http://localhost",
+    "http://[::1]:4567/api/v1",
+]
+BAD_URLS = [
+    "http://api.venice.ai/api/v1",
+    "http://127.0.0.1.example.com/api",
+    "http://localhost@example.com/api",
+    "http://127.0.0.1:80@example.com",
+    "http://localhost\\.example.com",
+    "https://user:word@example.com",
+    "https://api.venice.ai/api/v1/",
+    "https://api.venice.ai/api/v1\n",
+    "https://",
+    "ftp://localhost",
+    "api.venice.ai",
+]
+
+
+@pytest.mark.parametrize("url", GOOD_URLS)
+def test_venice_is_reached_over_https_or_on_this_machine(url: str) -> None:
+    assert Settings.from_env(COMPLETE | {"VENICE_BASE_URL": url}).venice_base_url == url
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_the_key_and_the_photos_leave_this_machine_over_https_only(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"^VENICE_BASE_URL must be an https URL"):
+        Settings.from_env(COMPLETE | {"VENICE_BASE_URL": url})
+
+
+def test_the_template_allows_the_same_addresses() -> None:
+    template = (Path(__file__).parents[2] / "template.yaml").read_text("utf-8")
+
+    assert f"AllowedPattern: '{BASE_URL}'" in template

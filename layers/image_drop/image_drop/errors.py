@@ -20,6 +20,7 @@ ImageDropError
 │   ├── LayerError               a mask or overlay cannot be sent
 │   ├── RefusedError             Venice says no to this request: 400, 404, 410, 413, 415, 422
 │   │   ├── ContentRefusedError
+│   │   ├── MediaNotFoundError
 │   │   ├── ModelNotFoundError
 │   │   └── UnusableAnswerError
 │   ├── OutputTakenError         the result would replace something else
@@ -29,8 +30,8 @@ ImageDropError
 │   ├── NoSlotError              the rate limiter has no slot within the caller's patience
 │   ├── RateLimitedError         Venice answered 429
 │   │   └── LockedOutError       ... because the key had too many failures
-│   ├── VeniceUnavailableError   500, 502, 503, 504, or no connection
-│   ├── NoAnswerError            no answer within the time, or half of one: it may be charged
+│   ├── VeniceUnavailableError   500, 502, 503, another 5xx, or no connection
+│   ├── NoAnswerError            the request went out and no whole answer came: it may be charged
 │   ├── LineStoppedError         the account is unavailable, so no call is made
 │   │   └── SpendLimitError      ... because what a day may cost is spent
 │   ├── KeyReplacedError         the API key was changed, and the call was made with the old one
@@ -49,7 +50,16 @@ Errors are told apart by HTTP status, never by the text of a message. The one ex
 `LockedOutError`, which Venice marks by nothing else.
 """
 
+from enum import StrEnum
 from typing import ClassVar
+
+
+class Charge(StrEnum):
+    """Whether Venice charged the call that failed."""
+
+    NO = "no"
+    MAYBE = "maybe"
+    YES = "yes"
 
 
 class ImageDropError(Exception):
@@ -58,11 +68,13 @@ class ImageDropError(Exception):
     `code`, `title` and `advice` belong to the class and are what a report shows; `detail` is
     the sentence about this one case. `status` and `request_id` (Venice's `CF-RAY`) are set when
     Venice answered. `retry_at` is in seconds since 1970, set when somebody named a time.
+    `charge` is the class's own unless the raiser knows better about this one case.
     """
 
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong inside Image Drop"
     advice: ClassVar[str] = "Look the key up in the function's log, and upload the image again."
+    charge: Charge = Charge.NO
 
     def __init__(
         self,
@@ -71,12 +83,15 @@ class ImageDropError(Exception):
         status: int | None = None,
         retry_at: float | None = None,
         request_id: str | None = None,
+        charge: Charge | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.status = status
         self.retry_at = retry_at
         self.request_id = request_id
+        if charge is not None:
+            self.charge = charge
 
 
 def subclasses[E: ImageDropError](of: type[E]) -> list[type[E]]:
@@ -230,16 +245,32 @@ class RefusedError(PermanentError):
 
 
 class ContentRefusedError(RefusedError):
-    """When Venice's content policy forbids the edit: by a violation header, whatever the status,
-    or by the error code `CONTENT_POLICY_VIOLATION`."""
+    """When Venice's content policy forbids the edit.
+
+    Venice says so with 422 on edit and multi-edit (the other reason for it, the number of pixels,
+    is checked before the call), with a violation header whatever the status, or with the error
+    code `CONTENT_POLICY_VIOLATION`. A 422 is charged where Venice's own moderation blocks a
+    picture that the provider has made; nothing in the answer tells the two cases apart.
+    """
 
     code = "content_refused"
     title = "Venice's content policy does not allow this edit"
     advice = "Change the prompt or the image. The same request will be refused again."
 
 
+class MediaNotFoundError(RefusedError):
+    """When Venice answers 404 on edit or multi-edit: an input image could not be fetched."""
+
+    code = "media_not_found"
+    title = "Venice could not fetch one of the images"
+    advice = (
+        "If a layer is a URL, make sure that it opens from the internet without a login, and "
+        "upload the instructions again. Otherwise upload the image again."
+    )
+
+
 class ModelNotFoundError(RefusedError):
-    """When Venice answers 404 or 410: the model does not exist, or not any more."""
+    """When Venice answers 410: the model was retired. (An unknown model is a 400.)"""
 
     code = "model_not_found"
     title = "Venice does not have this model"
@@ -252,6 +283,7 @@ class UnusableAnswerError(RefusedError):
     code = "unusable_answer"
     title = "Venice answered with something that is not an image"
     advice = "Upload the image again. If it happens again, tell Venice the request id."
+    charge = Charge.YES
 
 
 class OutputTakenError(PermanentError):
@@ -316,9 +348,12 @@ class RateLimitedError(RetryableError):
         status: int | None = None,
         retry_at: float | None = None,
         request_id: str | None = None,
+        charge: Charge | None = None,
         limit: int | None = None,
     ) -> None:
-        super().__init__(detail, status=status, retry_at=retry_at, request_id=request_id)
+        super().__init__(
+            detail, status=status, retry_at=retry_at, request_id=request_id, charge=charge
+        )
         self.limit = limit
 
 
@@ -330,20 +365,27 @@ class LockedOutError(RateLimitedError):
 
 
 class VeniceUnavailableError(RetryableError):
-    """When Venice answers 500, 502, 503 or 504, or no connection comes about."""
+    """When Venice answers 500, 502, 503 or another 5xx, or no connection comes about.
+
+    Not charged: without a connection there was no request, and Venice's documents (2026-10-02)
+    name a charge for successes and for a 422, none for a 5xx. The codes that only say that a
+    gateway stopped waiting are `NoAnswerError`.
+    """
 
     code = "venice_unavailable"
     title = "Venice is not available"
 
 
 class NoAnswerError(RetryableError):
-    """When no answer came within the time, or it broke off: the call may have been charged.
+    """When the request went out and no whole answer came: the call may have been charged.
 
-    A connection that breaks before the answer begins is a `VeniceUnavailableError`.
+    The time was over, the connection broke, or a gateway gave up waiting (408, 504, 520, 524).
+    A connection that never came about is a `VeniceUnavailableError`.
     """
 
     code = "no_answer"
     title = "Venice did not answer"
+    charge = Charge.MAYBE
 
 
 class LineStoppedError(RetryableError):

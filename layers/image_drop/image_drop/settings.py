@@ -8,6 +8,11 @@ from typing import Any, Self
 from image_drop.errors import SettingsError
 
 VENICE_BASE_URL = "https://api.venice.ai/api/v1"
+# As in template.yaml. The key and the photos go there, so plain http stays on this machine.
+BASE_URL = (
+    r"(https://[A-Za-z0-9._-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?"
+    r"(/[!-~]*[!-.0-~])?"
+)
 _COUNT = ("0*[1-9][0-9]*", int, "a positive whole number")
 NUMBERS: Mapping[str, tuple[str, Callable[[str], float], str]] = {
     "MAX_RECEIVE_COUNT": _COUNT,
@@ -73,6 +78,7 @@ class Settings:
             for name, (form, _, takes) in NUMBERS.items()
             if env.get(name) and not re.fullmatch(form, env[name])
         ]
+        problems += _base_url_problem(env.get("VENICE_BASE_URL") or VENICE_BASE_URL)
         if problems:
             raise SettingsError("; ".join(problems))
         given: dict[str, Any] = {
@@ -84,3 +90,12 @@ class Settings:
             if env.get(name)
         }
         return cls(**given)
+
+
+def _base_url_problem(url: str) -> list[str]:
+    if re.fullmatch(BASE_URL, url):
+        return []
+    return [
+        "VENICE_BASE_URL must be an https URL without a slash at its end (http for this machine "
+        f"only), not {url!r}"
+    ]

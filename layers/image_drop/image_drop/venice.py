@@ -6,45 +6,37 @@ documents of 2026-10-02; where the two differ, what is sent is valid under both.
 """
 
 import base64
-import email.utils
-import io
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import requests
+from requests.structures import CaseInsensitiveDict
 
 from image_drop import images
 from image_drop.errors import (
-    AccountError,
+    Charge,
     ContentRefusedError,
-    ImageDropError,
-    LockedOutError,
-    ModelNotFoundError,
+    LayerError,
     NoAnswerError,
-    RateLimitedError,
-    RefusedError,
     UnusableAnswerError,
     VeniceUnavailableError,
 )
+from image_drop.exchange import Reply, exchange
 from image_drop.images import Photo
 from image_drop.instructions import Instructions, Mode
+from image_drop.printable import printable
+from image_drop.redaction import redact
+from image_drop.venice_errors import error_for, is_true, rate_limit, violates
 
-CONNECT_TIMEOUT = 10.0  # seconds
-READ_TIMEOUT = 120.0  # seconds between two packets; what Venice's own command line uses
-ENHANCE_TIMEOUT = 30.0  # seconds more: Venice says a prompt's rewrite takes up to that long
-MAX_ANSWER_BYTES = 50 * 1024 * 1024
-PIECE = 65_536  # bytes that an answer is read by: each is in memory besides what has been read
-MAX_ERROR_BYTES = 65_536  # of an error's body; what explains anything is far shorter
-LOCK_OUT = 32.0  # seconds: Venice blocks a key for 30
-MAX_WAIT = 120.0  # seconds: no reset time of Venice's is believed beyond this
-VIOLATIONS = (
-    "x-venice-is-content-violation",
-    "x-venice-is-adult-model-content-violation",
-    "x-venice-contains-minor",
-)
+CALL_SECONDS = 120.0  # what Venice's own command line waits
+SLOW_CALL_SECONDS = 210.0  # GPT Image at high quality takes more than two minutes
+ENHANCE_SECONDS = 30.0  # more: Venice says a prompt's rewrite takes up to that long
+PAGE_SECONDS = 30.0
+MAX_FILES = 10  # in a multipart request
+MAX_LIMIT = 999_999  # requests a minute; beyond it a number means nothing
 
 
 @dataclass(frozen=True)
@@ -101,7 +93,7 @@ class Answer:
     @property
     def blurred(self) -> bool:
         """Whether safe mode blurred the picture."""
-        return _is_true(self.headers, "x-venice-is-blurred")
+        return is_true(self.headers, "x-venice-is-blurred")
 
 
 @dataclass(frozen=True)
@@ -133,29 +125,52 @@ def parameters(instructions: Instructions) -> dict[str, Any]:
     return values
 
 
+def longest_call(instructions: Instructions) -> float:
+    """Return the seconds to give one call: 120, or 210 where the model is known to be slow.
+
+    30 more where the prompt is rewritten first. With its 240 s the longest call leaves a minute of
+    Lambda's 300 s for the work before and after it.
+    """
+    sent = parameters(instructions)
+    model, quality = instructions.model or "", sent.get("quality")
+    slow = (
+        quality == "high"
+        or str(sent.get("resolution", "")).upper() == "4K"
+        or (model.startswith("gpt-image-") and quality is None)  # their default is high
+    )
+    seconds = SLOW_CALL_SECONDS if slow else CALL_SECONDS
+    return seconds + (ENHANCE_SECONDS if sent.get("enhance_prompt") else 0.0)
+
+
 @dataclass(frozen=True)
 class Venice:
-    """Venice behind a base URL. `api_key()` is asked at every call; `now()` is in seconds."""
+    """Venice behind a base URL. `api_key()` is asked at every call; `now()` is in seconds.
+
+    `max_seconds`: no call takes longer, whatever its caller allows.
+    """
 
     base_url: str
     api_key: Callable[[], str] = field(repr=False)
     now: Callable[[], float]
-    session: requests.Session = field(default_factory=requests.Session, repr=False)
-    read_timeout: float = READ_TIMEOUT
+    max_seconds: float = math.inf
 
-    def edit(self, instructions: Instructions, pictures: Sequence[Photo | str]) -> Answer:
-        """Make one paid call. `pictures`: the image and its layers, which may be https URLs.
+    def edit(
+        self, instructions: Instructions, pictures: Sequence[Photo | str], *, seconds: float
+    ) -> Answer:
+        """Make one paid call that ends within `seconds`, headers and body included.
 
-        Raises `RateLimitedError`, `VeniceUnavailableError`, `NoAnswerError`, `AccountError`,
-        `RefusedError`. Only `NoAnswerError` leaves open whether the call was charged.
+        `pictures`: the image and its layers, which may be https URLs. Raises `LayerError` before
+        the call, else `RateLimitedError`, `VeniceUnavailableError`, `NoAnswerError`,
+        `AccountError` or `RefusedError`; their `charge` says whether the call was paid.
         """
-        endpoint = ENDPOINTS[instructions.mode or Mode.EDIT]
+        mode = instructions.mode or Mode.EDIT
+        endpoint = ENDPOINTS[mode]
         body = _body(endpoint, parameters(instructions), pictures)
-        patience = self.read_timeout + (ENHANCE_TIMEOUT if instructions.enhance_prompt else 0)
-        with self._send("POST", endpoint.path, patience, **body) as response:
-            if response.status_code != 200:
-                raise error_for(response, self.now())
-            return _answer(response)
+        key = self.api_key()
+        reply = self._exchange("POST", endpoint.path, key, seconds, **body)
+        if reply.status != 200:
+            raise error_for(reply, mode, self.now(), key)
+        return _answer(reply)
 
     def account(self) -> Account:
         """`GET /api_keys/rate_limits`, which is free.
@@ -170,167 +185,66 @@ class Venice:
         return self._get(f"/models?type={kind}")
 
     def _get(self, path: str) -> dict[str, Any]:
-        with self._send("GET", path, 30.0) as response:
-            if response.status_code != 200:
-                raise error_for(response, self.now())
-            try:
-                return msgspec.json.decode(_read(response), type=dict[str, Any])
-            except (msgspec.DecodeError, RecursionError) as error:
-                raise VeniceUnavailableError(
-                    f"Venice's answer to {path} is no JSON object."
-                ) from error
-
-    def _send(self, method: str, path: str, patience: float, **body: Any) -> requests.Response:
+        key = self.api_key()
         try:
-            return self.session.request(
-                method,
-                self.base_url + path,
-                # A function that was frozen meanwhile would call over a connection that is dead.
-                headers={"Authorization": f"Bearer {self.api_key()}", "Connection": "close"},
-                timeout=(CONNECT_TIMEOUT, patience),
-                stream=True,
-                allow_redirects=False,  # requests would turn a redirected POST into a GET
-                **body,
-            )
-        except requests.ConnectTimeout as error:
-            raise VeniceUnavailableError(
-                f"No connection to Venice within {CONNECT_TIMEOUT:.0f} s."
-            ) from error
-        except requests.Timeout as error:
-            raise NoAnswerError(f"No answer from Venice within {patience:.0f} s.") from error
-        except requests.ConnectionError as error:
-            raise VeniceUnavailableError("The connection to Venice failed.") from error
-
-
-def error_for(response: requests.Response, now: float) -> ImageDropError:
-    """The error that an answer other than 200 stands for; told by status, not by words."""
-    status, headers = response.status_code, response.headers
-    words, code = _words(response)
-    detail = f"Venice answered {status}: {words}" if words else f"Venice answered {status}."
-    told: dict[str, Any] = {"status": status, "request_id": headers.get("CF-RAY")}
-    if status == 429:
-        return _rate_limited(detail, words, headers, now, told)
-    if status in (401, 402, 403):
-        return AccountError(detail, **told)
-    if status == 408 or status >= 500:
-        retry_at = _retry_after(headers, now)
-        return VeniceUnavailableError(detail, retry_at=retry_at, **told)
-    if status in (404, 410):
-        return ModelNotFoundError(detail, **told)
-    if code == "CONTENT_POLICY_VIOLATION" or _violates(headers):
-        return ContentRefusedError(detail, **told)
-    return RefusedError(detail, **told)
-
-
-def rate_limit(headers: Mapping[str, str]) -> int | None:
-    """Requests a minute for this model and account, where Venice names them."""
-    text = headers.get("x-ratelimit-limit-requests", "")
-    return (int(text[:6]) or None) if text.isascii() and text.isdigit() else None
-
-
-def reset_at(text: str, now: float) -> float | None:
-    """When a rate limit ends, in seconds since 1970, from `x-ratelimit-reset-requests`.
-
-    Venice's documents differ on the unit, so the size decides: above 1e11 milliseconds since
-    1970, above 1e9 seconds since 1970, else seconds from now. Clamped to two minutes.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    if not 0 <= value < 1e15:
-        return None
-    at = value / 1000 if value > 1e11 else value if value > 1e9 else now + value
-    return min(max(at, now), now + MAX_WAIT)
-
-
-def _rate_limited(
-    detail: str, words: str, headers: Mapping[str, str], now: float, told: dict[str, Any]
-) -> RateLimitedError:
-    if "too many failed attempts" in words.lower():
-        return LockedOutError(detail, retry_at=now + LOCK_OUT, limit=rate_limit(headers), **told)
-    retry_at = _retry_after(headers, now)
-    if retry_at is None:
-        retry_at = reset_at(headers.get("x-ratelimit-reset-requests", ""), now)
-    return RateLimitedError(detail, retry_at=retry_at, limit=rate_limit(headers), **told)
-
-
-def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """`Retry-After` in either form of RFC 9110, clamped to two minutes."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        at = now + float(text[:9])
-    else:
+            reply = self._exchange("GET", path, key, PAGE_SECONDS)
+        except NoAnswerError as error:
+            error.charge = Charge.NO
+            raise
+        if reply.status != 200:
+            raise error_for(reply, None, self.now(), key)
         try:
-            at = email.utils.parsedate_to_datetime(text).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    return min(max(at, now), now + MAX_WAIT)
+            return msgspec.json.decode(reply.body, type=dict[str, Any])
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise VeniceUnavailableError(f"Venice's answer to {path} is no JSON object.") from error
+
+    def _exchange(self, method: str, path: str, key: str, seconds: float, **body: Any) -> Reply:
+        """The answer, with headers that may be shown: Venice might echo the key in one of them."""
+        reply = exchange(
+            method,
+            self.base_url + path,
+            min(seconds, self.max_seconds),
+            auth=_bearer(key),
+            headers={"Connection": "close"},  # there is no other call to keep it for
+            **body,
+        )
+        shown = {name: printable(redact(text, key)) for name, text in reply.headers.items()}
+        return replace(reply, headers=CaseInsensitiveDict(shown))
+
+
+def _bearer(key: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+    """The key as requests' authentication, which a `.netrc` of the machine cannot replace."""
+
+    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {key}"
+        return request
+
+    return authorize
 
 
 def _account(answer: dict[str, Any]) -> Account:
     try:
         data = answer["data"]
         balances = data.get("balances") or {}
+        balance = sum(float(balances.get(currency) or 0) for currency in ("USD", "DIEM"))
+        if not math.isfinite(balance):
+            raise ValueError(balance)
         return Account(
             access_permitted=bool(data.get("accessPermitted", True)),
-            balance=sum(float(balances.get(currency) or 0) for currency in ("USD", "DIEM")),
+            balance=balance,
             limits={
                 model["apiModelId"]: int(limit["amount"])
                 for model in data.get("rateLimits") or ()
                 for limit in model.get("rateLimits") or ()
-                if limit.get("type") == "RPM" and model.get("apiModelId") and limit["amount"] >= 1
+                if limit.get("type") == "RPM"
+                and model.get("apiModelId")
+                and 1 <= limit["amount"] <= MAX_LIMIT
             },
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise VeniceUnavailableError(
             "Venice's answer about the account is not as documented."
         ) from error
-
-
-def _words(response: requests.Response) -> tuple[str, str]:
-    """Venice's explanation and error code, from any of the shapes that its errors have."""
-    try:
-        body = json.loads(_beginning(response))
-    except (requests.RequestException, ValueError, RecursionError):
-        return "", ""  # a proxy's HTML page explains nothing
-    if not isinstance(body, dict):
-        return "", ""
-    nested = body.get("error")
-    inner = nested if isinstance(nested, dict) else {}
-    code = inner.get("code") or body.get("code") or ""
-    parts = [inner.get("message") or nested or body.get("customMessage") or body.get("message")]
-    parts += list(_details(body.get("details")))
-    parts += [
-        issue.get("message") for issue in _list(body.get("issues")) if isinstance(issue, dict)
-    ]
-    if suggestion := body.get("suggested_prompt"):
-        parts.append(f"Venice suggests: {suggestion}")
-    words = "; ".join(dict.fromkeys(str(part) for part in parts if part))
-    return "".join(char if char.isprintable() else " " for char in words)[:500], str(code)
-
-
-def _beginning(response: requests.Response) -> bytes:
-    text = bytearray()
-    for chunk in response.iter_content(MAX_ERROR_BYTES):  # a chunked answer comes in pieces
-        text += chunk
-        if len(text) >= MAX_ERROR_BYTES:
-            break
-    return bytes(text)
-
-
-def _details(details: Any) -> Iterator[str]:
-    if isinstance(details, str):
-        yield details
-    if isinstance(details, dict):
-        yield from _list(details.get("_errors"))
-        for name, value in details.items():
-            if isinstance(value, dict):
-                yield from (f"{name}: {text}" for text in _list(value.get("_errors")))
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _body(
@@ -340,6 +254,11 @@ def _body(
     if any(isinstance(picture, str) for picture in pictures):
         texts = [p if isinstance(p, str) else base64.b64encode(p.data).decode() for p in pictures]
         return {"json": values | {endpoint.image_field: texts}}
+    if len(pictures) > MAX_FILES:
+        raise LayerError(
+            f"Venice takes at most {MAX_FILES} images in one request, the image itself among "
+            f"them; there are {len(pictures)}."
+        )
     files = [
         (endpoint.image_field, (f"image-{number}", picture.data, picture.media_type))
         for number, picture in enumerate(pictures)
@@ -352,36 +271,15 @@ def _form_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _answer(response: requests.Response) -> Answer:
-    told: dict[str, Any] = {"status": 200, "request_id": response.headers.get("CF-RAY")}
-    if _violates(response.headers):
-        raise ContentRefusedError("Venice marked the result as a content violation.", **told)
-    data = _read(response)
-    media_type = images.media_type_of(data)
+def _answer(reply: Reply) -> Answer:
+    told: dict[str, Any] = {"status": reply.status, "request_id": reply.headers.get("CF-RAY")}
+    if violates(reply.headers):
+        raise ContentRefusedError(
+            "Venice marked the result as a content violation.", charge=Charge.MAYBE, **told
+        )
+    media_type = images.media_type_of(reply.body)
     if media_type not in ("image/png", "image/jpeg", "image/webp"):
-        kind = response.headers.get("Content-Type", "no type")
-        raise UnusableAnswerError(f"Venice answered {len(data):,} bytes of {kind!r}.", **told)
-    return Answer(data, media_type, response.headers)
-
-
-def _read(response: requests.Response) -> bytes:
-    data = io.BytesIO()  # hands its buffer out; a bytearray would be copied
-    try:
-        for chunk in response.iter_content(PIECE):
-            data.write(chunk)
-            if data.tell() > MAX_ANSWER_BYTES:
-                raise UnusableAnswerError(
-                    f"Venice's answer is larger than {MAX_ANSWER_BYTES:,} bytes.",
-                    status=response.status_code,
-                )
-    except requests.RequestException as error:
-        raise NoAnswerError("The connection broke while Venice was answering.") from error
-    return data.getvalue()
-
-
-def _violates(headers: Mapping[str, str]) -> bool:
-    return any(_is_true(headers, name) for name in VIOLATIONS)
-
-
-def _is_true(headers: Mapping[str, str], name: str) -> bool:
-    return headers.get(name, "").strip().lower() == "true"
+        kind = reply.headers.get("Content-Type", "no type")
+        detail = f"Venice answered {len(reply.body):,} bytes of {printable(kind, 100)!r}."
+        raise UnusableAnswerError(detail, **told)
+    return Answer(reply.body, media_type, reply.headers)
