@@ -126,7 +126,7 @@ class Stage:
             "STATE_TABLE": TABLE,
             "VENICE_API_KEY_PARAMETER": KEY_PARAMETER,
             "VENICE_BASE_URL": self.venice.url,
-            "MAX_RECEIVE_COUNT": str(tries),
+            "MAX_FAILURES": str(tries),
         } | env
         self.cold_start()
         if read_timeout is not None:

@@ -87,7 +87,7 @@ def postpone(
     is sent anew instead, and that so rarely that Lambda's guard against loops (16 rounds) is far.
     """
     tries = invocation.attempt - 1  # the first attempt was the upload function's
-    last = tries >= services.settings.max_receive_count
+    last = tries >= services.settings.max_failures
     wait = wait_for(error, tries, services.now(), services.chance)
     logger.info(
         "postponed", key=upload.key, code=error.code, status=error.status, wait=wait, last=last
