@@ -53,6 +53,7 @@ ENVIRONMENT = {
     "RETRY_QUEUE_URL": "queue",
     "STATE_TABLE": "table",
     "VENICE_API_KEY_PARAMETER": "parameter",
+    "DAILY_SPEND_LIMIT_USD": "0",
 }
 DROP = 1_800_000_017.0  # the time of the drop: 17 s into a minute of Venice's
 SKEW = 0.5  # seconds by which an environment's clock may be wrong, either way
@@ -264,7 +265,7 @@ class Deployment:
             return self.world.time + skew
 
         services = Services.from_env(
-            ENVIRONMENT | {"MAX_RECEIVE_COUNT": str(self.policy.max_receive_count)},
+            ENVIRONMENT | {"MAX_FAILURES": str(self.policy.max_receive_count)},
             now=now,
             sleep=self.world.sleep,
             chance=chance,

@@ -38,7 +38,12 @@ PARAMETERS = {  # of the template, by the functions' variables
     "DEFAULT_PROMPT": "DefaultPrompt",
     "OUTPUT_KEY_FORMAT": "OutputKeyFormat",
     "MAX_IMAGE_BYTES": "MaxImageBytes",
-    "MAX_RECEIVE_COUNT": "MaxReceiveCount",
+    "MAX_FAILURES": "MaxFailures",
+    "DAILY_SPEND_LIMIT_USD": "DailySpendLimitUSD",
+    "MAX_EDIT_USD": "MaxEditUSD",
+    "ALLOWED_MODELS": "AllowedModels",
+    "UNTRUSTED_PREFIXES": "UntrustedPrefixes",
+    "KEEP_METADATA": "KeepMetadata",
     "VENICE_BASE_URL": "VeniceBaseUrl",
     "VENICE_API_KEY_PARAMETER": "VeniceApiKeyParameter",
 }
@@ -154,7 +159,6 @@ class Deployment:
             "OUTPUT_BUCKET": self.outputs["OutputBucketName"],
             "RETRY_QUEUE_URL": self.outputs["RetryQueueUrl"],
             "STATE_TABLE": self.outputs["StateTableName"],
-            "DAILY_SPEND_LIMIT_USD": self.parameters.get("DailySpendLimitUSD", ""),
         } | {name: self.parameters[parameter] for name, parameter in PARAMETERS.items()}
         return Services.from_env(env, client=self.client)
 

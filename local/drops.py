@@ -10,6 +10,7 @@ import hashlib
 import math
 import mimetypes
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -216,6 +217,7 @@ class Run:
     def _first(self, drop: Drop | NotSent) -> _Step | None:
         """What has to be there before its folder's images is sent at once; None for an image."""
         if isinstance(drop, NotSent):
+            self._block(drop.key)
             return _Step((drop,))
         if any(drop.key.startswith(folder) for folder in self._blocked):
             return _Step((NotSent(drop.key, "What its folder needs was not sent."),))
@@ -223,8 +225,16 @@ class Run:
             return None
         step = _safely(self._send, drop)
         if step.events:
-            self._blocked.append(drop.key.removesuffix(FOLDER_FILE).partition(LAYERS_FOLDER)[0])
+            self._block(drop.key)
         return step
+
+    def _block(self, key: str) -> None:
+        """Keep the images at home that need what has this key: a folder file, or a layer."""
+        layers = f"/{key}".find(f"/{LAYERS_FOLDER}/")
+        if layers >= 0:
+            self._blocked.append(key[:layers])
+        elif f"/{key}".endswith(f"/{FOLDER_FILE}"):
+            self._blocked.append(key.removesuffix(FOLDER_FILE))
 
     def _send(self, drop: Drop) -> _Step:
         with drop.path.open("rb") as file:
@@ -401,12 +411,15 @@ class Run:
         ):
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name[:200]}.part")
-        with part.open("wb") as file:
-            answer = self._s3.get_object(Bucket=self._results, Key=found.key)
-            shutil.copyfileobj(answer["Body"], file)
-        os.utime(part, (found.changed_at, found.changed_at))
-        part.replace(path)
+        part = path.with_name(f".{secrets.token_hex(8)}.part")  # two runs may fetch the same
+        try:
+            with part.open("xb") as file:
+                answer = self._s3.get_object(Bucket=self._results, Key=found.key)
+                shutil.copyfileobj(answer["Body"], file)
+            os.utime(part, (found.changed_at, found.changed_at))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
         return path
 
     def _changed_at(self, key: str) -> float:

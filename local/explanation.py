@@ -51,7 +51,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Explanation:
-    """`problem` says why nothing, or not everything, would be done; `advice` what to do then."""
+    """`problem` says why nothing, or not everything, would be done; `advice` what to do then.
+
+    `ignored`: instructions that do not count, because strangers can upload where they are.
+    """
 
     key: str
     in_bucket: bool
@@ -59,6 +62,7 @@ class Explanation:
     requests: tuple[Request, ...]
     problem: str | None = None
     advice: str | None = None
+    ignored: tuple[str, ...] = ()
 
 
 def explain(key: str, deployment: "Deployment") -> Explanation:
@@ -75,6 +79,7 @@ def explain(key: str, deployment: "Deployment") -> Explanation:
     services, bucket = deployment.services, deployment.input_bucket
     found = services.originals.find(bucket, key)
     original = found or Original(bucket, key, "", 0, datetime.now(UTC), {})
+    ignored = services.originals.ignored(original)
     settings = services.settings
     given: tuple[Given, ...] = ()
     try:
@@ -85,12 +90,14 @@ def explain(key: str, deployment: "Deployment") -> Explanation:
         given = origins(sources)
         wanted = instructions.resolve(sources)
     except PermanentError as error:
-        return Explanation(key, found is not None, given, (), error.detail, error.advice)
+        return Explanation(
+            key, found is not None, given, (), error.detail, error.advice, ignored=ignored
+        )
     requests = tuple(
         _request(original, wanted, variant, deployment, there=found is not None)
         for variant in wanted
     )
-    return Explanation(key, found is not None, given, requests)
+    return Explanation(key, found is not None, given, requests, ignored=ignored)
 
 
 def origins(sources: Sequence[Source]) -> tuple[Given, ...]:

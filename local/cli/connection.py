@@ -136,7 +136,7 @@ def explaining() -> Iterator[None]:
     """Turn what AWS, or the stack, refuses into a sentence and an exit code."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from image_drop.errors import SettingsError
+    from image_drop.errors import SettingsError, UnreadableObjectError
     from local.deployment import NETWORK_GONE, DeploymentError, explained
 
     try:
@@ -145,6 +145,8 @@ def explaining() -> Iterator[None]:
         fail(str(error), Exit.UNUSABLE)
     except SettingsError as error:
         fail(f"The stack's parameters are not as they should be: {error.detail}.", Exit.UNUSABLE)
+    except UnreadableObjectError as error:
+        fail(f"{error.detail} {error.advice}", Exit.UNUSABLE)
     except NETWORK_GONE as error:
         fail(f"{explained(error)} Run the command again; it goes on from here.", Exit.NETWORK)
     except (BotoCoreError, ClientError) as error:

@@ -79,6 +79,9 @@ def _show(explanation: "Explanation") -> None:
                 each.key, escape(_text(each.value)), escape(each.source), ", ".join(each.overridden)
             )
         screen.print(table)
+    if explanation.ignored:
+        ignored = " and ".join(explanation.ignored)
+        screen.print(f"Ignored, as UntrustedPrefixes demands: {escape(ignored)}.")
     for request in explanation.requests:
         _show_request(request)
     if explanation.problem:

@@ -22,7 +22,7 @@ MAX_BYTES = 100_000
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
-    parameters = {"MaxReceiveCount": str(TRIES), "MaxImageBytes": str(MAX_BYTES)}
+    parameters = {"MaxFailures": str(TRIES), "MaxImageBytes": str(MAX_BYTES)}
     with (
         Simulator(limit=1000, pictures="fast") as venice,
         Stack(venice_url=venice.url, concurrency=6, parameters=parameters) as stack,

@@ -55,7 +55,7 @@ def refused(stage: Stage, key: str, code: str, *words: str) -> dict[str, Any]:
         ({"prompt": "pink", "layers": ["1", "2", "3"]}, "invalid_value", ["3 layers"]),
         ({"prompt": "pink", "layers": ["http://x.example/a.png"]}, "invalid_value", ["https://"]),
         ({"prompt": "pink", "model": "no/such model"}, "invalid_value", ["model"]),
-        ({"prompt": "pink", "layers": ["x" * 1030]}, "bad_layer", ["1024"]),
+        ({"prompt": "pink", "layers": ["x" * 1030]}, "bad_layer", ["cannot be used"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
@@ -155,6 +155,18 @@ def test_image_that_is_deleted_while_it_is_looked_at(stage: Stage, operation: st
     assert stage.upload(event) == {"a.jpg": "reported"}
 
     refused(stage, "a.jpg", "image_deleted", "a.jpg")
+
+
+@pytest.mark.parametrize("archived", ["a.jpg", "a.jpg.json", ".image-drop.json"])
+def test_archived_object_is_reported_at_once(stage: Stage, archived: str) -> None:
+    event = stage.put("a.jpg", tags=CUT_OUT)
+    stage.s3.put_object(
+        Bucket=INPUT, Key=archived, Body=photo(), Metadata=CUT_OUT, StorageClass="GLACIER"
+    )
+
+    assert stage.upload(event) == {"a.jpg": "reported"}
+
+    refused(stage, "a.jpg", "unreadable_object", archived, "InvalidObjectState")
 
 
 def test_bad_layer_is_named(stage: Stage) -> None:

@@ -146,10 +146,10 @@ def test_prompt_beyond_ascii_in_the_metadata_is_read_as_s3_returns_it(stage: Sta
 
 def test_mode_is_multi_edit_where_there_are_layers(stage: Stage) -> None:
     stage.put("photos/_layers/mask.png", photo("black", form="PNG"))
-    stage.put("logo.png", photo("green", form="PNG"))
+    stage.put("_layers/logo.png", photo("green", form="PNG"))
 
     ending = stage.drop(
-        "photos/a.jpg", tags={"prompt": "blend", "layers": "_layers/mask.png ../logo.png"}
+        "photos/a.jpg", tags={"prompt": "blend", "layers": "_layers/mask.png /_layers/logo.png"}
     )
 
     assert ending == "edited"
@@ -187,6 +187,65 @@ def test_layer_that_never_comes_is_named_in_a_report(stage: Stage) -> None:
     assert report["code"] == "bad_layer"
     assert "products/_layers/mask.png" in report["detail"]
     assert stage.calls == stage.dead() == 0
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        {"prompt": "blend", "layers": ["../private/plan.png"]},
+        {"mode": "background-remove", "finish": {"background": "/private/plan.png"}},
+    ],
+    ids=["layer", "background"],
+)
+def test_picture_of_another_folder_is_not_given_to_who_names_it(
+    stage: Stage, instructions: dict[str, Any]
+) -> None:
+    stage.put("private/plan.png", photo("green", form="PNG"))
+
+    assert stage.drop("customers/a.jpg", sidecar=instructions) == "reported"
+
+    report = stage.report("customers/a.jpg")
+    assert (report["code"], stage.calls) == ("bad_layer", 0)
+    assert "cannot be used" in report["detail"]
+
+
+@pytest.mark.parametrize("there", [None, b"a text", b"x" * 2000, photo("red")])
+def test_report_on_a_forbidden_layer_does_not_tell_whether_it_exists(
+    stage: Stage, there: bytes | None
+) -> None:
+    if there is not None:
+        stage.put("private/plan.png", there)
+
+    stage.drop("customers/a.jpg", sidecar={"prompt": "x", "layers": ["../private/plan.png"]})
+
+    detail = stage.report("customers/a.jpg")["detail"]
+    assert detail == "The layer '../private/plan.png' cannot be used."
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["with the image", "after the image"])
+def test_stranger_decides_nothing_below_an_untrusted_prefix(stage: Stage, late: bool) -> None:
+    stage.configure(UNTRUSTED_PREFIXES="customers/")
+    stage.put_json(".image-drop.json", **CUT_OUT)
+    theirs = {"prompt": "theirs", "model": "gpt-image-1-5-edit"}
+    stage.put_json("customers/.image-drop.json", **theirs)
+    if not late:
+        stage.put_json("customers/a.jpg.json", **theirs)
+
+    assert stage.drop("customers/a.jpg", metadata=theirs, tags=theirs) == "edited"
+    if late:
+        sidecar = stage.put_json("customers/a.jpg.json", **theirs)
+        assert stage.upload(sidecar) == {"customers/a.jpg": "done before"}
+
+    assert stage.metadata("customers/a.jpg.png")["mode"] == "background-remove"
+    assert stage.paid == 1
+
+
+def test_broken_instructions_of_a_stranger_stop_nothing(stage: Stage) -> None:
+    stage.configure(UNTRUSTED_PREFIXES="customers", DEFAULT_MODE="background-remove")
+    stage.put("customers/.image-drop.json", b"{")
+    stage.put("customers/a.jpg.json", b"{")
+
+    assert stage.drop("customers/a.jpg", tags={"promt": "x"}) == "edited"
 
 
 def test_changed_layer_is_a_new_edit(stage: Stage) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from image_drop.settings import FORMS, REQUIRED, Settings
+
 Resource = dict[str, Any]
 
 PROJECT = Path(__file__).parents[2]
@@ -33,18 +35,51 @@ def statements(resource: Resource) -> list[dict[str, Any]]:
     return [statement for document in documents for statement in document["Statement"]]
 
 
-def granted(resources: dict[str, Resource], function: str) -> list[tuple[str, Any]]:
-    """(action, resource) pairs that a function is allowed."""
+def allowed(resources: dict[str, Resource], function: str) -> list[dict[str, Any]]:
+    """The statements of a function's role and of the policies that it shares with others."""
     role = resources[resources[function]["Properties"]["Role"]["Fn::GetAtt"][0]]
     shared = role["Properties"].get("ManagedPolicyArns", [])
     policies = [resources[policy["Ref"]] for policy in shared]
+    return [statement for each in (role, *policies) for statement in statements(each)]
+
+
+def granted(resources: dict[str, Resource], function: str) -> list[tuple[str, Any]]:
+    """(action, resource) pairs that a function is allowed."""
     return [
         (action, target)
-        for resource in (role, *policies)
-        for statement in statements(resource)
+        for statement in allowed(resources, function)
         for action in listed(statement["Action"])
         for target in listed(statement["Resource"])
     ]
+
+
+BOUNDS = ("MinValue", "Default", "MaxValue")
+AWS_NAMES = {  # lengths of what is no parameter
+    "INPUT_BUCKET": 63,
+    "OUTPUT_BUCKET": 63,
+    "RETRY_QUEUE_URL": 150,
+    "STATE_TABLE": 60,
+    "POWERTOOLS_SERVICE_NAME": 28,
+    "POWERTOOLS_METRICS_NAMESPACE": 9,
+    "RETRY_EVENT_SOURCE_MAPPING": 36,
+}
+
+
+def parameter_of(template: dict[str, Any], variable: str) -> dict[str, Any]:
+    """The template's parameter that a variable of the functions holds."""
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    parameter: dict[str, Any] = template["Parameters"][variables[variable]["Ref"]]
+    return parameter
+
+
+def longest_value(template: dict[str, Any], variable: str) -> int:
+    """Characters that a variable may have."""
+    if variable in AWS_NAMES:
+        return AWS_NAMES[variable]
+    parameter = parameter_of(template, variable)
+    if "AllowedValues" in parameter:
+        return max(map(len, parameter["AllowedValues"]))
+    return parameter["MaxLength"] if parameter["Type"] == "String" else 16
 
 
 def listed(value: Any) -> list[Any]:
@@ -127,6 +162,70 @@ class TestContract:
             assert resource["Properties"]["CompatibleArchitectures"] == [architecture]
 
 
+class TestParameters:
+    @pytest.mark.parametrize("variable", FORMS)
+    def test_a_value_that_the_functions_would_refuse_is_refused_at_the_deployment(
+        self, template: dict[str, Any], variable: str
+    ) -> None:
+        parameter = parameter_of(template, variable)
+        form = FORMS[variable][0]
+        if parameter["Type"] == "Number":
+            bounds = [parameter.get(bound, parameter["Default"]) for bound in BOUNDS]
+            assert all(re.fullmatch(form, str(each)) for each in bounds)
+        elif "AllowedValues" in parameter:
+            assert parameter["AllowedValues"] == sorted(form.split("|"))
+        else:
+            optional = parameter["Default"] == ""
+            assert parameter["AllowedPattern"] == (f"({form})?" if optional else form)
+
+    def test_defaults_are_those_of_the_functions(self, template: dict[str, Any]) -> None:
+        given = dict.fromkeys(REQUIRED, "x")
+        told = {name: str(parameter_of(template, name)["Default"]) for name in FORMS}
+        assert Settings.from_env(given | told) == Settings.from_env(given)
+
+    @pytest.mark.parametrize(
+        ("parameter", "text"),
+        [
+            ("AlarmEmail", "a@b.example\n"),
+            ("AlarmEmail", "a@b\nc"),
+            ("VeniceApiKeyParameter", "/key\n"),
+            ("DailySpendLimitUSD", "1\n"),
+            ("KmsKeyArn", "arn:aws:kms:us-east-1:123456789012:key/1234\n"),
+            ("KmsKeyArn", "arn:aws:kms:us-east-1:123456789012:alias/mine"),
+            ("KmsKeyArn", "*"),
+        ],
+    )
+    def test_what_is_no_value_is_refused(
+        self, template: dict[str, Any], parameter: str, text: str
+    ) -> None:
+        pattern = template["Parameters"][parameter]["AllowedPattern"]
+        assert "$" not in pattern  # it accepts a newline at the end
+        assert not re.fullmatch(pattern, text)
+
+    @pytest.mark.parametrize(
+        ("parameter", "text"),
+        [
+            ("AlarmEmail", ""),
+            ("AlarmEmail", "me@shop.example"),
+            ("KmsKeyArn", ""),
+            ("KmsKeyArn", "arn:aws:kms:us-east-1:123456789012:key/mrk-12ab"),
+            ("KmsKeyArn", "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/12ab-34"),
+        ],
+    )
+    def test_what_is_a_value_is_taken(
+        self, template: dict[str, Any], parameter: str, text: str
+    ) -> None:
+        assert re.fullmatch(template["Parameters"][parameter]["AllowedPattern"], text)
+
+    def test_all_variables_together_fit_into_the_4_kb_of_lambda(
+        self, template: dict[str, Any]
+    ) -> None:
+        variables = dict(template["Globals"]["Function"]["Environment"]["Variables"])
+        variables["RETRY_EVENT_SOURCE_MAPPING"] = "x" * 36
+        longest = {name: "x" * longest_value(template, name) for name in variables}
+        assert len(json.dumps(longest)) <= 4096
+
+
 class TestFlow:
     def test_every_created_object_starts_the_upload_function(
         self, resources: dict[str, Resource]
@@ -163,14 +262,15 @@ class TestFlow:
         hidden = resources["RetryQueue"]["Properties"]["VisibilityTimeout"]
         assert hidden == 6 * resources["RetryFunction"]["Properties"]["Timeout"]
 
-    def test_messages_become_dead_letters_after_the_number_of_tries_that_functions_know(
+    def test_functions_count_failures_and_the_queue_only_ends_a_crash_loop(
         self, template: dict[str, Any]
     ) -> None:
         redrive = template["Resources"]["RetryQueue"]["Properties"]["RedrivePolicy"]
         variables = template["Globals"]["Function"]["Environment"]["Variables"]
         assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
-        assert redrive["maxReceiveCount"] == variables["MAX_RECEIVE_COUNT"]
-        assert template["Parameters"]["MaxReceiveCount"]["Default"] == 12
+        assert redrive["maxReceiveCount"] == 1000
+        assert variables["MAX_FAILURES"] == {"Ref": "MaxFailures"}
+        assert template["Parameters"]["MaxFailures"]["MaxValue"] <= redrive["maxReceiveCount"] / 2
 
     @pytest.mark.parametrize("queue", QUEUES)
     def test_messages_are_kept_for_fourteen_days(
@@ -239,6 +339,14 @@ class TestState:
         assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
         assert any("NoncurrentVersionExpiration" in rule for rule in rules)
 
+    def test_paid_answers_that_nobody_came_back_for_expire(
+        self, resources: dict[str, Resource]
+    ) -> None:
+        rules = resources["OutputBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+        expiring = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "Prefix" in rule}
+        assert expiring == {".image-drop/": 30}
+        assert all("ExpirationInDays" not in rule for rule in rules if "Prefix" not in rule)
+
     def test_every_log_group_has_a_retention_and_every_function_a_log_group(
         self, resources: dict[str, Resource]
     ) -> None:
@@ -277,8 +385,19 @@ class TestSecurity:
         writes = [(a, t) for a, t in pairs if a.startswith("s3:") and not a.startswith("s3:Get")]
         assert all("-input-" not in t for a, t in writes if a != "s3:ListBucket")
         deletes = [t for a, t in writes if a.startswith("s3:Delete")]
-        assert len(deletes) == 2
-        assert all("/*.error.json" in t or "/*.original.*" in t for t in deletes)
+        kinds = sorted(target.partition("/")[2].rstrip("'}") for target in deletes)
+        assert kinds == ["*.error.json", "*.original.*", ".image-drop/*"]
+
+    @pytest.mark.parametrize("function", EDITING)
+    def test_functions_announce_under_their_own_name_only(
+        self, resources: dict[str, Resource], function: str
+    ) -> None:
+        [statement] = [
+            each for each in allowed(resources, function) if each["Action"] == "events:PutEvents"
+        ]
+        assert statement["Condition"] == {
+            "ForAllValues:StringEquals": {"events:source": "image-drop"}
+        }
 
     def test_the_backfill_looks_and_queues_and_neither_edits_nor_stores(
         self, resources: dict[str, Resource]
@@ -331,6 +450,38 @@ class TestSecurity:
         [ownership] = properties["OwnershipControls"]["Rules"]
         assert ownership["ObjectOwnership"] == "BucketOwnerEnforced"
         assert "BucketEncryption" in properties
+
+    @pytest.mark.parametrize("bucket", BUCKETS)
+    def test_buckets_use_your_own_key_where_there_is_one(
+        self, resources: dict[str, Resource], bucket: str
+    ) -> None:
+        encryption = resources[bucket]["Properties"]["BucketEncryption"]
+        [rule] = encryption["ServerSideEncryptionConfiguration"]
+        no_value = {"Ref": "AWS::NoValue"}
+        assert rule == {
+            "ServerSideEncryptionByDefault": {
+                "SSEAlgorithm": {"Fn::If": ["HasKmsKey", "aws:kms", "AES256"]},
+                "KMSMasterKeyID": {"Fn::If": ["HasKmsKey", {"Ref": "KmsKeyArn"}, no_value]},
+            },
+            "BucketKeyEnabled": {"Fn::If": ["HasKmsKey", True, no_value]},
+        }
+
+    def test_every_function_may_use_your_own_key_and_no_other(
+        self, template: dict[str, Any]
+    ) -> None:
+        policy, resources = template["Resources"]["KmsKeyPolicy"], template["Resources"]
+        assert policy["Condition"] == "HasKmsKey"
+        assert template["Parameters"]["KmsKeyArn"]["Default"] == ""
+        roles = [resources[each]["Properties"]["Role"]["Fn::GetAtt"][0] for each in FUNCTIONS]
+        assert policy["Properties"]["Roles"] == [{"Ref": role} for role in roles]
+        [statement] = statements(policy)
+        assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+        assert statement["Resource"] == {"Ref": "KmsKeyArn"}
+        assert not any(
+            action.startswith("kms:")
+            for function in FUNCTIONS
+            for action, _ in granted(resources, function)
+        )
 
     @pytest.mark.parametrize("queue", QUEUES)
     def test_queues_are_encrypted(self, resources: dict[str, Resource], queue: str) -> None:

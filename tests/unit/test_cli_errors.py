@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from typer.testing import CliRunner, Result
 
+from image_drop.errors import UnreadableObjectError
 from local.cli import app
 from local.cli.connection import Exit, explaining
 from local.deployment import explained
@@ -128,6 +129,17 @@ def test_errors_of_aws_become_a_sentence_and_a_code(
     assert ended.value.exit_code == code
     assert told in capsys.readouterr().err
     assert "\n" not in explained(error)
+
+
+def test_an_object_that_s3_refuses_is_told_in_a_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from typer import Exit as Ended
+
+    with pytest.raises(Ended) as ended, explaining():
+        raise UnreadableObjectError("S3 refuses to give shoe.jpg: 403.")
+    assert ended.value.exit_code == Exit.UNUSABLE
+    assert "image-drop: S3 refuses to give shoe.jpg: 403." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,26 @@ def test_only_what_the_endpoint_takes_would_be_sent(stack: QuietStack, shoe: str
     assert (request.output_key, request.state) == ("p/shoe.jpg.png", "would be made")
 
 
+def test_instructions_that_do_not_count_are_said_to_be_ignored(
+    boto_client: Callable[[str], Any],
+    input_bucket: str,
+    output_bucket: str,
+    table: str,
+    tmp_path: Path,
+) -> None:
+    stack = quiet_stack(
+        boto_client, DefaultMode="background-remove", UntrustedPrefixes="customers/"
+    )
+    theirs = Drop(
+        file(tmp_path, "a.jpg"), "customers/a.jpg", b'{"prompt": "x"}', {}, {"prompt": "x"}
+    )
+    stack.send(theirs)
+    explanation = explain("customers/a.jpg", stack.deployment)
+    assert [each.key for each in explanation.given] == ["mode"]
+    assert explanation.ignored == ("instructions below customers/", "the user metadata")
+    assert explain("a.jpg", stack.deployment).ignored == ()
+
+
 def test_what_a_call_would_cost_is_told(stack: QuietStack, tmp_path: Path) -> None:
     photo = file(tmp_path, "shoe.jpg")
     cut_out = Drop(photo, "a.jpg", b'{"mode": "background-remove"}')

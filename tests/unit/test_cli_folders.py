@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import tracemalloc
 from collections.abc import Iterator
 from itertools import count
@@ -75,6 +76,99 @@ def test_a_sidecar_that_instructions_cannot_be_put_into_keeps_its_image_at_home(
     [found] = drops([shoes], instructions={"mode": "background-remove"})
     assert isinstance(found, NotSent)
     assert "is not JSON" in found.reason
+
+
+def refusals(found: Iterator[Drop | NotSent]) -> dict[str, str]:
+    """What is not sent of a folder, and the beginning of why."""
+    return {each.key: each.reason[:20] for each in found if isinstance(each, NotSent)}
+
+
+NO_FILE = "It is not a file: a "
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("pipe.jpg", "shoes/pipe.jpg"),
+        ("_layers/pipe.png", "shoes/_layers/pipe.png"),
+        (".image-drop.json", "shoes/.image-drop.json"),
+    ],
+)
+def test_a_pipe_is_told_and_holds_up_nothing(shoes: Path, name: str, key: str) -> None:
+    file(shoes, "_layers/mask.png")
+    file(shoes, "one.jpg")
+    os.mkfifo(shoes / name)
+    found = list(drops([shoes]))
+    assert refusals(iter(found)) == {key: NO_FILE}
+    sent = [each.key for each in found if isinstance(each, Drop)]
+    assert sorted(sent) == ["shoes/_layers/mask.png", "shoes/one.jpg"]
+
+
+def test_an_image_whose_instructions_are_a_pipe_stays_at_home(shoes: Path) -> None:
+    file(shoes, "one.jpg")
+    os.mkfifo(shoes / "one.jpg.json")
+    [found] = drops([shoes])
+    assert isinstance(found, NotSent)
+    assert found.reason.startswith(f"one.jpg.json is not read. {NO_FILE}")
+
+
+def test_what_is_no_file_is_not_sent_though_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the name of a socket is a short one
+    os.mkfifo("pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        named = [Path("pipe"), Path("socket"), Path("/dev/zero")]
+        assert refusals(drops(named)) == dict.fromkeys(["pipe", "socket", "zero"], NO_FILE)
+
+
+def test_nothing_leads_out_of_a_folder(shoes: Path, tmp_path: Path) -> None:
+    secret = file(tmp_path, "secrets/id_rsa")
+    for name in ("one.jpg", "_layers/mask.png", "two.jpg"):
+        file(shoes, name)
+    (shoes / "secret.jpg").symlink_to(secret)
+    (shoes / "twice.jpg").symlink_to(shoes / "secret.jpg")
+    (shoes / "_layers" / "secret.png").symlink_to(secret)
+    (shoes / "_layers" / "more").symlink_to(secret.parent)
+    (shoes / "two.jpg.json").symlink_to(secret)
+    (shoes / "folder").symlink_to(secret.parent)
+    (shoes / ".image-drop.json").symlink_to(secret)
+    (shoes / "gone.jpg").symlink_to(shoes / "nothing")
+    found = list(drops([shoes]))
+    assert [each.key for each in found if isinstance(each, Drop)] == [
+        "shoes/_layers/mask.png",
+        "shoes/one.jpg",
+    ]
+    assert refusals(iter(found)) == {
+        "shoes/secret.jpg": "It is a link out of ",
+        "shoes/twice.jpg": "It is a link out of ",
+        "shoes/_layers/secret.png": "It is a link out of ",
+        "shoes/_layers/more": "It is a link to a fo",
+        "shoes/two.jpg": "two.jpg.json is not ",
+        "shoes/folder": "It is a link to a fo",
+        "shoes/.image-drop.json": "It is a link out of ",
+        "shoes/gone.jpg": NO_FILE,
+    }
+
+
+def test_a_folder_of_layers_that_is_a_link_is_told(shoes: Path, tmp_path: Path) -> None:
+    file(tmp_path, "elsewhere/mask.png")
+    file(shoes, "one.jpg")
+    (shoes / "_layers").symlink_to(tmp_path / "elsewhere")
+    assert refusals(drops([shoes])) == {"shoes/_layers/": "It is a link to a fo"}
+
+
+def test_links_within_a_folder_and_those_that_are_named_are_followed(
+    shoes: Path, tmp_path: Path
+) -> None:
+    one = file(shoes, "one.jpg")
+    (shoes / "two.jpg").symlink_to(one)
+    (tmp_path / "link.jpg").symlink_to(one)
+    (tmp_path / "linked").symlink_to(shoes)
+    assert sorted(keys(drops([shoes]))) == ["shoes/one.jpg", "shoes/two.jpg"]
+    named = drops([tmp_path / "link.jpg", tmp_path / "linked"])
+    assert sorted(keys(named)) == ["link.jpg", "linked/one.jpg", "linked/two.jpg"]
 
 
 def test_names_that_s3_does_not_take_are_told(shoes: Path) -> None:

@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from image_drop.errors import RetriesExhaustedError
 from image_drop.uploads import Upload
 from local.drops import THREADS, Arrived, Run, Sent
-from local.folders import Drop, NotSent
+from local.folders import Drop, NotSent, drops
 from tests.conftest import INPUT_BUCKET, OUTPUT_BUCKET
 from tests.unit.stacks import QuietStack, file, quiet_stack
 
@@ -201,6 +201,64 @@ def test_images_stay_at_home_when_what_their_folder_needs_is_refused(
         "p/sub/shoe.jpg",
     ]
     assert Sent("q.jpg", already=False) in events
+
+
+def test_images_stay_at_home_when_what_their_folder_needs_is_no_file(
+    stack: QuietStack, tmp_path: Path
+) -> None:
+    for name in ("p/shoe.jpg", "q/shoe.jpg", "r/shoe.jpg"):
+        file(tmp_path, name)
+    os.mkfifo(tmp_path / "p" / ".image-drop.json")
+    (tmp_path / "q" / "_layers").symlink_to(tmp_path / "r")
+    events = stack.send(*drops([tmp_path / name for name in "pqr"]))
+    assert {event.key for event in events if isinstance(event, Sent)} == {"r/shoe.jpg"}
+    stayed = {event.key for event in events if isinstance(event, NotSent)}
+    assert stayed == {"p/.image-drop.json", "p/shoe.jpg", "q/_layers/", "q/shoe.jpg"}
+
+
+class Meanwhile:
+    """An S3 that lets something else happen once, while a result is fetched."""
+
+    def __init__(self, s3: Any, event: Callable[[], Any]) -> None:
+        self._s3 = s3
+        self._events = [event]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def get_object(self, **arguments: Any) -> Any:
+        if arguments["Bucket"] == OUTPUT_BUCKET and self._events:
+            self._events.pop()()
+        return self._s3.get_object(**arguments)
+
+
+def test_two_runs_may_fetch_into_one_folder(
+    stack: QuietStack, shoe: Drop, tmp_path: Path, boto_client: Callable[[str], Any]
+) -> None:
+    out = tmp_path / "out"
+    stack.send(shoe)
+    stack.make("shoe.jpg", b"cut out")
+    s3 = Meanwhile(boto_client("s3"), lambda: stack.send(shoe, out=out))
+    other = quiet_stack(lambda name: s3 if name == "s3" else boto_client(name))
+    events = other.send(shoe, out=out)
+    assert [event for event in events if isinstance(event, NotSent)] == []
+    assert [path.name for path in out.iterdir()] == ["shoe.jpg.png"]
+    assert (out / "shoe.jpg.png").read_bytes() == b"cut out"
+
+
+def test_a_fetch_that_breaks_off_leaves_nothing_behind(
+    stack: QuietStack, shoe: Drop, tmp_path: Path, boto_client: Callable[[str], Any]
+) -> None:
+    def break_off() -> None:
+        raise EndpointConnectionError(endpoint_url="https://s3")
+
+    stack.send(shoe)
+    stack.make("shoe.jpg")
+    s3 = Meanwhile(boto_client("s3"), break_off)
+    broken = quiet_stack(lambda name: s3 if name == "s3" else boto_client(name))
+    with pytest.raises(EndpointConnectionError):
+        broken.send(shoe, out=tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 class FailingAfter:

@@ -188,6 +188,7 @@ def test_a_near_miss_in_a_tag_is_not_taken_for_another_tools(read: Any, key: str
         # These look like RFC 2047 and are none; whoever wrote them meant the characters.
         ("=?martian?B?Y2Fm?=", "=?martian?B?Y2Fm?="),
         ("=?UTF-8?B?a?=", "=?UTF-8?B?a?="),
+        ("=?UTF-7?Q?+2AA-?=", "=?UTF-7?Q?+2AA-?="),
         ("=?UTF-8?B?/w==?=", "=?UTF-8?B?/w==?="),
     ],
 )

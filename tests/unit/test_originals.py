@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,9 +19,10 @@ from image_drop.errors import (
     LayerNotThereError,
     TooLargeError,
     UnreadableInstructionsError,
+    UnreadableObjectError,
 )
 from image_drop.instructions import resolve
-from image_drop.originals import Original, Originals, folders_of
+from image_drop.originals import Original, Originals, folders_of, layer_key, unusable_layer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -79,25 +80,88 @@ def test_what_is_not_there_is_not_found(originals: Originals) -> None:
 SHOE = Original("input", "shoe.jpg", "etag", 5, datetime(2026, 11, 23, tzinfo=UTC), {})
 
 
-@pytest.mark.parametrize(
-    ("operations", "look"),
-    [
-        (["head_object"], lambda originals: originals.find("input", "shoe.jpg")),
-        (["get_object"], lambda originals: originals.read(SHOE, 1000)),
-        (["get_object"], lambda originals: originals.sources(SHOE)),
-        (["get_object", "get_object_tagging"], lambda originals: originals.sources(SHOE)),
-    ],
-)
-def test_a_refusal_of_s3_is_not_taken_for_something_missing(
-    operations: list[str], look: Callable[[Originals], Any]
-) -> None:
+LOOKS: dict[str, tuple[list[str], Callable[[Originals], Any]]] = {
+    "the image's head": (["head_object"], lambda originals: originals.find("input", "shoe.jpg")),
+    "the image": (["get_object"], lambda originals: originals.read(SHOE, 1000)),
+    "its sidecar": (["get_object"], lambda originals: originals.sources(SHOE)),
+    "its tags": (["get_object", "get_object_tagging"], lambda originals: originals.sources(SHOE)),
+    "a folder file": (
+        ["get_object", "get_object_tagging", "get_object"],
+        lambda originals: originals.sources(SHOE),
+    ),
+}
+
+
+def refusing(what: str, code: str, status: int) -> Any:
+    """Look at something that S3 refuses to give; all before it is missing."""
+    operations, look = LOOKS[what]
     client = boto3.client("s3")
     with Stubber(client) as stub:
         for operation in operations[:-1]:
             stub.add_client_error(operation, "NoSuchKey", http_status_code=404)
-        stub.add_client_error(operations[-1], "AccessDenied", http_status_code=403)
-        with pytest.raises(ClientError, match="AccessDenied"):
-            look(Originals(client))
+        stub.add_client_error(operations[-1], code, http_status_code=status)
+        return look(Originals(client))
+
+
+@pytest.mark.parametrize("what", LOOKS)
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("AccessDenied", 403),
+        ("403", 403),
+        ("InvalidObjectState", 403),
+        ("KMS.DisabledException", 400),
+        ("KMS.NotFoundException", 400),
+        ("KMS.KMSInvalidStateException", 400),
+    ],
+)
+def test_what_s3_refuses_for_good_is_reported_at_once(what: str, code: str, status: int) -> None:
+    with pytest.raises(UnreadableObjectError, match=rf"^S3 refuses to give .+: {code}\.$"):
+        refusing(what, code, status)
+
+
+@pytest.mark.parametrize("what", LOOKS)
+@pytest.mark.parametrize(
+    ("code", "status"), [("SlowDown", 503), ("InternalError", 500), ("ExpiredToken", 400)]
+)
+def test_what_waiting_may_mend_is_neither_missing_nor_reported(
+    what: str, code: str, status: int
+) -> None:
+    with pytest.raises(ClientError, match=code):
+        refusing(what, code, status)
+
+
+@pytest.mark.parametrize(("code", "status"), [("MethodNotAllowed", 405), ("NoSuchKey", 404)])
+def test_an_image_that_is_a_delete_marker_by_now_has_no_tags(code: str, status: int) -> None:
+    client = boto3.client("s3")
+    with Stubber(client) as stub:
+        stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
+        stub.add_client_error("get_object_tagging", code, http_status_code=status)
+        stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
+
+        assert [each.values for each in Originals(client).sources(SHOE)] == [{}]
+
+
+@pytest.mark.parametrize(
+    ("told", "version"),
+    [
+        ({"VersionId": "3HL4kqtJ"}, "3HL4kqtJ"),
+        ({"VersionId": "null"}, "2026-11-23T00:00:00+00:00"),
+        ({}, "2026-11-23T00:00:00+00:00"),
+    ],
+)
+def test_an_upload_is_told_from_another_of_the_same_bytes(
+    told: dict[str, str], version: str
+) -> None:
+    client = boto3.client("s3")
+    with Stubber(client) as stub:
+        head = {"ETag": '"e"', "ContentLength": 1, "LastModified": SHOE.changed_at, "Metadata": {}}
+        stub.add_response("head_object", head | told, {"Bucket": ANY, "Key": ANY})
+
+        found = Originals(client).find("input", "shoe.jpg")
+
+    assert found
+    assert found.version == version
 
 
 def test_an_image_that_was_deleted_this_moment_has_no_tags(originals: Originals) -> None:
@@ -215,6 +279,77 @@ def test_a_folder_is_every_beginning_of_a_key_that_ends_in_a_slash(key: str) -> 
     assert list(folders_of(key)) == [*beginnings, ""]
 
 
+# --- strangers ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guarded(s3: "S3Client", input_bucket: str) -> Originals:
+    return Originals(s3, ("customers/", "guests/2026/"))
+
+
+def test_below_an_untrusted_prefix_only_instructions_from_above_it_count(
+    originals: Originals, guarded: Originals
+) -> None:
+    put(originals, ".image-drop.json", b'{"prompt": "ours"}')
+    put(originals, "guests/.image-drop.json", b'{"quality": "low"}')
+    put(originals, "guests/2026/.image-drop.json", b'{"prompt": "theirs", "model": "dear"}')
+    put(originals, "guests/2026/may/.image-drop.json", b"this is no JSON")
+    put(originals, "guests/2026/may/a.jpg.json", b'{"variants": {}}')
+    theirs = put(
+        originals, "guests/2026/may/a.jpg", Tagging="prompt=theirs", Metadata={"prompt": "theirs"}
+    )
+
+    found = guarded.sources(theirs)
+
+    assert [source.name for source in found] == ["guests/.image-drop.json", ".image-drop.json"]
+    assert guarded.ignored(theirs) == ("instructions below guests/2026/", "the user metadata")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["customer/a.jpg", "customers.jpg", "a/customers/a.jpg", "Customers/a.jpg", "guests/a.jpg"],
+)
+def test_elsewhere_all_instructions_count(
+    originals: Originals, guarded: Originals, key: str
+) -> None:
+    put(originals, f"{key}.json", b'{"prompt": "ours"}')
+    ours = put(originals, key)
+
+    assert resolve(guarded.sources(ours))[None].prompt == "ours"
+    assert guarded.ignored(ours) == ()
+
+
+def test_metadata_of_other_tools_are_not_said_to_be_ignored(guarded: Originals) -> None:
+    theirs = put(guarded, "customers/a.jpg", Metadata={"mtime": "17"})
+
+    assert guarded.ignored(theirs) == ("instructions below customers/",)
+
+
+def test_nothing_is_asked_that_would_be_ignored() -> None:
+    client = boto3.client("s3")
+    with Stubber(client) as stub:
+        stub.add_client_error(
+            "get_object",
+            "NoSuchKey",
+            http_status_code=404,
+            expected_params={"Bucket": "input", "Key": ".image-drop.json"},
+        )
+        theirs = Original("input", "customers/a/b.jpg", "e", 5, SHOE.changed_at, {})
+
+        assert Originals(client, ("customers/",)).sources(theirs) == []
+
+
+def test_a_whole_bucket_of_strangers_is_told_what_to_do_by_the_template_alone(
+    originals: Originals, s3: "S3Client"
+) -> None:
+    put(originals, ".image-drop.json", b'{"prompt": "theirs"}')
+    theirs = put(originals, "a.jpg", Metadata={"prompt": "theirs"})
+    guarded = Originals(s3, ("",))
+
+    assert guarded.sources(theirs) == []
+    assert guarded.ignored(theirs) == ("instructions below /", "the user metadata")
+
+
 # --- layers ------------------------------------------------------------------------------------
 
 
@@ -222,12 +357,26 @@ def test_a_folder_is_every_beginning_of_a_key_that_ends_in_a_slash(key: str) -> 
     ("image", "name", "key"),
     [
         ("photos/shoe.jpg", "mask.png", "photos/mask.png"),
+        ("photos/shoe.jpg", "masks/mask.png", "photos/masks/mask.png"),
         ("photos/shoe.jpg", "_layers/mask.png", "photos/_layers/mask.png"),
         ("photos/shoe.jpg", "./mask.png", "photos/mask.png"),
-        ("photos/shoe.jpg", "../logos/mask.png", "logos/mask.png"),
-        ("photos/shoe.jpg", "/logos/mask.png", "logos/mask.png"),
+        ("photos/shoe.jpg", "masks//.//mask.png", "photos/masks/mask.png"),
+        ("photos/shoe.jpg", "masks/../mask.png", "photos/mask.png"),
+        ("photos/shoe.jpg", "/photos/mask.png", "photos/mask.png"),
+        ("photos/shoe.jpg", "../_layers/mask.png", "_layers/mask.png"),
+        ("photos/shoe.jpg", "/_layers/logos/mask.png", "_layers/logos/mask.png"),
+        ("photos/2026/shoe.jpg", "../_layers/mask.png", "photos/_layers/mask.png"),
         ("shoe.jpg", "mask.png", "mask.png"),
+        ("shoe.jpg", "/mask.png", "mask.png"),
         ("café/shoe.jpg", "größe 1+2.png", "café/größe 1+2.png"),
+        ("photos/shoe.jpg", "%2e%2e/mask.png", "photos/%2e%2e/mask.png"),
+        ("photos/shoe.jpg", "..%2Fmask.png", "photos/..%2Fmask.png"),
+        ("photos/shoe.jpg", "..\\mask.png", "photos/..\\mask.png"),
+        ("photos/shoe.jpg", "．．/mask.png", "photos/．．/mask.png"),
+        ("photos/shoe.jpg", ".../mask.png", "photos/.../mask.png"),
+        ("a//shoe.jpg", "mask.png", "a//mask.png"),
+        ("/shoe.jpg", "mask.png", "/mask.png"),
+        ("a/../b/shoe.jpg", "mask.png", "a/../b/mask.png"),
     ],
 )
 def test_a_layer_is_named_from_its_images_folder(
@@ -239,26 +388,100 @@ def test_a_layer_is_named_from_its_images_folder(
     assert originals.layer(shoe, name, shoe.changed_at.timestamp()) == expected
 
 
+ELSEWHERE = [
+    ("photos/shoe.jpg", "../private/mask.png"),
+    ("photos/shoe.jpg", "/private/mask.png"),
+    ("photos/shoe.jpg", "//private/mask.png"),
+    ("photos/shoe.jpg", "./..//private/mask.png"),
+    ("photos/shoe.jpg", "masks/../../private/mask.png"),
+    ("photos/shoe.jpg", "../photos2/mask.png"),
+    ("photos/shoe.jpg", "../photo/s/mask.png"),
+    ("photos/shoe.jpg", "../mask.png"),
+    ("photos/shoe.jpg", "../my_layers/mask.png"),
+    ("photos/shoe.jpg", "../_layers"),
+    ("photos/shoe.jpg", "../_layers/../private/mask.png"),
+    ("photos/shoe.jpg", "/private/_layers/mask.png"),
+    ("photos/shoe.jpg", "../PHOTOS/mask.png"),
+    ("café/shoe.jpg", "../cafe\u0301/mask.png"),
+    ("photos/shoe.jpg", ""),
+    ("photos/shoe.jpg", "/"),
+    ("photos/shoe.jpg", "."),
+    ("photos/shoe.jpg", ".."),
+    ("photos/shoe.jpg", "../.."),
+    ("photos/shoe.jpg", "../../mask.png"),
+    ("shoe.jpg", "../mask.png"),
+    ("a/../b/shoe.jpg", "/b/mask.png"),
+    ("photos/../private/shoe.jpg", "/private/mask.png"),
+    ("photos/shoe.jpg", "x" * 1100),
+    ("photos/shoe.jpg", "é" * 600),
+]
+
+
+@pytest.mark.parametrize(("image", "name"), ELSEWHERE)
+def test_a_layer_elsewhere_is_reported_before_any_request(image: str, name: str) -> None:
+    client = boto3.client("s3")
+    shoe = Original("input", image, "e", 5, SHOE.changed_at, {})
+
+    with Stubber(client), pytest.raises(LayerError) as caught:  # a request would fail otherwise
+        Originals(client).layer(shoe, name, 0.0)
+    assert caught.value.detail == unusable_layer(name).detail
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "..", ".", "", "_layers"]), max_size=4),
+    st.lists(st.sampled_from(["a", "b", "..", ".", "", "_layers"]), min_size=1, max_size=6),
+)
+def test_no_name_leads_out_of_the_folders_that_an_image_may_use(
+    folders: list[str], steps: list[str]
+) -> None:
+    image = "/".join([*folders, "shoe.jpg"])
+    own, *above = folders_of(image)
+
+    key = layer_key(image, "/".join(steps))
+
+    if key is not None:
+        assert key.startswith((own, *(f"{folder}_layers/" for folder in above)))
+
+
 def test_a_layer_that_is_not_there_is_waited_for_and_then_reported(originals: Originals) -> None:
     shoe = put(originals, "photos/shoe.jpg")
     uploaded = shoe.changed_at.timestamp()
 
     with pytest.raises(LayerNotThereError, match="not in the bucket yet"):
         originals.layer(shoe, "mask.png", uploaded + 3599)
-    with pytest.raises(LayerError, match="not in the bucket"):
+    with pytest.raises(LayerError) as caught:
         originals.layer(shoe, "mask.png", uploaded + 3601)
+    assert caught.value.detail == "The layer 'photos/mask.png' cannot be used."
 
 
-@pytest.mark.parametrize("name", ["/", "..", "../..", "../../mask.png", "//../mask.png/.."])
-def test_a_layer_that_no_key_can_name_is_reported_at_once(originals: Originals, name: str) -> None:
-    shoe = put(originals, "photos/shoe.jpg")
+def test_a_layer_that_s3_refuses_is_reported_in_the_same_words() -> None:
+    client = boto3.client("s3")
+    with Stubber(client) as stub:
+        stub.add_client_error("head_object", "403", http_status_code=403)
+        with pytest.raises(LayerError) as caught:
+            Originals(client).layer(SHOE, "mask.png", 0.0)
+    assert caught.value.detail == unusable_layer("mask.png").detail
 
-    with pytest.raises(LayerError, match="names no file"):
-        originals.layer(shoe, name, shoe.changed_at.timestamp())
+
+@pytest.mark.parametrize(
+    "name", ["mask.png", "_layers/mask.png", "/customers/mask.png", "../customers/_layers/mask.png"]
+)
+def test_an_image_below_an_untrusted_prefix_uses_no_layer_from_there(
+    originals: Originals, guarded: Originals, name: str
+) -> None:
+    theirs = put(originals, "customers/a.jpg")
+    put(originals, "customers/mask.png")
+    put(originals, "customers/_layers/mask.png")
+
+    with pytest.raises(LayerError):
+        guarded.layer(theirs, name, theirs.changed_at.timestamp())
 
 
-def test_a_layer_whose_name_no_key_can_have_is_reported(originals: Originals) -> None:
-    shoe = put(originals, "photos/shoe.jpg")
+@pytest.mark.parametrize("name", ["/_layers/logo.png", "../_layers/logo.png"])
+def test_an_image_below_an_untrusted_prefix_uses_layers_from_above_it(
+    originals: Originals, guarded: Originals, name: str
+) -> None:
+    theirs = put(originals, "customers/a.jpg")
+    logo = put(originals, "_layers/logo.png")
 
-    with pytest.raises(LayerError, match="1024"):
-        originals.layer(shoe, "x" * 1100, shoe.changed_at.timestamp())
+    assert guarded.layer(theirs, name, theirs.changed_at.timestamp()) == logo

@@ -201,7 +201,7 @@ def services(
             "STATE_TABLE": table,
             "VENICE_API_KEY_PARAMETER": "/key",
             "VENICE_BASE_URL": simulator.url,
-            "MAX_RECEIVE_COUNT": "3",
+            "MAX_FAILURES": "3",
         },
         now=clock.now,
         sleep=clock.sleep,

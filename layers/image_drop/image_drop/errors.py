@@ -12,6 +12,7 @@ ImageDropError
 │   │   └── MissingPromptError
 │   ├── ImageError               the file cannot be sent; nothing was called, nothing was paid
 │   │   ├── ImageDeletedError
+│   │   ├── UnreadableObjectError    S3 refuses to give it: encryption, archive, policy
 │   │   ├── EmptyFileError
 │   │   ├── NotAnImageError
 │   │   ├── DamagedImageError
@@ -186,6 +187,20 @@ class ImageDeletedError(ImageError):
     advice = "Upload it again if you still want the edit."
 
 
+class UnreadableObjectError(ImageError):
+    """When S3 refuses to give the image or its instructions: another key's, archived, forbidden.
+
+    AWS answers 403 (`AccessDenied`, `InvalidObjectState`), or 400 with a code of KMS.
+    """
+
+    code = "unreadable_object"
+    title = "S3 does not let Image Drop read a file"
+    advice = (
+        "Restore the file if it is archived. Upload it again without an encryption key of its own, "
+        "or with the key that the stack has as KmsKeyArn. Check the bucket policy."
+    )
+
+
 class EmptyFileError(ImageError):
     """When the file has no bytes."""
 
@@ -233,7 +248,10 @@ class LayerError(PermanentError):
 
     code = "bad_layer"
     title = "A layer cannot be used"
-    advice = "Upload the layer named above, or correct its name, and upload the instructions again."
+    advice = (
+        "A layer is an image in the folder of its image, or in a folder _layers/ there or above. "
+        "Check its name, that it is uploaded and that it opens. Then upload the instructions again."
+    )
 
 
 class RefusedError(PermanentError):

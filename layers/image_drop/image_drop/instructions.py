@@ -203,7 +203,9 @@ def json_schema() -> dict[str, Any]:
 
 def _decoded(text: str) -> str:
     try:
-        return str(make_header(decode_header(text)))
+        decoded = str(make_header(decode_header(text)))
+        decoded.encode()  # UTF-7 can hold half of a character, which is no text
+        return decoded
     except (HeaderParseError, LookupError, ValueError):
         return text  # it only looks like RFC 2047
 

@@ -27,7 +27,7 @@ from image_drop.errors import (
 from image_drop.images import Photo
 from image_drop.instructions import Mode
 from image_drop.job import Job, in_hand
-from image_drop.originals import Original
+from image_drop.originals import Original, unusable_layer
 from image_drop.results import ResultChangedError, Stored
 from image_drop.services import Invocation, Services
 from image_drop.telemetry import logger, measure
@@ -110,7 +110,7 @@ def make(edit: Edit, there: Stored | None, job: Job) -> Outcome:
         if edit.instructions.finish:
             answers.keep(edit, paid, job)
             result = draw_finish(edit, png, job.services)
-        metadata = metadata_of(edit, paid, photos, job.services.now() - started)
+        metadata = metadata_of(edit, paid, photos, job.services.now() - started, job.services)
         stored = store(edit, png, result, metadata, there, job)
     outcomes.conclude_result(edit, stored, paid.settlement, job)
     clean_up(edit, job)
@@ -165,7 +165,8 @@ def prepare_layer(layer: Original, image: Photo, edit: Edit, services: Services)
     try:
         photo = _prepared(_read(layer, services), edit, services)
     except ImageError as error:
-        raise LayerError(f"The layer {layer.key}: {error.detail}") from error
+        logger.warning("layer cannot be used", key=layer.key, reason=error.detail)
+        raise unusable_layer(layer.key) from error
     if (photo.width, photo.height) != (image.width, image.height):
         logger.warning(
             "layer has another size than its image",
@@ -191,7 +192,7 @@ def draw_finish(edit: Edit, png: bytes, services: Services) -> tuple[bytes, str]
 
 
 def metadata_of(
-    edit: Edit, paid: Paid, photos: tuple[Photo | str, ...], seconds: float
+    edit: Edit, paid: Paid, photos: tuple[Photo | str, ...], seconds: float, services: Services
 ) -> dict[str, str]:
     """What a result tells about itself; enough to finish its bookkeeping after a crash."""
     first, settlement = photos[0], paid.settlement
@@ -209,6 +210,7 @@ def metadata_of(
             "venice-request-id": paid.answer.request_id,
             "changes": None if isinstance(first, str) else " ".join(first.changes),
             "blurred": "true" if paid.answer.blurred else None,
+            "ignored": "; ".join(services.originals.ignored(edit.original)),
         }
     )
 

@@ -99,7 +99,7 @@ class Services:
         s3 = client("s3")
         return cls(
             settings=settings,
-            originals=Originals(s3),
+            originals=Originals(s3, settings.untrusted_prefixes),
             results=Results(s3, settings.output_bucket),
             queue=RetryQueue(
                 _later(client, "sqs"), settings.retry_queue_url, settings.dead_letter_queue_url

@@ -13,16 +13,65 @@ BASE_URL = (
     r"(https://[A-Za-z0-9._-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?"
     r"(/[!-~]*[!-.0-~])?"
 )
+MODEL = "[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"  # the form of a model's name, as in instructions
+REQUIRED = (
+    "INPUT_BUCKET",
+    "OUTPUT_BUCKET",
+    "RETRY_QUEUE_URL",
+    "DEAD_LETTER_QUEUE_URL",
+    "STATE_TABLE",
+    "VENICE_API_KEY_PARAMETER",
+)
+OPTIONAL = ("DEFAULT_MODE", "DEFAULT_PROMPT", "OUTPUT_KEY_FORMAT", "RETRY_EVENT_SOURCE_MAPPING")
+
+
+def _listed(item: str) -> str:
+    """The pattern of a list, separated by commas; spaces around its items do not count."""
+    return rf" *{item} *(, *{item} *)*,? *"
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(item.strip(" ") for item in text.split(",") if item.strip(" "))
+
+
+def _prefixes(text: str) -> tuple[str, ...]:
+    """Folders as prefixes of keys, each with its slash; the bucket itself is "", as in S3."""
+    return tuple("" if item == "/" else item.rstrip("/") + "/" for item in _items(text))
+
+
 _COUNT = ("0*[1-9][0-9]*", int, "a positive whole number")
-NUMBERS: Mapping[str, tuple[str, Callable[[str], float], str]] = {
-    "MAX_RECEIVE_COUNT": _COUNT,
+_DOLLARS = (
+    "[0-9]{1,9}([.][0-9]{1,6})?",
+    float,
+    "a number of US dollars such as 12.50, 0 for no limit",
+)
+# Variables that are more than text: the pattern of the whole, its reader, and what it has to be.
+# template.yaml has the same patterns, so that a deployment with a wrong value is refused.
+FORMS: Mapping[str, tuple[str, Callable[[str], Any], str]] = {
+    "VENICE_BASE_URL": (
+        BASE_URL,
+        str,
+        "an https URL without a slash at its end (http only for this machine)",
+    ),
+    "MAX_FAILURES": _COUNT,
     "MAX_IMAGE_BYTES": _COUNT,
     "BACKFILL_DAYS": ("[0-9]{1,4}", int, "a whole number of days up to 9999, 0 for never"),
-    "DAILY_SPEND_LIMIT_USD": (
-        r"[0-9]{1,9}(\.[0-9]{1,6})?",
-        float,
-        "a number of US dollars such as 12.50, 0 for no limit",
+    "DAILY_SPEND_LIMIT_USD": _DOLLARS,
+    "MAX_EDIT_USD": _DOLLARS,
+    "ALLOWED_MODELS": (
+        _listed(MODEL),
+        _items,
+        "names of Venice models separated by commas, empty for all",
     ),
+    # A leading slash or a star is the mistake of somebody who means another folder: it would
+    # leave that folder open without a word.
+    "UNTRUSTED_PREFIXES": (
+        _listed(r"(/|[^\s/*,][^*,\r\n]*)"),
+        _prefixes,
+        "folders of the bucket separated by commas, such as customers/, without a slash before "
+        "them; / for the whole bucket",
+    ),
+    "KEEP_METADATA": ("true|false", lambda text: text == "true", "true or false"),
 }
 
 
@@ -32,10 +81,15 @@ class Settings:
 
     `venice_api_key_parameter` is the name of an SSM SecureString, never the key itself.
     `retry_event_source_mapping`: the UUID that the account watch pauses; only it has one.
+    `max_failures`: failed tries of a queued image before it becomes a dead letter.
     `max_image_bytes`: a larger object is refused before it is downloaded.
-    `max_receive_count`: the redrive policy's number of tries.
     `backfill_days`: how often the whole bucket is looked through; 0 is never.
     `daily_spend_limit_usd`: what calls may cost in a day of UTC; 0 is without a limit.
+    `max_edit_usd`: what one upload may cost, all of its variants together; 0 is without a limit.
+    `allowed_models`: the only models that instructions may name; empty for all.
+    `untrusted_prefixes`: no instructions are read from below these; each ends in a slash, and ""
+    is the whole bucket.
+    `keep_metadata`: send a photo's metadata (place, camera, names) to Venice with it.
     """
 
     input_bucket: str
@@ -49,53 +103,32 @@ class Settings:
     default_prompt: str = ""
     output_key_format: str = "{key}.png"
     retry_event_source_mapping: str = ""
-    max_receive_count: int = 12
+    max_failures: int = 12
     max_image_bytes: int = 200_000_000
     backfill_days: int = 7
-    daily_spend_limit_usd: float = 0.0
+    daily_spend_limit_usd: float = 50.0
+    max_edit_usd: float = 1.0
+    allowed_models: tuple[str, ...] = ()
+    untrusted_prefixes: tuple[str, ...] = ()
+    keep_metadata: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read the settings; `SettingsError` names every variable that is missing or wrong."""
-        required = (
-            "INPUT_BUCKET",
-            "OUTPUT_BUCKET",
-            "RETRY_QUEUE_URL",
-            "DEAD_LETTER_QUEUE_URL",
-            "STATE_TABLE",
-            "VENICE_API_KEY_PARAMETER",
-        )
-        optional = (
-            "VENICE_BASE_URL",
-            "DEFAULT_MODE",
-            "DEFAULT_PROMPT",
-            "OUTPUT_KEY_FORMAT",
-            "RETRY_EVENT_SOURCE_MAPPING",
-        )
-        problems = [f"{name} is missing" for name in required if not env.get(name)]
+        """Read the settings; an empty variable counts as not set.
+
+        Raises `SettingsError`, which names every variable that is missing or wrong.
+        """
+        given = {name: env[name] for name in (*REQUIRED, *OPTIONAL, *FORMS) if env.get(name)}
+        problems = [f"{name} is missing" for name in REQUIRED if name not in given]
         problems += [
-            f"{name} must be {takes}, not {env[name]!r}"
-            for name, (form, _, takes) in NUMBERS.items()
-            if env.get(name) and not re.fullmatch(form, env[name])
+            f"{name} must be {takes}, not {given[name]!r}"
+            for name, (form, _, takes) in FORMS.items()
+            if name in given and not re.fullmatch(form, given[name])
         ]
-        problems += _base_url_problem(env.get("VENICE_BASE_URL") or VENICE_BASE_URL)
         if problems:
             raise SettingsError("; ".join(problems))
-        given: dict[str, Any] = {
-            name.lower(): env[name] for name in required + optional if env.get(name)
+        values: dict[str, Any] = {
+            name.lower(): FORMS[name][1](text) if name in FORMS else text
+            for name, text in given.items()
         }
-        given |= {
-            name.lower(): number(env[name])
-            for name, (_, number, _) in NUMBERS.items()
-            if env.get(name)
-        }
-        return cls(**given)
-
-
-def _base_url_problem(url: str) -> list[str]:
-    if re.fullmatch(BASE_URL, url):
-        return []
-    return [
-        "VENICE_BASE_URL must be an https URL without a slash at its end (http for this machine "
-        f"only), not {url!r}"
-    ]
+        return cls(**values)
