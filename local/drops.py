@@ -324,14 +324,14 @@ class Run:
         """What the pipeline will make of an image, by its own reckoning."""
         upload = Upload(self._bucket, key)
         try:
-            original, wanted = edits.find(upload, self._services)
+            wanted = edits.load_instructions(upload, self._services)
         except (PermanentError, RetryableError):
             yield Awaited(key, None, self._changed_at(key))  # there will be a report
             return
-        since = original.changed_at.timestamp()
-        for variant in wanted:
+        since = wanted.original.changed_at.timestamp()
+        for variant in wanted.by_variant:
             try:
-                edit = edits.plan(original, wanted, variant, self._services)
+                edit = edits.plan_edit(wanted, variant, self._services)
             except (PermanentError, RetryableError):
                 yield Awaited(key, variant, since)
             else:
@@ -355,7 +355,10 @@ class Run:
         if report:  # it was about something else: wrong instructions, or a Venice that was away
             awaited = replace(awaited, since=report.changed_at + 0.001)
         if report or self._services.queue.depth() == 0:
-            self._services.queue.send(Upload(self._bucket, awaited.key, awaited.variant))
+            again = self._services.new_id()
+            self._services.queue.send(
+                Upload(self._bucket, awaited.key, awaited.variant, retry=again)
+            )
         return _Step(awaited=(awaited,))
 
     def _look(self, awaited: Awaited) -> _Step:

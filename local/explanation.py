@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from image_drop import edits, instructions, prices, venice
-from image_drop.edits import Edit
+from image_drop import edits, instructions, venice
+from image_drop.edits import Edit, Wanted
 from image_drop.errors import ImageDropError, PermanentError, RetryableError
-from image_drop.instructions import Instructions, Source
+from image_drop.instructions import Source
 from image_drop.originals import Original
 from image_drop.uploads import starts_nothing
 
@@ -35,7 +35,7 @@ class Given:
 class Request:
     """A call as it would be made. `images`: keys and URLs, the image first.
 
-    `model` is the one that is paid for, `usd` what it takes for the call; None is unknown.
+    `model` is the one that is paid for, `usd` what the call costs.
     """
 
     variant: str | None
@@ -44,7 +44,7 @@ class Request:
     images: tuple[str, ...]
     afterwards: Mapping[str, Any]
     model: str
-    usd: float | None
+    usd: float
     output_key: str | None
     state: str
 
@@ -78,7 +78,7 @@ def explain(key: str, deployment: "Deployment") -> Explanation:
         )
     services, bucket = deployment.services, deployment.input_bucket
     found = services.originals.find(bucket, key)
-    original = found or Original(bucket, key, "", 0, datetime.now(UTC), {})
+    original = found or Original(bucket, key, "", 0, datetime.now(UTC), {}, "")
     ignored = services.originals.ignored(original)
     settings = services.settings
     given: tuple[Given, ...] = ()
@@ -88,14 +88,14 @@ def explain(key: str, deployment: "Deployment") -> Explanation:
             instructions.from_defaults(settings.default_mode, settings.default_prompt),
         ]
         given = origins(sources)
-        wanted = instructions.resolve(sources)
+        wanted = Wanted(original, instructions.resolve(sources))
     except PermanentError as error:
         return Explanation(
             key, found is not None, given, (), error.detail, error.advice, ignored=ignored
         )
     requests = tuple(
-        _request(original, wanted, variant, deployment, there=found is not None)
-        for variant in wanted
+        _request(wanted, variant, deployment, there=found is not None)
+        for variant in wanted.by_variant
     )
     return Explanation(key, found is not None, given, requests, ignored=ignored)
 
@@ -113,32 +113,27 @@ def _origin(key: str, places: Sequence[tuple[str, Any]]) -> Given:
 
 
 def _request(
-    original: Original,
-    wanted: Mapping[str | None, Instructions],
-    variant: str | None,
-    deployment: "Deployment",
-    *,
-    there: bool,
+    wanted: Wanted, variant: str | None, deployment: "Deployment", *, there: bool
 ) -> Request:
-    chosen = wanted[variant]
+    services = deployment.services
+    chosen = wanted.by_variant[variant]
     mode = chosen.mode or instructions.Mode.EDIT
     edit, state = None, ""
     try:
-        edit = edits.plan(original, wanted, variant, deployment.services)
+        edit = edits.plan_edit(wanted, variant, services)
         state = _state(edit, deployment) if there else "the image is not in the bucket"
     except (PermanentError, RetryableError) as error:
         state = _problem(error)
     layers = chosen.layers or () if mode is instructions.Mode.MULTI_EDIT else ()
-    sent, images = venice.parameters(chosen), (original.key, *layers)
-    model = prices.model_used(mode, sent)
-    known, enhanced = deployment.services.prices.current(), bool(sent.get("enhance_prompt"))
+    sent, images = venice.parameters(chosen), (wanted.original.key, *layers)
+    catalogue, enhanced = services.catalogue.current(), bool(sent.get("enhance_prompt"))
     return Request(
         variant=variant,
         endpoint=venice.ENDPOINTS[mode].path,
         parameters=sent,
         images=images,
-        model=model,
-        usd=prices.cost(known, model, sent, len(images), enhanced=enhanced),
+        model=catalogue.model(mode, chosen.model),
+        usd=catalogue.price(mode, sent, len(images), enhanced=enhanced),
         afterwards={key: value for key, value in chosen.as_dict().items() if key in PARTS},
         output_key=edit.output_key if edit else None,
         state=state,

@@ -55,13 +55,12 @@ class Hour:
 class Today:
     """What the day of UTC came to so far, in US dollars.
 
-    `possibly_usd`: calls without an answer, which may have been charged. `unpriced`: paid calls
-    whose price is not known. `limit_usd`: 0 is none.
+    `unconfirmed_usd`: calls in progress, and calls without an answer, which may have been charged.
+    `limit_usd`: 0 is none.
     """
 
     usd: float
-    possibly_usd: float
-    unpriced: int
+    unconfirmed_usd: float
     limit_usd: float
 
 
@@ -155,9 +154,9 @@ def _rate(deployment: "Deployment", model: str) -> Rate:
 
 
 def _today(deployment: "Deployment") -> Today:
-    spend = deployment.services.spend
-    day = spend.day(deployment.services.now())
-    return Today(day.usd, day.possibly_usd, day.unpriced, spend.limit_usd)
+    billing = deployment.services.billing
+    day = billing.day(deployment.services.now())
+    return Today(day.usd, day.unconfirmed_usd, billing.limit_usd)
 
 
 def _codes(dead: DeadLetters) -> dict[str, int]:

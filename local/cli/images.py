@@ -29,21 +29,20 @@ def retry(deployment: "Deployment", key: Key) -> None:
     if services.originals.find(upload.bucket, key) is None:
         fail(f"There is no {key} in {upload.bucket}.", Exit.NEEDS_YOU)
     try:
-        original, wanted = edits.find(upload, services)
+        wanted = edits.load_instructions(upload, services)
     except PermanentError as error:
         fail(f"{error.detail} {error.advice}", Exit.NEEDS_YOU)
-    sent = 0
-    for variant in wanted:
+    sent, again = 0, services.new_id()
+    for variant in wanted.by_variant:
         try:
-            edit = edits.plan(original, wanted, variant, services)
+            edit = edits.plan_edit(wanted, variant, services)
             result = services.results.find(edit.output_key)
         except (PermanentError, RetryableError) as error:
             fail(f"{error.detail} {error.advice}", Exit.NEEDS_YOU)
         if result is not None and result.edit_id == edit.id:
             typer.echo(f"{edit.output_key} is there already; it is not paid for again.")
             continue
-        services.results.remove_report(key, variant)  # it would count as the answer
-        services.queue.send(Upload(upload.bucket, key, variant))
+        services.queue.send(Upload(upload.bucket, key, variant, retry=again))
         sent += 1
         typer.echo(f"{edit.output_key} is on its way.")
     if not sent:
@@ -99,8 +98,7 @@ def _show_request(request: "Request") -> None:
         screen.print(f"  then {key:6} {escape(_text(value))}")
     if request.output_key:
         screen.print(f"  result      {escape(request.output_key)}")
-    costs = "price not known" if request.usd is None else f"${request.usd:.4g}"
-    screen.print(f"  costs       {costs} ({escape(request.model)})")
+    screen.print(f"  costs       ${request.usd:.4g} ({escape(request.model)})")
     screen.print(f"  state       {escape(request.state)}")
 
 

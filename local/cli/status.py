@@ -96,10 +96,8 @@ def _line(overview: "Overview") -> str:
 
 def _spent(today: "Today") -> str:
     parts = [f"${today.usd:,.2f}" + (f" of ${today.limit_usd:,.2f}" if today.limit_usd else "")]
-    if today.possibly_usd:
-        parts.append(f"perhaps ${today.possibly_usd:,.2f} more for calls without an answer")
-    if today.unpriced:
-        parts.append(f"and {today.unpriced:,} calls whose price is not known")
+    if today.unconfirmed_usd:
+        parts.append(f"${today.unconfirmed_usd:,.2f} more in progress or unconfirmed")
     return ", ".join(parts)
 
 

@@ -129,7 +129,8 @@ def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job)
     )
     metadata = results.as_metadata(
         {
-            "edit-id": outcome.edit_id or "none",
+            "code": outcome.code,
+            "edit-id": None if outcome.kind is OutcomeKind.DEAD_LETTER else outcome.edit_id,
             "variant": job.upload.variant,
             "source-key": job.upload.key,
         }

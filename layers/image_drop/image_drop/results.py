@@ -23,6 +23,7 @@ REPORT_SUFFIX = ".error.json"
 ANSWERS = ".image-drop/answers/"  # paid answers that are not results yet; hidden names are no images
 SUFFIXES = (".png", ".jpg", ".webp")  # of results, as a finish may have it
 MISSING = ("404", "NoSuchKey", "NotFound")  # how S3 says that an object is not there
+MARKS = ("edit-id", "call-digest", "code")  # metadata of results, of kept answers, of reports
 FORMAT_FIELDS = ("key", "folder", "stem", "mode")
 
 
@@ -70,7 +71,7 @@ class Stored:
 
         A key that is too long for the metadata is in none; then the variant has to do.
         """
-        made = "edit-id" in self.metadata or "call-digest" in self.metadata
+        made = not self.metadata.keys().isdisjoint(MARKS)
         same = self.metadata.get("source-key", _quoted(key)) == _quoted(key)
         return made and same and self.metadata.get("variant") == variant
 
