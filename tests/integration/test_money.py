@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from botocore.exceptions import ClientError
 
-from image_drop.prices import AUGUST_2026, Price
-from image_drop.spend import Day
-from tests.integration.stage import Context, Killed, Stage, client
+from image_drop.billing import Day
+from tests.integration.stage import Context, Killed, Stage
 from tests.integration.test_account_watch import Mapping, mapping
 
 __all__ = ["mapping"]  # a fixture
@@ -20,7 +20,7 @@ Metrics = Callable[[], dict[str, list[float]]]
 
 
 def today(stage: Stage) -> Day:
-    return stage.services.spend.day(stage.clock.now())
+    return stage.services.billing.day(stage.clock.now())
 
 
 def charged(stage: Stage) -> float:
@@ -55,7 +55,7 @@ class TestCount:
             "firered-image-edit": 2,
             "gpt-image-2-edit": 1,
         }
-        assert (day.possibly_usd, day.unpriced) == (0, 0)
+        assert day.unconfirmed_usd == 0
 
     def test_what_is_not_paid_is_not_counted(self, stage: Stage) -> None:
         stage.venice.faults.add(503, times=1)
@@ -96,7 +96,7 @@ class TestCount:
 
         assert metrics()["Spend"] == [0.03, 0.04]
 
-    def test_call_without_an_answer_is_visible_as_possibly_paid(
+    def test_call_without_an_answer_stays_unconfirmed(
         self, stage: Stage, metrics: Metrics
     ) -> None:
         stage.venice.faults.add("drop_mid", times=1)
@@ -105,8 +105,8 @@ class TestCount:
         stage.work_off()
 
         day = today(stage)
-        assert (day.usd, day.possibly_usd) == (0.03, 0.03)
-        assert metrics()["PossiblyPaidUSD"] == [0.03]
+        assert (day.usd, day.unconfirmed_usd) == (0.03, 0.03)
+        assert metrics()["UnconfirmedUSD"] == [0.03]
 
     def test_unknown_outcome_is_visible_twice(self, stage: Stage) -> None:
         stage.venice.faults.add("drop_mid", times=2)
@@ -115,9 +115,9 @@ class TestCount:
         stage.work_off()
 
         assert stage.report("a.jpg")["code"] == "outcome_unknown"
-        assert (today(stage).usd, today(stage).possibly_usd) == (0, 0.06)
+        assert (today(stage).usd, today(stage).unconfirmed_usd) == (0, 0.06)
 
-    def test_death_before_the_result_is_stored_is_possibly_paid(self, stage: Stage) -> None:
+    def test_death_before_the_result_is_stored_leaves_a_call_unconfirmed(self, stage: Stage) -> None:
         stage.kill("before-call.PutObject")
         event = stage.put("a.jpg", tags=CUT_OUT)
         with pytest.raises(Killed):
@@ -126,33 +126,50 @@ class TestCount:
 
         stage.upload(event)
 
-        assert (today(stage).usd, today(stage).possibly_usd) == (0.03, 0.03)
+        assert (today(stage).usd, today(stage).unconfirmed_usd) == (0.03, 0.03)
         assert charged(stage) == 0.06
 
-    def test_unknown_price_is_counted_as_such(self, stage: Stage, metrics: Metrics) -> None:
-        # As when Venice has answered with a model that neither catalogue nor table knows.
-        AUGUST_2026.pop("luma-uni-1-edit")
-        try:
-            assert stage.drop("a.jpg", sidecar=PINK | {"model": "luma-uni-1-edit"}) == "edited"
-        finally:
-            AUGUST_2026["luma-uni-1-edit"] = Price(usd=0.06)
+    def test_connection_that_breaks_after_the_work_is_unconfirmed_and_not_paid_on_and_on(
+        self, stage: Stage
+    ) -> None:
+        stage.venice.faults.add("reset_after")  # charged each time, and nothing comes back
 
-        assert (today(stage).usd, today(stage).unpriced) == (0, 1)
-        assert metrics()["PriceUnknown"] == [1]
+        stage.drop("a.jpg", tags=CUT_OUT)
+        stage.work_off()
 
-    def test_failing_count_does_not_fail_the_edit(self, stage: Stage, metrics: Metrics) -> None:
-        def refuse(params: object, **_: object) -> None:
-            if b"spend#" in params["body"]:  # type: ignore[index]
-                raise ConnectionRefused
+        assert stage.report("a.jpg")["code"] == "outcome_unknown"
+        assert stage.calls == 2
+        assert (today(stage).usd, today(stage).unconfirmed_usd) == (0, 0.06)
+        assert charged(stage) == 0.06
 
-        events = stage.services.spend.dynamodb.meta.events
-        events.register("before-call.dynamodb.UpdateItem", refuse)
+    def test_refusal_that_may_be_charged_is_unconfirmed(self, stage: Stage) -> None:
+        stage.venice.faults.add("charged_422", times=1)
 
-        assert stage.drop("a.jpg", tags=CUT_OUT) == "edited"
+        assert stage.drop("a.jpg", sidecar=PINK) == "reported"
 
-        events.unregister("before-call.dynamodb.UpdateItem", refuse)
-        assert stage.outputs() == ["a.jpg.png"]
-        assert metrics()["SpendNotCounted"] == [1]
+        assert (today(stage).usd, today(stage).unconfirmed_usd) == (0, 0.04)
+
+    def test_answer_that_cannot_be_used_is_paid_once_although_the_table_fails(
+        self, stage: Stage
+    ) -> None:
+        stage.venice.faults.add("html")
+        throttled = ClientError({"Error": {"Code": "ThrottlingException"}}, "PutItem")
+        calls = []
+
+        def throttle(**_: object) -> None:
+            calls.append(1)
+            if 4 <= len(calls) < 40:
+                raise throttled
+
+        events = stage.services.records.dynamodb.meta.events
+        events.register("before-call.dynamodb.*", throttle)
+        stage.deliver(stage.put("a.jpg", tags=CUT_OUT))
+        stage.work_off()
+
+        assert stage.calls <= 2
+        assert stage.report("a.jpg")["code"] in ("unusable_answer", "outcome_unknown")
+        day = today(stage)
+        assert round(day.usd + day.unconfirmed_usd, 6) == charged(stage)
 
 
 class TestPrices:
@@ -166,7 +183,7 @@ class TestPrices:
         asked = [call.path for call in stage.venice.calls if call.path.endswith("/models")]
         assert len(asked) == 2  # edit models, and the background remover
         stage.cold_start()
-        assert not stage.services.prices.is_old()
+        assert not stage.services.catalogue.is_old()
         assert stage.services.prices.current() == AUGUST_2026
 
     def test_unreachable_catalogue_leaves_the_prices_as_they_were(
@@ -258,11 +275,12 @@ class TestLimit:
 
     def test_limit_holds_even_where_the_line_was_not_stopped(self, stage: Stage) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
-        stage.services.spend.add("bria-bg-remover", 0.03, stage.clock.now())
+        stage.drop("first.jpg", tags=CUT_OUT)
+        stage.services.line.resume(stage.clock.now())
 
         assert stage.drop("a.jpg", tags=CUT_OUT) == "queued"
 
-        assert stage.calls == 0
+        assert stage.calls == 1
         assert stage.line_stopped
 
     def test_waiting_for_midnight_uses_up_no_tries(self, stage: Stage, mapping: Mapping) -> None:
@@ -276,10 +294,3 @@ class TestLimit:
 
         assert (stage.dead(), stage.waiting()) == (0, 1)
         assert stage.outputs() == ["a.jpg.png"]
-
-
-class ConnectionRefused(client("dynamodb").exceptions.InternalServerError):  # type: ignore[misc]
-    """What DynamoDB answers in its bad moments."""
-
-    def __init__(self) -> None:
-        super().__init__({"Error": {"Code": "InternalServerError"}}, "UpdateItem")

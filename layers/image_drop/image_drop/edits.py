@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import msgspec
 
 from image_drop import instructions, results, venice
-from image_drop.errors import ImageDeletedError, SupersededError, WaitsForImageError
+from image_drop.catalogue import Catalogue
+from image_drop.errors import (
+    EditTooDearError,
+    ImageDeletedError,
+    SupersededError,
+    WaitsForImageError,
+)
 from image_drop.instructions import Instructions, Mode
 from image_drop.originals import Original
 from image_drop.services import Services
@@ -77,14 +83,14 @@ def load_instructions(upload: Upload, services: Services) -> Wanted:
 def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
     """What exactly has to be made, and the ids by which it is made once.
 
-    Raises `SupersededError` where the variant is not wanted any more, and `PermanentError` where
-    the edit can be known to fail.
+    The ids do not depend on the catalogue: what is done stays done when models come and go.
+    Raises `SupersededError` where the variant is not wanted any more, `LayerNotThereError` and
+    `LayerError`.
     """
     if variant not in wanted.by_variant:
         raise SupersededError("The instructions have changed since this was queued.")
     original = wanted.original
-    catalogue = services.catalogue.current()
-    chosen = catalogue.fitted(wanted.by_variant[variant])
+    chosen = wanted.by_variant[variant]
     mode = chosen.mode or Mode.EDIT
     layers = _layers(original, chosen, services)
     background = None
@@ -102,7 +108,7 @@ def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
         layers=layers,
         background=background,
         variant=variant,
-        rate_model=catalogue.rate_model(mode, chosen.model),
+        rate_model=services.catalogue.current().rate_model(mode, chosen.model),
         call_digest=call_digest,
         id=_digest(call_digest, variant, chosen.finish, background.etag if background else None),
         output_key=results.output_key(
@@ -112,6 +118,35 @@ def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
             variant,
             chosen.finish.suffix if chosen.finish else ".png",
         ),
+    )
+
+
+def require_allowed(edit: Edit, wanted: Wanted, services: Services) -> None:
+    """Nothing, where the edit may be made. Raises an `InstructionsError` before any call.
+
+    All results of an upload together may cost `MaxEditUSD`, so variants are no way around it.
+    """
+    catalogue, settings = services.catalogue.current(), services.settings
+    catalogue.check_allowed(edit.instructions, settings.allowed_models)
+    catalogue.check(edit.instructions, 1 + len(edit.layers))
+    usd = sum(price(each, catalogue) for each in wanted.by_variant.values())
+    if settings.max_edit_usd and usd > settings.max_edit_usd:
+        what = f"The {len(wanted.by_variant)} variants cost" if wanted.has_variants else "It costs"
+        raise EditTooDearError(
+            f"{what} ${usd:,.2f} at Venice, and one upload may cost "
+            f"${settings.max_edit_usd:,.2f} (MaxEditUSD)."
+        )
+
+
+def price(wanted: Instructions, catalogue: Catalogue) -> float:
+    """US dollars for one call."""
+    mode = wanted.mode or Mode.EDIT
+    layers = wanted.layers or () if mode is Mode.MULTI_EDIT else ()
+    return catalogue.price(
+        mode,
+        venice.parameters(wanted),
+        1 + len(layers),
+        enhanced=bool(wanted.enhance_prompt) and mode is not Mode.BACKGROUND_REMOVE,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from image_drop import billing, refusals, venice
+from image_drop import billing, edits, refusals, venice
 from image_drop.answers import Paid
 from image_drop.billing import Settlement
 from image_drop.edits import Edit
@@ -50,13 +50,20 @@ def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
         call = reserve(edit, job, now)
         turn.used = True
         try:
-            answer = services.venice.edit(edit.instructions, photos, seconds=seconds)
+            fitted = services.catalogue.current().fitted(edit.instructions)
+            answer = services.venice.edit(fitted, photos, seconds=seconds)
         except ImageDropError as error:
             _teach(error, edit, call, job)
             if isinstance(error, NoAnswerError):
                 _give_up_after_two(error, call, job)
             raise
-    usd = price(edit, services, told=answer.model, enhanced=answer.enhanced)
+    usd = services.catalogue.current().price(
+        edit.mode,
+        venice.parameters(edit.instructions),
+        1 + len(edit.layers),
+        enhanced=answer.enhanced,
+        told=answer.model,
+    )
     measure({"VeniceLatency": services.now() - now, "Spend": usd}, mode=edit.mode)
     if answer.rate_limit not in (None, turn.limit):
         with never_failing("limit not learned"):
@@ -71,14 +78,14 @@ def reserve(edit: Edit, job: Job, now: float) -> Call:
     Where the state table fails, no call is made, and the reservation is given back.
     """
     services, hold = job.services, job.hold
-    usd = price(edit, services, enhanced=bool(edit.instructions.enhance_prompt))
+    usd = edits.price(edit.instructions, services.catalogue.current())
     call = Call(
         id=services.new_id(),
         digest=edit.call_digest,
         drop=job.drop(edit.original),
         at=now,
         date=billing.date_of(now),
-        model=edit.instructions.model or edit.rate_model,
+        model=services.catalogue.current().model(edit.mode, edit.instructions.model),
         micro_usd=billing.micro(usd),
     )
     if hold.record.unanswered(call.digest, call.drop):
@@ -101,19 +108,6 @@ def free(call: Call, job: Job) -> None:
     """Give a reservation back: the call was not made, or not charged."""
     settlement = Settlement(call.id, CallState.FREE, 0, job.services.now())
     job.hold.update_or_owe("call not settled", settlement.change, settlement.move)
-
-
-def price(
-    edit: Edit, services: Services, *, told: str | None = None, enhanced: bool = False
-) -> float:
-    """US dollars for a call of this edit. `told`: the model that Venice's answer names."""
-    return services.catalogue.current().price(
-        edit.mode,
-        venice.parameters(edit.instructions),
-        1 + len(edit.layers),
-        enhanced=enhanced,
-        told=told,
-    )
 
 
 def learn(error: ImageDropError, edit: Edit, services: Services) -> None:

@@ -68,7 +68,7 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
 
 
 def work_on(job: Job) -> Outcome:
-    """Find out what is wanted, and make it unless it is done."""
+    """Load what is wanted, and make it unless it is done."""
     edit = None
     try:
         wanted = edits.load_instructions(job.upload, job.services)
@@ -78,6 +78,7 @@ def work_on(job: Job) -> Outcome:
         there = job.services.results.find(edit.output_key)
         if outcomes.is_done(edit, there, job):
             return catch_up(edit, there, job)
+        edits.require_allowed(edit, wanted, job.services)
         if not job.invocation.trial:
             job.services.line.require(job.services.now())
         return make(edit, there, job)
