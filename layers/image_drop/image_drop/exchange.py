@@ -75,9 +75,7 @@ class _Attempt:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.refusal: Reply | None = (
-            None  # an error's status and headers, as soon as they are there
-        )
+        self.refusal: Reply | None = None  # an error without its words, as soon as it is there
         self._lock = Lock()
         self._connection: socket.socket | None = None
         self._given_up = False
@@ -96,8 +94,8 @@ class _Attempt:
             self._given_up = True
         if self._connection is None:
             raise VeniceUnavailableError(f"No connection to Venice within {self.seconds:g} s.")
-        # Past TLS, which a copy of the descriptor does not know: its own shutdown would let the
-        # other thread go on in the clear.
+        # On a copy, beneath TLS: shut down by its own method, a TLS socket would let the other
+        # thread go on in the clear.
         with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as bare:
             bare.shutdown(socket.SHUT_RDWR)
         if self.refusal:
