@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,20 @@ def test_a_refused_connection_is_not_charged() -> None:
 
     assert (type(error), error.charge) == (VeniceUnavailableError, Charge.NO)
     assert error.detail == "No connection to Venice: NewConnectionError."
+
+
+def test_a_server_that_accepts_nobody_is_not_charged() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as others:
+        for _ in range(4):  # the kernel drops whoever comes after these
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        began = time.monotonic()
+        error = failure(full.getsockname()[1], seconds=PROMPT)
+        took = time.monotonic() - began
+
+    assert took < PROMPT + GRACE
+    assert (type(error), error.charge) == (VeniceUnavailableError, Charge.NO)
 
 
 def test_a_name_that_nobody_knows_is_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
