@@ -4,11 +4,12 @@ import io
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
-import requests
 
+from image_drop.venice import Answer, Venice
 from tests.integration.stage import INPUT, OUTPUT, Context, Killed, Stage, photo
 
 CUT_OUT = {"mode": "background-remove"}
@@ -277,18 +278,20 @@ def test_changed_instructions_are_a_new_edit_and_changed_back_one_more(stage: St
 # --- killed on the way ---------------------------------------------------------------------
 
 
-class KilledInTheMiddle(requests.Session):
-    """The process dies after Venice has carried out the call, before its answer is read."""
+class KilledInTheMiddle(Venice):
+    """The process dies after Venice has carried out the call, before its answer is used."""
 
-    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        with super().request(*args, **kwargs):
-            raise Killed
+    def edit(self, *args: Any, **kwargs: Any) -> Answer:
+        super().edit(*args, **kwargs)
+        raise Killed
 
 
 def killed(stage: Stage, event: dict[str, Any], moment: str) -> None:
     """Run the upload function and kill it at the moment."""
     if moment == "during the call":
-        object.__setattr__(stage.services.venice, "session", KilledInTheMiddle())
+        real = stage.services.venice
+        venice = KilledInTheMiddle(real.base_url, real.api_key, real.now)
+        stage.services = replace(stage.services, venice=venice)
     else:
         stage.kill(moment)
     with pytest.raises(Killed):

@@ -280,7 +280,6 @@ def test_enhanced_prompt_comes_back_url_encoded(each_version: Simulator) -> None
         ({"aspect_ratio": "1:1", "model": "wan-2-7-pro-edit"}, 400),
         ({"modelId": "qwen-image-2-edit"}, 200),
         ({"model": "bria-bg-remover"}, 400),
-        ({"aspect_ratio": "4:3"}, 400),
         ({"image": f"data:image/png;base64,{IMAGE}"}, 400),
         ({"image": "not base64!"}, 400),
         ({"image": text(b"GIF89a" + bytes(100))}, 400),
@@ -294,6 +293,21 @@ def test_edit_keeps_to_what_the_model_takes(changes: dict[str, Any], status: int
             f"{venice.url}/image/edit", headers=KEY, timeout=10, **edit_body(**changes)
         )
         assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize("model", ["firered-image-edit", "gpt-image-2-edit", "wan-2-7-pro-edit"])
+def test_each_model_takes_the_ratios_that_it_lists(model: str) -> None:
+    known = ["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:5", "4:3"]
+    with Simulator(pictures="fast", lockout_failures=100) as venice:
+        page = requests.get(f"{venice.url}/models", params={"type": "inpaint"}, timeout=10).json()
+        specs = {entry["id"]: entry["model_spec"] for entry in page["data"]}
+        taken = [
+            ratio
+            for ratio in known
+            if edit(venice, aspect_ratio=ratio, model=model).status_code == 200
+        ]
+        assert sorted(taken) == sorted(specs[model]["constraints"]["aspectRatios"])
+        assert edit(venice, model=model).status_code == 200  # each has a default of its own
 
 
 @pytest.mark.parametrize(

@@ -429,6 +429,7 @@ def test_an_answer_of_more_than_50_mib_is_not_read_to_its_end(
 
     assert type(error) is UnusableAnswerError
     assert "52,428,800 bytes" in error.detail
+    assert (error.status, error.charge) == (200, Charge.YES)
     assert len(sent) < 100
 
 

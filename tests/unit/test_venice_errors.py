@@ -92,8 +92,11 @@ def test_any_other_fault_of_the_servers_is_retried_and_not_charged(status: int) 
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 308, 405, 409, 418, 451])
-def test_any_other_undocumented_answer_is_not_retried(status: int) -> None:
+def test_any_other_undocumented_answer_is_not_retried_and_a_success_may_be_charged(
+    status: int,
+) -> None:
     assert type(error(status)) is RefusedError
+    assert error(status).charge is (Charge.MAYBE if status < 300 else Charge.NO)
 
 
 @pytest.mark.parametrize(

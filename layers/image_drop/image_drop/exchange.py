@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -25,7 +25,6 @@ from urllib3.exceptions import HTTPError
 from image_drop.errors import (
     ImageDropError,
     NoAnswerError,
-    UnusableAnswerError,
     VeniceUnavailableError,
 )
 
@@ -37,7 +36,7 @@ MAX_ERROR_BYTES = 65_536  # of an error's body; what explains anything is far sh
 
 @dataclass(frozen=True)
 class Reply:
-    """An HTTP answer: its whole body with status 200, else the beginning of it."""
+    """An HTTP answer; of a body beyond `MAX_ANSWER_BYTES` (200) or `MAX_ERROR_BYTES`, a part."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)  # looked up in any case
@@ -48,9 +47,8 @@ def exchange(method: str, url: str, seconds: float, **request: Any) -> Reply:
     """Make one request, without redirects and repetitions, that ends within `seconds`.
 
     `request`: what `requests.request` takes besides. Raises `VeniceUnavailableError` where nothing
-    was sent, `NoAnswerError` where something may have been and no whole answer came, and
-    `UnusableAnswerError` where a 200 has more than `MAX_ANSWER_BYTES`. An answer that is an error
-    counts as whole as soon as its status is there.
+    was sent, and `NoAnswerError` where something may have been and no whole answer came. An answer
+    that is an error counts as whole as soon as its status is there.
     """
     if seconds <= 0:
         raise VeniceUnavailableError("No time was left to call Venice.")
@@ -75,9 +73,7 @@ class _Attempt:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.refusal: Reply | None = (
-            None  # an error's status and headers, as soon as they are there
-        )
+        self.refusal: Reply | None = None  # an error without its words, as soon as it is there
         self._lock = Lock()
         self._connection: socket.socket | None = None
         self._given_up = False
@@ -96,8 +92,8 @@ class _Attempt:
             self._given_up = True
         if self._connection is None:
             raise VeniceUnavailableError(f"No connection to Venice within {self.seconds:g} s.")
-        # Past TLS, which a copy of the descriptor does not know: its own shutdown would let the
-        # other thread go on in the clear.
+        # On a copy, beneath TLS: shut down by its own method, a TLS socket would let the other
+        # thread go on in the clear.
         with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as bare:
             bare.shutdown(socket.SHUT_RDWR)
         if self.refusal:
@@ -138,27 +134,19 @@ def _outcome(attempt: _Attempt, method: str, url: str, request: Mapping[str, Any
 def _read(response: requests.Response, attempt: _Attempt) -> Reply:
     reply = Reply(response.status_code, response.headers)
     if reply.status == 200:
-        return Reply(reply.status, reply.headers, _whole_body(response))
+        return replace(reply, body=_body(response, MAX_ANSWER_BYTES))
     attempt.refusal = reply
-    beginning = bytearray()
     with suppress(OSError, HTTPError):  # the status says enough
-        for chunk in response.iter_content(MAX_ERROR_BYTES):  # a chunked one comes in pieces
-            beginning += chunk
-            if len(beginning) >= MAX_ERROR_BYTES:
-                break
-    return Reply(reply.status, reply.headers, bytes(beginning))
+        return replace(reply, body=_body(response, MAX_ERROR_BYTES))
+    return reply
 
 
-def _whole_body(response: requests.Response) -> bytes:
+def _body(response: requests.Response, most: int) -> bytes:
     body = BytesIO()  # hands its buffer out; a bytearray would be copied
     for chunk in response.iter_content(PIECE):
         body.write(chunk)
-        if body.tell() > MAX_ANSWER_BYTES:
-            raise UnusableAnswerError(
-                f"Venice's answer is larger than {MAX_ANSWER_BYTES:,} bytes.",
-                status=response.status_code,
-                request_id=response.headers.get("CF-RAY"),
-            )
+        if body.tell() > most:
+            break
     return body.getvalue()
 
 

@@ -24,7 +24,7 @@ from image_drop.errors import (
     UnusableAnswerError,
     VeniceUnavailableError,
 )
-from image_drop.exchange import Reply, exchange
+from image_drop.exchange import MAX_ANSWER_BYTES, Reply, exchange
 from image_drop.images import Photo
 from image_drop.instructions import Instructions, Mode
 from image_drop.printable import printable
@@ -277,6 +277,9 @@ def _answer(reply: Reply) -> Answer:
         raise ContentRefusedError(
             "Venice marked the result as a content violation.", charge=Charge.MAYBE, **told
         )
+    if len(reply.body) > MAX_ANSWER_BYTES:
+        detail = f"Venice's answer is larger than {MAX_ANSWER_BYTES:,} bytes."
+        raise UnusableAnswerError(detail, **told)
     media_type = images.media_type_of(reply.body)
     if media_type not in ("image/png", "image/jpeg", "image/webp"):
         kind = reply.headers.get("Content-Type", "no type")

@@ -111,8 +111,8 @@ def _refusal(
     mode: Mode, code: str, headers: Mapping[str, str], detail: str, told: dict[str, Any]
 ) -> RefusedError:
     status, prompted = told["status"], mode in PROMPTED
-    if status == 422 and prompted:
-        told |= {"charge": Charge.MAYBE}  # Venice blocked it before or after it was made
+    if status < 300 or (status == 422 and prompted):  # it may have been made, and then blocked
+        told |= {"charge": Charge.MAYBE}
     if code == "CONTENT_POLICY_VIOLATION" or violates(headers):
         return ContentRefusedError(detail, **told)
     if status == 422 and prompted and not code:
