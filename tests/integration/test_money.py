@@ -143,7 +143,7 @@ class TestCount:
         assert charged(stage) == 0.06
 
     def test_refusal_that_may_be_charged_is_unconfirmed(self, stage: Stage) -> None:
-        stage.venice.faults.add("charged_422", times=1)
+        stage.venice.faults.add(422, times=1)
 
         assert stage.drop("a.jpg", sidecar=PINK) == "reported"
 
