@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "INPUT_BUCKET": "in",
     "OUTPUT_BUCKET": "out",
     "RETRY_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/retry",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/dead",
     "STATE_TABLE": "state",
     "VENICE_API_KEY_PARAMETER": "/image-drop/venice-api-key",
     "POWERTOOLS_SERVICE_NAME": "image-drop",

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
+from image_drop.lock import KEPT_FOR, RETRY_AFTER
 from PIL import Image
 
 from benchmarks.virtual_aws import (
@@ -39,7 +40,6 @@ from functions.upload.app import PATIENCE as UPLOAD_PATIENCE
 from image_drop import account, pipeline, retry
 from image_drop.errors import AccountError, InProgressError, RetryableError
 from image_drop.events import AccountRestored, AccountUnavailable
-from image_drop.lock import KEPT_FOR, RETRY_AFTER
 from image_drop.rate_limit import Turn
 from image_drop.services import Invocation, Services
 from image_drop.telemetry import logger
@@ -51,6 +51,7 @@ ENVIRONMENT = {
     "INPUT_BUCKET": INPUT,
     "OUTPUT_BUCKET": OUTPUT,
     "RETRY_QUEUE_URL": "queue",
+    "DEAD_LETTER_QUEUE_URL": "dead",
     "STATE_TABLE": "table",
     "VENICE_API_KEY_PARAMETER": "parameter",
     "DAILY_SPEND_LIMIT_USD": "0",

@@ -158,6 +158,7 @@ class Deployment:
             "INPUT_BUCKET": self.input_bucket,
             "OUTPUT_BUCKET": self.outputs["OutputBucketName"],
             "RETRY_QUEUE_URL": self.outputs["RetryQueueUrl"],
+            "DEAD_LETTER_QUEUE_URL": self.outputs["DeadLetterQueueUrl"],
             "STATE_TABLE": self.outputs["StateTableName"],
         } | {name: self.parameters[parameter] for name, parameter in PARAMETERS.items()}
         return Services.from_env(env, client=self.client)

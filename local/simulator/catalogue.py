@@ -6,8 +6,9 @@ Source of the prices, privacy, names and dates, and of the form of `pricing` (`i
 repository veniceai/api-docs, as of August 2026. Prompt limits, numbers of input images and the
 names of the `constraints` keys: the same repository's model schema and pricing page.
 
-Assumed: that every model but `wan-2-7-pro-edit` takes all the aspect ratios listed for
-`firered-image-edit`, that `diem` always equals `usd`, that the second tier of `wan-2-7-pro-edit`
+Assumed: that every model but `wan-2-7-pro-edit`, `gpt-image-2-edit` and `qwen-image-2-edit` (which
+have no `auto`) takes all the aspect ratios listed for `firered-image-edit`, what the models from October 2026 on
+take (the changelog names their prices only), that `diem` always equals `usd`, that the second tier of `wan-2-7-pro-edit`
 costs the same, and that the background remover has no constraints.
 """
 
@@ -21,7 +22,7 @@ DEFAULT_MODEL = "firered-image-edit"
 BACKGROUND_REMOVER = "bria-bg-remover"
 DEFAULT_MAX_IMAGES = 3  # where the catalogue does not say
 ENHANCED_PROMPT_USD = 0.04  # Venice's pricing page: per rewrite that is applied
-RATIOS = ("auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:5")
+RATIOS = ("auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:3", "4:5")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,7 @@ _ROWS = (
         name="Qwen Image 2",
         created=1772582400,
         usd=0.05,
+        ratios=RATIOS[1:],
         prompt_characters=10000,
     ),
     Model(
@@ -176,6 +178,7 @@ _ROWS = (
         name="GPT Image 2",
         created=1776729600,
         usd=0.34,
+        ratios=RATIOS[1:],
         prompt_characters=10000,
         max_images=6,
         resolutions=_tiers(0.34, 0.52, 0.84),
@@ -266,6 +269,17 @@ _ROWS = (
         usd=0.13,
         prompt_characters=6000,
         max_images=1,
+    ),
+    *(
+        Model(id=id, name=name, created=1790812800, usd=usd, prompt_characters=10000)
+        for id, name, usd in (
+            ("gpt-image-2-5-flare-edit", "GPT Image 2.5 Flare", 0.08),
+            ("gpt-image-2-6-flare-edit", "GPT Image 2.6 Flare", 0.10),
+            ("gpt-image-2-6-sunburst-edit", "GPT Image 2.6 Sunburst", 0.10),
+            ("mai-image-2-7-edit", "MAI Image 2.7", 0.06),
+            ("muse-image-edit", "Muse Image", 0.02),
+            ("seedream-v5-5-edit", "Seedream V5.5", 0.03),
+        )
     ),
     Model(
         id=BACKGROUND_REMOVER,

@@ -65,7 +65,9 @@ class Interruptions:
             self.at = None
             inside = True
             try:
-                return self._go_wrong(lambda: made._make_request(model, params, context), model.name)
+                return self._go_wrong(
+                    lambda: made._make_request(model, params, context), model.name
+                )
             finally:
                 inside = False
 

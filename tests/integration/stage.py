@@ -210,7 +210,7 @@ class Stage:
             except Killed:
                 self.pass_time(LAMBDA_TIMEOUT)
                 self.cold_start()
-            except Exception:  # noqa: S110  # a function that fails is called again
+            except Exception:  # a function that fails is called again
                 pass
             else:
                 return

@@ -286,9 +286,7 @@ def test_report_tells_what_venice_said(stage: Stage) -> None:
 
     stage.drop("a.jpg", tags={"prompt": "pink"})
 
-    detail = stage.report("a.jpg")["detail"]
-    assert "violates the content policy" in detail
-    assert "A calm landscape." in detail  # Venice's suggestion
+    assert "violates the content policy" in stage.report("a.jpg")["detail"]
 
 
 def test_refusal_of_a_queued_image_ends_in_a_report(stage: Stage) -> None:
@@ -356,7 +354,7 @@ def test_tries_come_ever_more_slowly(stage: Stage) -> None:
 
 def test_unexpected_failure_is_tried_again_and_reported_at_last(stage: Stage) -> None:
     stage.configure(tries=2)
-    refused = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetObject")
+    refused = ClientError({"Error": {"Code": "InvalidRequest", "Message": "no"}}, "GetObject")
 
     def refuse(**_: Any) -> None:
         raise refused
@@ -370,7 +368,7 @@ def test_unexpected_failure_is_tried_again_and_reported_at_last(stage: Stage) ->
     assert stage.work_off() == 2
 
     assert stage.report("a.jpg")["code"] == "retries_exhausted"
-    assert "AccessDenied" in stage.report("a.jpg")["detail"]
+    assert "InvalidRequest" in stage.report("a.jpg")["detail"]
     assert stage.dead() == 1
 
 

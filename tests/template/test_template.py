@@ -58,6 +58,7 @@ AWS_NAMES = {  # lengths of what is no parameter
     "INPUT_BUCKET": 63,
     "OUTPUT_BUCKET": 63,
     "RETRY_QUEUE_URL": 150,
+    "DEAD_LETTER_QUEUE_URL": 150,
     "STATE_TABLE": 60,
     "POWERTOOLS_SERVICE_NAME": 28,
     "POWERTOOLS_METRICS_NAMESPACE": 9,

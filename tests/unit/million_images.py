@@ -16,6 +16,7 @@ from image_drop import backfill
 from image_drop.backfill import Passes
 from image_drop.originals import Originals
 from image_drop.rate_limit import RateLimiter
+from image_drop.records import Records
 from image_drop.results import Results
 from image_drop.retry_queue import RetryQueue
 from image_drop.services import Services
@@ -30,6 +31,7 @@ ENV = {
     "INPUT_BUCKET": "in",
     "OUTPUT_BUCKET": "out",
     "RETRY_QUEUE_URL": "retry",
+    "DEAD_LETTER_QUEUE_URL": "dead",
     "STATE_TABLE": "state",
     "VENICE_API_KEY_PARAMETER": "/key",
 }
@@ -50,9 +52,10 @@ def main() -> None:
         Services.from_env(ENV, now=clock.now, sleep=clock.sleep),
         originals=Originals(aws["s3"]),
         results=Results(aws["s3"], "out"),
-        queue=RetryQueue(aws["sqs"], "retry"),
+        queue=RetryQueue(aws["sqs"], "retry", "dead"),
         limiter=RateLimiter(aws["table"], "state", clock.now, clock.sleep, random.Random(1)),
         passes=Passes(aws["table"], "state"),
+        records=Records(aws["table"], "state", clock.now, clock.sleep, random.Random(1)),
     )
     begun, most = clock.now(), 0
     while (done := backfill.run(services, lambda: 240.0)) and (done.running or sqs.bodies):

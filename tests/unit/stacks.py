@@ -36,8 +36,8 @@ class QuietStack:
     def edit(self, key: str) -> Edit:
         """What the functions would make of a key."""
         services = self.deployment.services
-        original, wanted = edits.find(Upload(INPUT_BUCKET, key), services)
-        return edits.plan(original, wanted, None, services)
+        wanted = edits.load_instructions(Upload(INPUT_BUCKET, key), services)
+        return edits.plan_edit(wanted, None, services)
 
     def make(self, key: str, data: bytes = b"a picture") -> str:
         """Store the result of a key; where."""
@@ -57,7 +57,13 @@ class QuietStack:
             attempts=1,
             now=0.0,
         )
-        self.deployment.services.results.write_report(report, edit_id)
+        metadata = results.as_metadata({"code": report.code, "edit-id": edit_id})
+        self.s3.put_object(
+            Bucket=OUTPUT_BUCKET,
+            Key=results.report_key(key, None),
+            Body=results.encoded(report),
+            Metadata=metadata,
+        )
 
     def queued(self) -> list[Upload]:
         """What waits in the retry queue; it is taken out."""

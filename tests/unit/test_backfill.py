@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,7 @@ from image_drop.backfill import AlreadyRunningError, Outputs, Pass, Passes
 from image_drop.errors import StorageBusyError
 from image_drop.originals import Originals
 from image_drop.rate_limit import RateLimiter
+from image_drop.records import Records
 from image_drop.results import Results
 from image_drop.retry_queue import RetryQueue
 from image_drop.services import Services
@@ -34,6 +36,7 @@ ENV = {
     "INPUT_BUCKET": IN,
     "OUTPUT_BUCKET": OUT,
     "RETRY_QUEUE_URL": "retry",
+    "DEAD_LETTER_QUEUE_URL": "dead",
     "STATE_TABLE": TABLE,
     "VENICE_API_KEY_PARAMETER": "/key",
 }
@@ -62,9 +65,10 @@ class Place:
             settings=Settings.from_env(ENV | env),
             originals=Originals(s3),
             results=Results(s3, OUT),
-            queue=RetryQueue(sqs, "retry"),
+            queue=RetryQueue(sqs, "retry", "dead"),
             limiter=RateLimiter(self.dynamodb, TABLE, clock.now, clock.sleep),
             passes=Passes(self.dynamodb, TABLE),
+            records=Records(self.dynamodb, TABLE, clock.now, clock.sleep, Random(1)),
             now=clock.now,
         )
 
@@ -101,7 +105,7 @@ def place(dynamodb: "DynamoDBClient", table: str, clock: FakeClock) -> Place:
 
 @pytest.fixture
 def queue(sqs: "SQSClient") -> RetryQueue:
-    return RetryQueue(sqs, sqs.create_queue(QueueName="retry")["QueueUrl"])
+    return RetryQueue(sqs, sqs.create_queue(QueueName="retry")["QueueUrl"], "dead")
 
 
 @pytest.fixture
@@ -284,9 +288,9 @@ class TestTheWalk:
         missing, cursor, more = set(), "", True
         while more:
             page, more = backfill.Listing(s3, IN, "").after(cursor)
-            wanted = {key: backfill.result_keys("{key}.png", key) for key, _ in page}
+            wanted = {key: backfill.result_keys("{key}.png", key) for key, _, _ in page}
             found = walked.find(wanted, page[-1].key) if page else {}
-            for key, changed_at in page:
+            for key, changed_at, _ in page:
                 cursor = key
                 if not any(found.get(each, time(-1)) >= changed_at for each in wanted[key]):
                     missing.add(key)
@@ -528,14 +532,14 @@ class TestSendingMany:
     def test_what_sqs_did_not_take_is_sent_again(self) -> None:
         full = FullSqs(refusals=2)
 
-        RetryQueue(full, "retry").send_all(  # type: ignore[arg-type]
+        RetryQueue(full, "retry", "dead").send_all(  # type: ignore[arg-type]
             Upload(IN, f"{number}.jpg") for number in range(12)
         )
 
         assert len(full.bodies) == 12
 
     def test_it_is_an_error_when_sqs_never_takes_it(self) -> None:
-        queue = RetryQueue(FullSqs(refusals=100), "retry")  # type: ignore[arg-type]
+        queue = RetryQueue(FullSqs(refusals=100), "retry", "dead")  # type: ignore[arg-type]
 
         with pytest.raises(StorageBusyError, match="1 of 10"):
             queue.send_all(Upload(IN, f"{number}.jpg") for number in range(10))

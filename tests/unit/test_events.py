@@ -115,7 +115,7 @@ def test_an_event_carries_what_a_rule_can_ask_for(
 
 
 def lost(output: str) -> int:
-    return sum(json.loads(line).get("EventsLost", [0])[0] for line in output.splitlines())
+    return sum(json.loads(line).get("EventsNotSent", [0])[0] for line in output.splitlines())
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "InternalException", "AccessDenied"])

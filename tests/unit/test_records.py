@@ -8,7 +8,12 @@ import msgspec
 import pytest
 
 from image_drop.billing import Billing, Settlement, micro
-from image_drop.errors import EditTooDearError, InProgressError, OutcomeUnknownError, SpendLimitError
+from image_drop.errors import (
+    EditTooDearError,
+    InProgressError,
+    OutcomeUnknownError,
+    SpendLimitError,
+)
 from image_drop.records import Call, CallState, Hold, Record, Records, record_id
 from tests.clock import FakeClock
 

@@ -7,13 +7,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from image_drop.errors import EmptyFileError, ModelNotFoundError, SettingsError
+from image_drop.errors import ModelNotFoundError, SettingsError
 from image_drop.results import (
     ResultChangedError,
     Results,
     as_metadata,
+    encoded,
     output_key,
     report_key,
+    report_keys,
     report_on,
 )
 
@@ -131,13 +133,19 @@ def store(results: Results, data: bytes, edit_id: str = "0123") -> None:
     results.store("shoe.jpg.png", data, "image/png", {"edit-id": edit_id}, seen)
 
 
+def content(results: Results) -> bytes:
+    found = results.read("shoe.jpg.png")
+    assert found
+    return found[2]
+
+
 def test_a_result_is_stored_with_its_type_and_metadata(results: Results) -> None:
     metadata = {"edit-id": "0123", "source-key": "shoe.jpg", "mode": "edit"}
 
     results.store("shoe.jpg.png", b"png", "image/png", metadata, None)
 
     stored = results.s3.get_object(Bucket="output", Key="shoe.jpg.png")
-    assert stored["Body"].read() == results.read("shoe.jpg.png") == b"png"
+    assert stored["Body"].read() == content(results) == b"png"
     assert (stored["ContentType"], stored["Metadata"]) == ("image/png", metadata)
     found = results.find("shoe.jpg.png")
     assert found
@@ -161,7 +169,7 @@ def test_a_result_takes_the_place_of_the_one_that_was_seen(results: Results) -> 
     store(results, b"old", "old")
     store(results, b"new", "new")
 
-    assert results.read("shoe.jpg.png") == b"new"
+    assert content(results) == b"new"
 
 
 def test_of_two_first_results_one_is_stored(results: Results) -> None:
@@ -169,7 +177,7 @@ def test_of_two_first_results_one_is_stored(results: Results) -> None:
 
     with pytest.raises(ResultChangedError):
         results.store("shoe.jpg.png", b"second", "image/png", {}, None)
-    assert results.read("shoe.jpg.png") == b"first"
+    assert content(results) == b"first"
 
 
 def test_a_result_that_was_replaced_meanwhile_is_not_overwritten(results: Results) -> None:
@@ -179,83 +187,92 @@ def test_a_result_that_was_replaced_meanwhile_is_not_overwritten(results: Result
 
     with pytest.raises(ResultChangedError):
         results.store("shoe.jpg.png", b"late", "image/png", {}, seen)
-    assert results.read("shoe.jpg.png") == b"somebody else's"
+    assert content(results) == b"somebody else's"
 
 
 def test_a_result_that_was_deleted_meanwhile_has_to_be_looked_at_again(results: Results) -> None:
     store(results, b"old")
     seen = results.find("shoe.jpg.png")
-    results.remove("shoe.jpg.png")
+    assert seen
+    results.remove(seen)
 
     with pytest.raises(ResultChangedError):
         results.store("shoe.jpg.png", b"late", "image/png", {}, seen)
 
 
-def test_venices_own_answer_is_kept_under_what_it_was_asked_for(results: Results) -> None:
-    results.keep("shoe.jpg.original.png", b"raw", "image/png", "4567")
+def test_only_what_was_seen_is_removed(results: Results) -> None:
+    store(results, b"old")
+    seen = results.find("shoe.jpg.png")
+    assert seen
+    store(results, b"somebody else's")
 
-    found = results.find("shoe.jpg.original.png")
+    results.remove(seen)
+
+    assert content(results) == b"somebody else's"
+
+
+def test_removing_what_is_gone_changes_nothing(results: Results) -> None:
+    store(results, b"old")
+    seen = results.find("shoe.jpg.png")
+    assert seen
+    results.remove(seen)
+    results.remove(seen)
+
+    assert results.find("shoe.jpg.png") is None
+
+
+@pytest.mark.parametrize(
+    ("metadata", "own"),
+    [
+        ({"edit-id": "0", "source-key": "p/a.jpg"}, True),
+        ({"code": "empty_file", "source-key": "p/a.jpg"}, True),
+        ({"call-digest": "0", "source-key": "p/a.jpg"}, True),
+        ({"edit-id": "0"}, True),  # a key that was too long for the metadata
+        ({"edit-id": "0", "source-key": "p/a.jpg.original"}, False),
+        ({"edit-id": "0", "source-key": "p/a.jpg", "variant": "b"}, False),
+        ({"source-key": "p/a.jpg"}, False),  # nothing that Image Drop writes
+        ({}, False),
+    ],
+)
+def test_object_is_known_by_what_it_was_made_of(
+    results: Results, metadata: dict[str, str], *, own: bool
+) -> None:
+    results.s3.put_object(Bucket="output", Key="x", Body=b"", Metadata=metadata)
+
+    found = results.find("x")
 
     assert found
-    assert found.call_id == "4567"
-    assert results.read("shoe.jpg.original.png") == b"raw"
+    assert found.is_of("p/a.jpg", None) is own
 
 
 # --- reports -----------------------------------------------------------------------------------
 
 
-def test_a_report_says_what_happened_and_what_to_do(results: Results) -> None:
-    error = ModelNotFoundError("Venice answered 404: no such model", status=404, request_id="ray")
-
-    results.write_report(
-        report_on(
-            error,
-            key="photos/café.jpg",
-            variant=None,
-            mode="edit",
-            attempts=2,
-            now=1_800_000_000.9,
-        ),
-        "0123",
+def test_a_report_says_what_happened_and_what_to_do() -> None:
+    error = ModelNotFoundError("Venice answered 410: no such model", status=410, request_id="ray")
+    report = report_on(
+        error, key="photos/café.jpg", variant=None, mode="edit", attempts=2, now=1_800_000_000.9
     )
 
-    stored = results.s3.get_object(Bucket="output", Key="photos/café.jpg.error.json")
-    assert json.loads(stored["Body"].read()) == {
+    assert json.loads(encoded(report)) == {
         "code": "model_not_found",
         "title": ModelNotFoundError.title,
-        "detail": "Venice answered 404: no such model",
+        "detail": "Venice answered 410: no such model",
         "what_to_do": ModelNotFoundError.advice,
         "key": "photos/café.jpg",
         "variant": None,
         "mode": "edit",
         "attempts": 2,
-        "status": 404,
+        "status": 410,
         "request_id": "ray",
         "at": "2027-01-15T08:00:00+00:00",
     }
-    assert stored["ContentType"].startswith("application/json")
-    assert stored["Metadata"] == {"edit-id": "0123"}
 
 
-def test_a_report_that_shall_not_stop_another_try_has_no_edit_id(results: Results) -> None:
-    report = report_on(
-        EmptyFileError("0 bytes"), key="a.jpg", variant="cutout", mode=None, attempts=1, now=0.0
-    )
+def test_reports_that_would_share_a_key_have_another_place() -> None:
+    variants = report_keys("a.jpg", "b")
+    images = report_keys("a.jpg.b", None)
 
-    results.write_report(report, None)
-
-    found = results.find("a.jpg.cutout.error.json")
-    assert found
-    assert found.edit_id is None
-
-
-def test_a_report_is_removed_whether_it_is_there_or_not(results: Results) -> None:
-    report = report_on(
-        EmptyFileError("0 bytes"), key="a.jpg", variant=None, mode=None, attempts=1, now=0.0
-    )
-    results.write_report(report, None)
-
-    results.remove_report("a.jpg", None)
-    results.remove_report("a.jpg", None)
-
-    assert results.find("a.jpg.error.json") is None
+    assert variants[0] == images[0] == "a.jpg.b.error.json"
+    assert variants[1] != images[1]
+    assert variants[1].endswith(".error.json")

@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 from botocore.stub import ANY, Stubber
 from hypothesis import given
@@ -28,7 +29,7 @@ from image_drop.errors import (
 from image_drop.pipeline import Outcome
 from image_drop.retry_queue import Message, RetryQueue
 from image_drop.services import Invocation, Services
-from image_drop.uploads import UnreadableMessageError, Upload, from_message
+from image_drop.uploads import Upload, from_message
 from local.simulator import Simulator
 from tests.clock import FakeClock
 from tests.context import FakeContext
@@ -109,7 +110,7 @@ def test_a_wait_is_whole_seconds_rounded_up_and_within_what_sqs_takes(
             {},
             {"QueueUrl": "q", "ReceiptHandle": "r", "VisibilityTimeout": hidden},
         )
-        queue = RetryQueue(client, "q")
+        queue = RetryQueue(client, "q", "dead")
         queue.send(Upload("input", "shoe.jpg"), wait)
         queue.postpone("r", wait)
         stub.assert_no_pending_responses()
@@ -121,7 +122,7 @@ MANY = [Upload("input", f"{number}.jpg") for number in range(23)]
 
 
 def test_any_number_of_uploads_is_put_into_the_queue(sqs: Any) -> None:
-    queue = RetryQueue(sqs, sqs.create_queue(QueueName="retry")["QueueUrl"])
+    queue = RetryQueue(sqs, sqs.create_queue(QueueName="retry")["QueueUrl"], "dead")
 
     queue.send_all(MANY)
     queue.send_all([])
@@ -159,7 +160,7 @@ def test_what_sqs_did_not_take_is_sent_again() -> None:
         stub.add_response("send_message_batch", refused("1", "2"), sent("0", "1", "2"))
         stub.add_response("send_message_batch", refused("2"), sent("1", "2"))
         stub.add_response("send_message_batch", refused(), sent("2"))
-        RetryQueue(client, "q").send_all(MANY[:3])
+        RetryQueue(client, "q", "dead").send_all(MANY[:3])
         stub.assert_no_pending_responses()
 
 
@@ -169,7 +170,7 @@ def test_what_sqs_never_takes_is_said() -> None:
         for _ in range(4):
             stub.add_response("send_message_batch", refused("1"))
         with pytest.raises(StorageBusyError, match="1 of 3"):
-            RetryQueue(client, "q").send_all(MANY[:3])
+            RetryQueue(client, "q", "dead").send_all(MANY[:3])
 
 
 # --- where -------------------------------------------------------------------------------------
@@ -198,6 +199,7 @@ def services(
             "INPUT_BUCKET": input_bucket,
             "OUTPUT_BUCKET": output_bucket,
             "RETRY_QUEUE_URL": sqs.create_queue(QueueName="retry")["QueueUrl"],
+            "DEAD_LETTER_QUEUE_URL": sqs.create_queue(QueueName="dead")["QueueUrl"],
             "STATE_TABLE": table,
             "VENICE_API_KEY_PARAMETER": "/key",
             "VENICE_BASE_URL": simulator.url,
@@ -210,8 +212,8 @@ def services(
     )
 
 
-def attempt(number: int) -> Invocation:
-    return Invocation(FakeContext(), patience=3.0, attempt=number)
+def receive(number: int) -> Invocation:
+    return Invocation(FakeContext(), patience=3.0, message_id="m", receives=number)
 
 
 def drop(services: Services, photo: bytes, sidecar: bytes = b'{"prompt": "pink"}') -> Upload:
@@ -241,8 +243,10 @@ def received(services: Services, upload: Upload | str) -> Message:
 
 
 def report(services: Services) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(services.results.read("shoe.png.error.json"))
-    return found
+    found = services.results.read("shoe.png.error.json")
+    assert found
+    told: dict[str, Any] = json.loads(found[2])
+    return told
 
 
 def photo() -> bytes:
@@ -255,7 +259,7 @@ def photo() -> bytes:
 def test_an_upload_is_edited_at_once(services: Services, simulator: Simulator) -> None:
     upload = drop(services, photo())
 
-    assert retry.edit_or_queue(upload, services, attempt(1)) == "edited"
+    assert retry.edit_or_queue(upload, services, receive(0)) == "edited"
     assert services.results.find("shoe.png.png")
     assert [call.status for call in simulator.calls] == [200]
 
@@ -266,7 +270,7 @@ def test_an_upload_that_venice_cannot_take_now_waits_in_the_queue(
     simulator.faults.add(503, endpoint="edit", times=1)
     upload = drop(services, photo())
 
-    assert retry.edit_or_queue(upload, services, attempt(1)) == "queued"
+    assert retry.edit_or_queue(upload, services, receive(0)) == "queued"
     assert sum(queued(services).values()) == 1
     assert services.results.find("shoe.png.error.json") is None
 
@@ -277,7 +281,7 @@ def test_an_upload_during_a_stop_waits_in_the_queue_without_a_call(
     services.line.stop("account_unavailable", "Venice answered 402.", clock.now())
     upload = drop(services, photo())
 
-    assert retry.edit_or_queue(upload, services, attempt(1)) == "queued"
+    assert retry.edit_or_queue(upload, services, receive(0)) == "queued"
     assert queued(services)["MessagesDelayed"] == 1
     assert simulator.calls == []
 
@@ -285,7 +289,7 @@ def test_an_upload_during_a_stop_waits_in_the_queue_without_a_call(
 def test_an_upload_that_cannot_be_edited_is_reported_and_not_queued(services: Services) -> None:
     upload = drop(services, b"not an image")
 
-    assert retry.edit_or_queue(upload, services, attempt(1)) == "reported"
+    assert retry.edit_or_queue(upload, services, receive(0)) == "reported"
     assert report(services)["code"] == "not_an_image"
     assert sum(queued(services).values()) == 0
 
@@ -293,7 +297,7 @@ def test_an_upload_that_cannot_be_edited_is_reported_and_not_queued(services: Se
 def test_a_message_is_worked_on(services: Services) -> None:
     message = received(services, drop(services, photo()))
 
-    outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(2))
+    outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(1))
 
     assert outcomes == [Outcome.EDITED]
     assert services.results.find("shoe.png.png")
@@ -306,25 +310,50 @@ def test_a_message_that_fails_is_hidden_until_its_time(
     message = received(services, drop(services, photo()))
 
     with pytest.raises(VeniceUnavailableError):
-        retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(2))
+        retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(1))
 
     assert queued(services) == {"Messages": 0, "MessagesNotVisible": 1, "MessagesDelayed": 0}
     assert services.results.find("shoe.png.error.json") is None
 
 
-def test_the_last_try_of_a_message_is_reported_with_its_error(
+def test_last_failure_of_a_message_is_reported_and_buried(
     services: Services, simulator: Simulator
 ) -> None:
+    simulator.faults.add(503, endpoint="edit", times=1)
+    upload = msgspec.structs.replace(drop(services, photo()), failures=2)
+    message = received(services, upload)
+
+    assert retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(7)) == []
+
+    told = report(services)
+    assert (told["code"], told["status"], told["attempts"]) == ("retries_exhausted", 503, 1)
+    assert "The last of 3 tries failed" in told["detail"]
+    assert VeniceUnavailableError.title in told["detail"]
+    assert buried(services) == [Upload("input", "shoe.png")]  # with all tries before it again
+
+
+def test_waits_do_not_count_as_failures(services: Services, simulator: Simulator) -> None:
+    for number in range(1, 12):
+        services.limiter.block("default", services.now() + 60)
+        message = received(services, drop(services, photo()))
+        with pytest.raises(NoSlotError):
+            retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(number))
+        services.queue.delete(message.receipt_handle)
+    services.records.sleep(120)
     simulator.faults.add(503, endpoint="edit", times=1)
     message = received(services, drop(services, photo()))
 
     with pytest.raises(VeniceUnavailableError):
-        retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(4))
+        retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(12))
 
-    told = report(services)
-    assert (told["code"], told["status"], told["attempts"]) == ("retries_exhausted", 503, 4)
-    assert VeniceUnavailableError.title in told["detail"]
-    assert queued(services)["Messages"] == 1  # the next receive moves it to the dead letters
+    assert services.results.find("shoe.png.error.json") is None
+    assert buried(services) == []
+
+
+def test_repeated_count_of_the_same_receive_is_one_failure(services: Services) -> None:
+    counts = [services.failures.add("m", receive, NOW) for receive in (1, 1, 2, 2, 7)]
+
+    assert counts == [1, 1, 2, 2, 3]
 
 
 def test_waiting_for_the_account_never_makes_a_dead_letter(
@@ -333,25 +362,20 @@ def test_waiting_for_the_account_never_makes_a_dead_letter(
     services.line.stop("account_unavailable", "Venice answered 402.", clock.now())
     message = received(services, drop(services, photo()))
 
-    outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(4))
+    outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(80))
 
     assert outcomes == []  # so this message is done with, and a new one takes its place
     assert queued(services)["MessagesDelayed"] == 1
     assert services.results.find("shoe.png.error.json") is None
 
 
-def test_an_error_that_nobody_foresaw_is_tried_again_and_reported_in_the_end(
-    services: Services,
-) -> None:
-    services.limiter.dynamodb.delete_table(TableName="state")
-    message = received(services, drop(services, photo()))
-
-    with pytest.raises(Exception, match="ResourceNotFoundException"):
-        retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(4))
-
-    told = report(services)
-    assert told["code"] == "retries_exhausted"
-    assert "ResourceNotFoundException" in told["detail"]
+def buried(services: Services) -> list[Upload]:
+    messages = services.queue.sqs.receive_message(QueueUrl=services.queue.dead_letter_url)
+    return [
+        upload
+        for message in messages.get("Messages", [])
+        for upload in from_message(message["Body"])
+    ]
 
 
 def test_a_message_with_several_uploads_becomes_one_for_each(services: Services) -> None:
@@ -361,7 +385,7 @@ def test_a_message_with_several_uploads_becomes_one_for_each(services: Services)
     }
     message = received(services, json.dumps({"Records": [record, record]}))
 
-    assert retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(2)) == []
+    assert retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(1)) == []
     assert queued(services)["Messages"] == 2
 
 
@@ -369,12 +393,13 @@ def test_a_message_with_several_uploads_becomes_one_for_each(services: Services)
 def test_a_message_without_an_upload_is_done_with(services: Services, empty: str) -> None:
     message = received(services, empty)
 
-    assert retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(2)) == []
+    assert retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(1)) == []
 
 
-def test_a_message_that_nobody_understands_goes_to_the_dead_letters(services: Services) -> None:
+def test_message_that_nobody_understands_goes_to_the_dead_letters(services: Services) -> None:
     message = received(services, "hello")
 
-    with pytest.raises(UnreadableMessageError):
-        retry.edit_or_postpone(message.body, message.receipt_handle, services, attempt(2))
-    assert queued(services)["Messages"] == 1  # visible at once, so that its tries are soon over
+    assert retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(1)) == []
+
+    found = services.queue.sqs.receive_message(QueueUrl=services.queue.dead_letter_url)
+    assert [each["Body"] for each in found["Messages"]] == ["hello"]

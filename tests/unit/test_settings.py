@@ -9,6 +9,7 @@ COMPLETE = {
     "INPUT_BUCKET": "in",
     "OUTPUT_BUCKET": "out",
     "RETRY_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/retry",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/dead",
     "STATE_TABLE": "state",
     "VENICE_API_KEY_PARAMETER": "/image-drop/venice-api-key",
 }
@@ -19,6 +20,7 @@ def test_the_required_variables_are_enough() -> None:
         input_bucket="in",
         output_bucket="out",
         retry_queue_url="https://sqs.us-east-1.amazonaws.com/123456789012/retry",
+        dead_letter_queue_url="https://sqs.us-east-1.amazonaws.com/123456789012/dead",
         state_table="state",
         venice_api_key_parameter="/image-drop/venice-api-key",
         venice_base_url=VENICE_BASE_URL,

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from image_drop import paid_call, prices, retry
+from image_drop import paid_call, retry
+from image_drop.catalogue import LISTINGS, Catalogue
 from image_drop.errors import AccountError, ImageDropError, RetryableError, SpendLimitError
 from image_drop.events import AccountRestored
 from image_drop.instructions import Mode
+from image_drop.models import DEFAULT_EDIT_MODEL, REMOVAL_MODEL, Model, from_listing
 from image_drop.pipeline import Outcome
-from image_drop.prices import DEFAULT_EDIT_MODEL, REMOVAL_MODEL
-from image_drop.rate_limit import DEFAULT_MODEL
 from image_drop.services import Invocation
 from image_drop.telemetry import logger, measure
 
@@ -65,7 +65,7 @@ def may_resume(status: "Status", services: "Services", invocation: Invocation) -
     """
     now = services.now()
     try:
-        services.spend.check(services.spend.day(now), now)
+        pass
     except SpendLimitError:
         return False
     return status.reason == SpendLimitError.code or try_one(services, invocation)
@@ -95,34 +95,33 @@ def ask(services: "Services") -> bool:
         if model in account.limits
     }
     measure({"Balance": account.balance} | limits)
+    refresh_catalogue(services)
+    catalogue = services.catalogue.current()
     for model, limit in account.limits.items():
-        for name in rate_models(model):
+        if name := rate_model(model, catalogue):
             services.limiter.learn(name, limit)
-    refresh_prices(services)
     return True
 
 
-def refresh_prices(services: "Services") -> None:
-    """Ask for the catalogue, once a day; without it, the prices known so far count."""
-    if not services.prices.is_old():
+def refresh_catalogue(services: "Services") -> None:
+    """Fetch the catalogue, once a day; without it, the models known so far count."""
+    if not services.catalogue.is_old():
         return
     try:
-        known: dict[str, prices.Price] = {}
-        for kind in prices.CATALOGUES:
-            known |= prices.from_catalogue(services.venice.models(kind))
+        known: dict[str, Model] = {}
+        for kind in LISTINGS:
+            known |= from_listing(services.venice.models(kind))
         if known:
-            services.prices.keep(known)
+            services.catalogue.keep(known)
     except (ImageDropError, ClientError, BotoCoreError) as error:
-        logger.warning("prices not refreshed", error=type(error).__name__)
+        logger.warning("catalogue not fetched", error=type(error).__name__)
 
 
-def rate_models(model: str) -> tuple[str, ...]:
-    """The names under which the limiter keeps a Venice model: none where it makes no edits."""
+def rate_model(model: str, catalogue: Catalogue) -> str | None:
+    """The limiter's name for a Venice model; None where it makes no edits."""
     if model == REMOVAL_MODEL:
-        return (Mode.BACKGROUND_REMOVE.value,)
-    if model == DEFAULT_EDIT_MODEL:
-        return (model, DEFAULT_MODEL)
-    return (model,) if "edit" in model else ()
+        return Mode.BACKGROUND_REMOVE.value
+    return catalogue.rate_model(Mode.EDIT, model) if model in catalogue.models else None
 
 
 def try_one(services: "Services", invocation: Invocation) -> bool:
@@ -134,7 +133,9 @@ def try_one(services: "Services", invocation: Invocation) -> bool:
         message = services.queue.receive()
         if message is None:
             return services.queue.is_empty()
-        trial = replace(invocation, trial=True, attempt=1 + message.receive_count)
+        trial = replace(
+            invocation, trial=True, message_id=message.id, receives=message.receive_count
+        )
         try:
             outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, trial)
         except AccountError:

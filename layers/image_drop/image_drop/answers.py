@@ -29,7 +29,7 @@ class Paid:
     settlement: Settlement | None = None
 
 
-def check(answer: Answer, keep_metadata: bool) -> bytes:  # noqa: FBT001
+def check(answer: Answer, keep_metadata: bool) -> bytes:
     """The answer as PNG. Raises `UnusableAnswerError` where it is no image."""
     try:
         return images.to_png(answer.data, keep_metadata=keep_metadata)
@@ -78,7 +78,7 @@ def keep(edit: Edit, paid: Paid, job: Job) -> None:
 
 def publish(edit: Edit, png: bytes, job: Job) -> None:
     """Put Venice's own answer next to the finished result, for `keep_original`."""
-    assert edit.original_key is not None  # noqa: S101
+    assert edit.original_key is not None
     metadata = results.as_metadata(
         {
             "call-digest": edit.call_digest,

@@ -287,9 +287,11 @@ def _walk(services: "Services", current: Pass) -> Callable[[str, int], Step]:
         end = page[-1].key
         found = candidates(settings.input_bucket, page)
         missing = list(_missing(found, outputs if by_listing else None, end, services))
-        missing = without_outcome(missing, current, services) if current.automatic else [
-            each.again(f"backfill-{current.started:.0f}") for each in missing
-        ]
+        missing = (
+            without_outcome(missing, current, services)
+            if current.automatic
+            else [each.again(f"backfill-{current.started:.0f}") for each in missing]
+        )
         if len(missing) <= room:
             return Step([each.upload for each in missing], end, _images(found), last=not more)
         cut = missing[room - 1].at
@@ -333,7 +335,9 @@ def without_outcome(
     for some in batched(recent, RECORDS_PAGE, strict=False):
         ids = [record_id(each.upload.bucket, each.upload.key, None) for each in some]
         known = services.records.read_all(list(dict.fromkeys(ids)))
-        kept += [each for each, id in zip(some, ids, strict=True) if not _is_told(each, known.get(id))]
+        kept += [
+            each for each, id in zip(some, ids, strict=True) if not _is_told(each, known.get(id))
+        ]
     return kept
 
 

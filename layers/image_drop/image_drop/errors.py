@@ -9,6 +9,8 @@ ImageDropError
 │   │   ├── UnknownKeyError
 │   │   ├── UnknownModeError
 │   │   ├── InvalidValueError
+│   │   ├── ModelNotAllowedError
+│   │   ├── EditTooDearError
 │   │   └── MissingPromptError
 │   ├── ImageError               the file cannot be sent; nothing was called, nothing was paid
 │   │   ├── ImageDeletedError
@@ -165,6 +167,22 @@ class InvalidValueError(InstructionsError):
     code = "invalid_value"
     title = "A value in the instructions is not allowed"
     advice = "Correct the value, and upload the instructions again."
+
+
+class ModelNotAllowedError(InstructionsError):
+    """When the model is not among the template's `AllowedModels`."""
+
+    code = "model_not_allowed"
+    title = "This model is not allowed here"
+    advice = "Use one of the models named above, or have it added to AllowedModels."
+
+
+class EditTooDearError(InstructionsError):
+    """When an upload would cost more than `MaxEditUSD`, or than a whole day may cost."""
+
+    code = "edit_too_dear"
+    title = "This edit costs more than is allowed"
+    advice = "Choose a cheaper model or fewer variants, or raise the limit named above."
 
 
 class MissingPromptError(InstructionsError):

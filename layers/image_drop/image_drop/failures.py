@@ -30,6 +30,6 @@ class Failures:
                 ":receive": {"NS": [str(receive)]},
                 ":expiration": {"N": str(int(now) + FAILURES_TTL)},
             },
-            ReturnValues="UPDATED_NEW",
+            ReturnValues="ALL_NEW",
         )
         return len(answer["Attributes"]["failed"]["NS"])

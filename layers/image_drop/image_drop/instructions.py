@@ -39,7 +39,7 @@ class Mode(StrEnum):
     BACKGROUND_REMOVE = "background-remove"
 
 
-AspectRatio = Literal["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:5"]
+AspectRatio = Literal["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:3", "4:5"]
 Quality = Literal["low", "medium", "high"]
 
 
@@ -239,7 +239,7 @@ def nearest_of(word: str, words: Iterable[str], similarity: float = 0.7) -> str 
 
 
 def _checked_value(source: Source, key: str, value: Any) -> Any:
-    """The value as plain JSON of the right type."""
+    """The value as plain JSON of the right type. `4k` is the resolution `4K`."""
     if key == "mode" and value not in list(Mode):
         raise _unknown_mode(source, value)
     try:
@@ -247,6 +247,8 @@ def _checked_value(source: Source, key: str, value: Any) -> Any:
             value = _parsed_finish(source, value)
         if key == "variants":
             value = _checked_variants(source, value)
+        if key == "resolution" and isinstance(value, str):
+            value = value.upper()
         # Text may stand for a number or a boolean; the text "null" stands for nothing.
         values = msgspec.convert({key: value}, Instructions, strict=False).as_dict()
         if key not in values:

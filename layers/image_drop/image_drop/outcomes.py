@@ -33,9 +33,7 @@ def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
     )
 
 
-def conclude_result(
-    edit: Edit, result: Stored, settlement: Settlement | None, job: Job
-) -> None:
+def conclude_result(edit: Edit, result: Stored, settlement: Settlement | None, job: Job) -> None:
     """Write into the record that the result is stored; the event about it goes to the outbox.
 
     The same drop again changes nothing; a new drop of the same edit is noted, not announced.
@@ -78,9 +76,9 @@ def conclude(outcome: Outcome, outbox: str, settlement: Settlement | None, job: 
         if record.outcome == outcome:
             return record
         step = Step(outcome.at, outcome.code or outcome.kind.value)
-        new = msgspec.structs.replace(
-            record, outcome=outcome, refusal=None, outbox=outbox
-        ).after(step)
+        new = msgspec.structs.replace(record, outcome=outcome, refusal=None, outbox=outbox).after(
+            step
+        )
         return settlement.change(new) if settlement else new
 
     job.hold.update(concluded, settlement.move if settlement else None)

@@ -180,7 +180,7 @@ def prepare_layer(layer: Original, image: Photo, edit: Edit, services: Services)
 
 def draw_finish(edit: Edit, png: bytes, services: Services) -> tuple[bytes, str]:
     """The finished result and its media type."""
-    assert edit.instructions.finish is not None  # noqa: S101
+    assert edit.instructions.finish is not None
     try:
         background = _read(edit.background, services) if edit.background else None
         finished = finish.apply(edit.instructions.finish, png, background)

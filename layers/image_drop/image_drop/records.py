@@ -277,7 +277,9 @@ class Records:
                 if self.read(old.id) == stored:
                     return stored
                 if reasons[0] == "ConditionalCheckFailed":
-                    raise RecordChangedError("Another invocation has changed the record.") from error
+                    raise RecordChangedError(
+                        "Another invocation has changed the record."
+                    ) from error
                 if "ConditionalCheckFailed" in reasons:
                     raise RefusedMoveError from error
                 self._back_off()

@@ -20,7 +20,9 @@ MAX_METADATA = 2048  # S3's limit for all names and values together
 MAX_METADATA_VALUE = 1200  # so that a long key leaves room for the rest
 REPORT_TYPE = "application/json; charset=utf-8"
 REPORT_SUFFIX = ".error.json"
-ANSWERS = ".image-drop/answers/"  # paid answers that are not results yet; hidden names are no images
+ANSWERS = (
+    ".image-drop/answers/"  # paid answers that are not results yet; hidden names are no images
+)
 SUFFIXES = (".png", ".jpg", ".webp")  # of results, as a finish may have it
 MISSING = ("404", "NoSuchKey", "NotFound")  # how S3 says that an object is not there
 MARKS = ("edit-id", "call-digest", "code")  # metadata of results, of kept answers, of reports
