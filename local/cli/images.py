@@ -82,7 +82,7 @@ def _show(explanation: "Explanation") -> None:
         screen.print(table)
     if explanation.ignored:
         ignored = " and ".join(explanation.ignored)
-        screen.print(f"Ignored, as UntrustedPrefixes demands: {escape(ignored)}.")
+        screen.print(f"Ignored because of UntrustedPrefixes: {escape(ignored)}.")
     for request in explanation.requests:
         _show_request(request)
     if explanation.problem:
