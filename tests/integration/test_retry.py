@@ -356,7 +356,7 @@ def test_tries_come_ever_more_slowly(stage: Stage) -> None:
 
 def test_unexpected_failure_is_tried_again_and_reported_at_last(stage: Stage) -> None:
     stage.configure(tries=2)
-    refused = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetObject")
+    refused = ClientError({"Error": {"Code": "InvalidRequest", "Message": "no"}}, "GetObject")
 
     def refuse(**_: Any) -> None:
         raise refused
@@ -370,7 +370,7 @@ def test_unexpected_failure_is_tried_again_and_reported_at_last(stage: Stage) ->
     assert stage.work_off() == 2
 
     assert stage.report("a.jpg")["code"] == "retries_exhausted"
-    assert "AccessDenied" in stage.report("a.jpg")["detail"]
+    assert "InvalidRequest" in stage.report("a.jpg")["detail"]
     assert stage.dead() == 1
 
 
