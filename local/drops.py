@@ -18,8 +18,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from urllib.parse import urlencode
 
 import msgspec
@@ -241,7 +242,7 @@ class Run:
             size, limit = os.fstat(file.fileno()).st_size, self._services.settings.max_image_bytes
             if size > limit:
                 raise NotSentError(f"It has {size:,} bytes; the limit is {limit:,}.")
-            digest = hashlib.file_digest(file, "md5").digest()
+            digest = _Digest.of(file)
             there = self._there(drop.key, digest, "Another file")
             told = self._send_sidecar(drop, there)
             if there is not _There.SAME:
@@ -259,7 +260,7 @@ class Run:
         if drop.sidecar is None:
             return 0.0
         key = drop.key + SIDECAR_SUFFIX
-        digest = hashlib.md5(drop.sidecar, usedforsecurity=False).digest()
+        digest = _Digest.of(BytesIO(drop.sidecar))
         there = self._there(key, digest, "Another file of instructions")
         if there is _There.SAME:
             return 0.0
@@ -270,11 +271,11 @@ class Run:
         self._put(key, drop.sidecar, digest, ContentType="application/json")
         return self._changed_at(key)
 
-    def _there(self, key: str, digest: bytes, what: str) -> "_There":
+    def _there(self, key: str, digest: "_Digest", what: str) -> "_There":
         found = self._head(self._bucket, key)
         if found is None:
             return _There.NOTHING
-        if found.etag == digest.hex():  # the MD5 of what was put in one piece without KMS
+        if found.etag == digest.md5.hex() or found.sha256 == digest.sha256_base64:
             return _There.SAME
         if self._overwrite:
             return _There.OTHER
@@ -283,7 +284,7 @@ class Run:
             "--overwrite in its place."
         )
 
-    def _put_file(self, drop: Drop, file: BinaryIO, digest: bytes) -> None:
+    def _put_file(self, drop: Drop, file: BinaryIO, digest: "_Digest") -> None:
         before = _stamp(file)
         file.seek(0)
         try:
@@ -301,7 +302,7 @@ class Run:
                 raise NotSentError("It changes while it is read. Try again later.") from error
             raise
 
-    def _put(self, key: str, body: bytes | BinaryIO, digest: bytes, **values: Any) -> None:
+    def _put(self, key: str, body: bytes | BinaryIO, digest: "_Digest", **values: Any) -> None:
         """Put an object, if it is still true what was found out about its key."""
         if not self._overwrite:
             values["IfNoneMatch"] = "*"
@@ -310,7 +311,9 @@ class Run:
                 Bucket=self._bucket,
                 Key=key,
                 Body=body,
-                ContentMD5=base64.b64encode(digest).decode(),
+                ContentMD5=base64.b64encode(digest.md5).decode(),
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=digest.sha256_base64,
                 **values,
             )
         except ClientError as error:
@@ -432,7 +435,7 @@ class Run:
 
     def _head(self, bucket: str, key: str) -> "_Found | None":
         try:
-            head = self._s3.head_object(Bucket=bucket, Key=key)
+            head = self._s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
             if _code(error) in MISSING:
                 return None
@@ -443,6 +446,7 @@ class Run:
             head["ContentLength"],
             head["LastModified"].timestamp(),
             head["Metadata"].get("edit-id"),
+            head.get("ChecksumSHA256"),
         )
 
 
@@ -463,6 +467,31 @@ class _Found:
     size: int
     changed_at: float
     edit_id: str | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class _Digest:
+    """What tells that an object has the same bytes as a file.
+
+    Its ETag is the MD5 if it was put in one piece without a KMS key. SHA-256 is what `put` gives
+    with each object, so S3 tells it whatever the key.
+    """
+
+    md5: bytes
+    sha256: bytes
+
+    @classmethod
+    def of(cls, file: BufferedIOBase) -> Self:
+        """Read a file to its end, twice."""
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+        file.seek(0)
+        return cls(md5, hashlib.file_digest(file, "sha256").digest())
+
+    @property
+    def sha256_base64(self) -> str:
+        """As S3 has it."""
+        return base64.b64encode(self.sha256).decode()
 
 
 def _safely[T: Drop | Awaited](work: Callable[[T], _Step], subject: T) -> _Step:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from local.cli.connection import Exit, Json, fail, on_stack
+from local.cli.connection import Exit, Json, fail, on_stack, say, say_json
 from local.wording import duration
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def start(
         deployment.services.passes.start(prefix, time.time())
     except AlreadyRunningError as error:
         fail(str(error), Exit.NEEDS_YOU)
-    typer.echo(
+    say(
         f"Started on {_shown(prefix)}; the first images are queued within minutes. "
         "`image-drop backfill status` tells how far it is."
     )
@@ -41,13 +41,12 @@ def start(
 @on_stack
 def status(deployment: "Deployment", json: Json = False) -> None:
     """Tell how far it is. With --json: null where there has been none."""
-    import msgspec
 
     current = deployment.services.passes.current()
     if json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(current), indent=2))
+        say_json(current)
     else:
-        typer.echo(described(current))
+        say(described(current))
 
 
 @app.command()
@@ -57,7 +56,7 @@ def cancel(deployment: "Deployment") -> None:
     before = deployment.services.passes.current()
     if before is None or not before.running:
         fail("None is running.", Exit.NEEDS_YOU)
-    typer.echo(described(deployment.services.passes.cancel()))
+    say(described(deployment.services.passes.cancel()))
 
 
 def described(current: "Pass | None") -> str:

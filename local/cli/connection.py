@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, NoReturn
 import typer
 from rich.console import Console
 
+from local.wording import printable
+
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from local.deployment import Deployment
 
 STACK_NAME = "image-drop"
@@ -60,14 +64,38 @@ class Exit(IntEnum):
     INTERRUPTED = 130  # Ctrl-C
 
 
+class Screen(Console):
+    """A console on which no text can do anything; colours come from our own markup alone."""
+
+    def render_str(self, text: str, **options: Any) -> "Text":
+        """Make strings printable where rich takes them in, so that it measures what it shows."""
+        return super().render_str(printable(text), **options)
+
+
 def console() -> Console:
     """For what a person reads; lines are not folded where they go into a file."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Screen(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines of plain text, on standard error with `err`."""
+    for line in lines:
+        typer.echo(printable(line), err=err)
+
+
+def say_json(value: Any, indent: int = 2) -> None:
+    """Print a value as JSON; `indent` 0 makes it one line. Paths are printed as text."""
+    import msgspec
+
+    text = msgspec.json.encode(value, enc_hook=str)
+    if indent:
+        text = msgspec.json.format(text, indent=indent)
+    say(*text.decode().split("\n"))
 
 
 def fail(sentence: str, code: Exit) -> NoReturn:
     """End with a sentence on standard error."""
-    typer.echo(f"image-drop: {sentence}", err=True)
+    say(f"image-drop: {sentence}", err=True)
     raise typer.Exit(code)
 
 

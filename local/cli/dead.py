@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from local.cli.connection import Exit, Json, console, fail, on_stack
+from local.cli.connection import Exit, Json, console, fail, on_stack, say, say_json
 
 if TYPE_CHECKING:
     from image_drop.results import Report
@@ -37,7 +37,7 @@ def list_(deployment: "Deployment", json: Json = False) -> None:
         _print_json(rows)
         return
     if not rows:
-        typer.echo("There are no dead letters.")
+        say("There are no dead letters.")
         return
     table = Table(box=SIMPLE_HEAD)
     for heading in ("image", "code", "what happened", "first queued"):
@@ -45,10 +45,12 @@ def list_(deployment: "Deployment", json: Json = False) -> None:
     for letter, report in rows:
         detail = report.detail if report else "There is no report on it."
         when = f"{letter.sent_at:%Y-%m-%d %H:%M} UTC"
-        table.add_row(escape(_name(letter)), report.code if report else "?", escape(detail), when)
+        table.add_row(
+            escape(_name(letter)), escape(report.code) if report else "?", escape(detail), when
+        )
     console().print(table)
     if (count := dead.count()) > len(rows):
-        typer.echo(f"These are {len(rows)} of about {count:,}.")
+        say(f"These are {len(rows)} of about {count:,}.")
 
 
 @app.command()
@@ -70,12 +72,12 @@ def show(
         _print_json(rows)
         return
     for letter, report in rows:
-        typer.echo(f"{_name(letter)}, first queued {letter.sent_at:%Y-%m-%d %H:%M:%S} UTC")
+        say(f"{_name(letter)}, first queued {letter.sent_at:%Y-%m-%d %H:%M:%S} UTC")
         if report:
-            typer.echo(f"  {report.title}. {report.detail}\n  {report.what_to_do}")
+            say(f"  {report.title}. {report.detail}", f"  {report.what_to_do}")
             answered = f", Venice's request {report.request_id}" if report.request_id else ""
-            typer.echo(f"  {report.attempts} attempts, the last at {report.at}{answered}")
-        typer.echo(f"  message: {letter.body}")
+            say(f"  {report.attempts} attempts, the last at {report.at}{answered}")
+        say(f"  message: {letter.body}")
 
 
 @app.command()
@@ -88,7 +90,7 @@ def redrive(deployment: "Deployment", keys: Keys = None, every: All = False) -> 
     if every == bool(keys):
         fail("Name keys, or give --all.", Exit.USAGE)
     if every:
-        typer.echo(f"{dead.send_all_again():,} dead letters go round again.")
+        say(f"{dead.send_all_again():,} dead letters go round again.")
         return
     with dead.held(MOST) as letters:
         chosen = _about(keys or (), letters)
@@ -114,7 +116,7 @@ def discard(
         count = dead.count()
         if not yes and not typer.confirm(f"Delete about {count:,} dead letters for good?"):
             raise typer.Exit(Exit.NEEDS_YOU)
-        typer.echo(f"{dead.discard_all():,} dead letters are deleted.")
+        say(f"{dead.discard_all():,} dead letters are deleted.")
         return
     with dead.held(MOST) as letters:
         chosen = _about(keys or (), letters)
@@ -130,7 +132,7 @@ def _about(keys: Iterable[str], letters: Iterable["DeadLetter"]) -> list["DeadLe
 def _conclude(chosen: Sequence["DeadLetter"], keys: Iterable[str], what: str) -> None:
     found = {each.upload.key for each in chosen if each.upload}
     for letter in chosen:
-        typer.echo(f"{_name(letter)} {what}.")
+        say(f"{_name(letter)} {what}.")
     if missing := [key for key in keys if key not in found]:
         fail(f"There is no dead letter about {', '.join(missing)}.", Exit.NEEDS_YOU)
 
@@ -143,7 +145,6 @@ def _name(letter: "DeadLetter") -> str:
 
 
 def _print_json(rows: Iterable[tuple["DeadLetter", "Report | None"]]) -> None:
-    import msgspec
 
     answer = [
         {
@@ -155,4 +156,4 @@ def _print_json(rows: Iterable[tuple["DeadLetter", "Report | None"]]) -> None:
         }
         for letter, report in rows
     ]
-    typer.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))
+    say_json(answer)

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from local.cli.connection import Exit, Json, console, fail, on_stack
+from local.cli.connection import Exit, Json, console, fail, on_stack, say, say_json
 
 if TYPE_CHECKING:
     from local.deployment import Deployment
@@ -40,13 +40,13 @@ def retry(deployment: "Deployment", key: Key) -> None:
         except (PermanentError, RetryableError) as error:
             fail(f"{error.detail} {error.advice}", Exit.NEEDS_YOU)
         if result is not None and result.edit_id == edit.id:
-            typer.echo(f"{edit.output_key} is there already; it is not paid for again.")
+            say(f"{edit.output_key} is there already; it is not paid for again.")
             continue
         services.queue.send(Upload(upload.bucket, key, variant, retry=again))
         sent += 1
-        typer.echo(f"{edit.output_key} is on its way.")
+        say(f"{edit.output_key} is on its way.")
     if not sent:
-        typer.echo("To have it made anew, delete the result first.")
+        say("To have it made anew, delete the result first.")
 
 
 @on_stack
@@ -59,9 +59,7 @@ def explain(deployment: "Deployment", key: Key, json: Json = False) -> None:
 
     explanation = explanation_of(key, deployment)
     if json:
-        import msgspec
-
-        typer.echo(msgspec.json.format(msgspec.json.encode(explanation), indent=2))
+        say_json(explanation)
     else:
         _show(explanation)
     raise typer.Exit(Exit.NEEDS_YOU if explanation.problem else Exit.DONE)
@@ -75,12 +73,15 @@ def _show(explanation: "Explanation") -> None:
             table.add_column(heading, overflow="fold")
         for each in explanation.given:
             table.add_row(
-                each.key, escape(_text(each.value)), escape(each.source), ", ".join(each.overridden)
+                each.key,
+                escape(_text(each.value)),
+                escape(each.source),
+                escape(", ".join(each.overridden)),
             )
         screen.print(table)
     if explanation.ignored:
         ignored = " and ".join(explanation.ignored)
-        screen.print(f"Ignored, as UntrustedPrefixes demands: {escape(ignored)}.")
+        screen.print(f"Ignored because of UntrustedPrefixes: {escape(ignored)}.")
     for request in explanation.requests:
         _show_request(request)
     if explanation.problem:

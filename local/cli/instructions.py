@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from local.cli.connection import Exit, fail
+from local.cli.connection import Exit, fail, say, say_json
 
 Mode = Annotated[
     str | None, typer.Option(help="edit, multi-edit or background-remove.", metavar="MODE")
@@ -95,14 +95,14 @@ def init(
         fail(f"{path} is there already. Edit it, or give --overwrite.", Exit.NEEDS_YOU)
     except OSError as error:
         fail(f"{path} cannot be written: {error.strerror}.", Exit.NEEDS_YOU)
-    typer.echo(f"{path} is written. `image-drop put {folder}` sends it along with the images.")
+    say(f"{path} is written. `image-drop put {folder}` sends it along with the images.")
 
 
 def schema() -> None:
     """Print the JSON Schema of instructions, for editors and validators."""
     from image_drop.instructions import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    say_json(json_schema())
 
 
 def _finish(text: str | None) -> Any:

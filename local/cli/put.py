@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from local import wording
-from local.cli.connection import Exit, Json, console, fail, on_stack
+from local.cli.connection import Exit, Json, console, fail, on_stack, say, say_json
 from local.cli.instructions import (
     AspectRatio,
     Finish,
@@ -80,14 +80,15 @@ def put(
     try:
         show(run, run.events(wanted), tally)
     except KeyboardInterrupt:
-        typer.echo(
-            "\nNo longer watching. What was sent is worked on all the same: the same command picks "
+        say(
+            "",
+            "No longer watching. What was sent is worked on all the same: the same command picks "
             "it up, `image-drop status` tells how far it is.",
             err=True,
         )
         raise typer.Exit(Exit.INTERRUPTED) from None
     if not json:
-        typer.echo(tally.summary(out if wait else None))
+        say(tally.summary(out if wait else None))
     raise typer.Exit(tally.exit_code)
 
 
@@ -125,7 +126,12 @@ class Tally:
 
 def _show(run: "Run", events: Any, tally: Tally) -> None:
     screen = console()
-    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with Progress(
         *columns, console=screen, transient=True, disable=not screen.is_terminal
     ) as progress:
@@ -171,5 +177,5 @@ def _show_json(_run: "Run", events: Any, tally: Tally) -> None:
             tally.add(event)
             name = {"Sent": "sent", "NotSent": "not-sent", "Arrived": "arrived"}
             line = {"event": name[type(event).__name__]} | msgspec.to_builtins(event, enc_hook=str)
-            typer.echo(msgspec.json.encode(line).decode())
-    typer.echo(msgspec.json.encode({"event": "end"} | dict(tally.counts)).decode())
+            say_json(line, indent=0)
+    say_json({"event": "end"} | dict(tally.counts), indent=0)

@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from local.cli.connection import Exit, Json, console, on_stack
+from local.cli.connection import Exit, Json, console, on_stack, say_json
 from local.wording import duration
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def picture(overview: "Overview") -> Table:
     for rate in overview.rates:
         free = f", the next in {rate.free_in:.0f} s" if rate.free_in >= 1 else ""
         table.add_row(
-            f"rate, {rate.model}", f"{rate.used} calls in the last minute of {rate.limit}{free}"
+            f"rate, {escape(rate.model)}",
+            f"{rate.used} calls in the last minute of {rate.limit}{free}",
         )
     table.add_row("line", _line(overview))
     if overview.balance is not None:
@@ -91,7 +92,7 @@ def _line(overview: "Overview") -> str:
     if not line.stopped:
         return "[green]running[/]"
     ago = duration(time.time() - line.since)
-    return f"[bold red]stopped[/] for {ago} ({line.reason}): {escape(line.detail)}"
+    return f"[bold red]stopped[/] for {ago} ({escape(line.reason)}): {escape(line.detail)}"
 
 
 def _spent(today: "Today") -> str:
@@ -104,7 +105,7 @@ def _spent(today: "Today") -> str:
 def _dead(overview: "Overview") -> str:
     if not overview.dead:
         return "none"
-    codes = ", ".join(f"{count} {code}" for code, count in overview.dead_codes.items())
+    codes = ", ".join(f"{count} {escape(code)}" for code, count in overview.dead_codes.items())
     return f"[bold red]{overview.dead:,}[/] ({codes}); `image-drop dead list` tells more"
 
 
@@ -125,6 +126,5 @@ def _watch(deployment: "Deployment", overview: "Overview") -> "Overview":
 
 
 def _print_json(overview: "Overview") -> None:
-    import msgspec
 
-    typer.echo(msgspec.json.format(msgspec.json.encode(overview), indent=2))
+    say_json(overview)

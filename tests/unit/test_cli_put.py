@@ -262,6 +262,31 @@ def test_a_fetch_that_breaks_off_leaves_nothing_behind(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+class OwnKey:
+    """An S3 with a KMS key: ETags are no digests there."""
+
+    def __init__(self, s3: Any) -> None:
+        self._s3 = s3
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def head_object(self, **arguments: Any) -> Any:
+        return self._s3.head_object(**arguments) | {"ETag": '"2f"'}
+
+
+def test_the_same_file_is_recognised_in_a_bucket_with_a_key_of_its_own(
+    stack: QuietStack, shoe: Drop, boto_client: Callable[[str], Any]
+) -> None:
+    s3 = OwnKey(boto_client("s3"))
+    encrypted = quiet_stack(lambda name: s3 if name == "s3" else boto_client(name))
+    encrypted.send(shoe)
+    assert encrypted.send(shoe) == [Sent("shoe.jpg", already=True)]
+    [refused] = encrypted.send(changed(shoe, content=b"another photo"))
+    assert isinstance(refused, NotSent)
+    assert stack.versions("shoe.jpg") == stack.versions("shoe.jpg.json") == 1
+
+
 class FailingAfter:
     """An S3 whose network goes away after some puts."""
 
