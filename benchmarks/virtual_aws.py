@@ -15,6 +15,7 @@ from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 from botocore.exceptions import ClientError
 
 from benchmarks.virtual_time import World
@@ -111,6 +112,7 @@ class S3:
     meter: Meter
     on_put: Callable[[str, str], object]
     objects: dict[tuple[str, str], _Object] = field(default_factory=dict)
+    meta: Any = field(default_factory=lambda: boto3.client("s3", "us-east-1").meta)
 
     def put(self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str]) -> None:
         """Store an object at once: the person's upload, or the end of a PUT."""

@@ -1,7 +1,9 @@
 """One picture of many befores and afters: a checkerboard shows what is transparent."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pillow_heif
@@ -16,6 +18,10 @@ BACKGROUND, CARD, MAT = "#f2f1ed", "#ffffff", "#e4e2dc"
 INK, FAINT, ALARM = "#1f2328", "#6b7078", "#b3261e"
 SQUARE = 14  # of the checkerboard
 MAX_PIXELS = 200_000_000  # of a file to show; the demo's largest has 35 million
+FONTS = ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf")
+PLAIN = str.maketrans({"×": "x", "–": "-", "—": "-", "ß": "ss", "æ": "ae", "ø": "o", "Ø": "O"})
+
+type Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ def draw(pairs: Sequence[Pair], title: str) -> Image.Image:
     width = columns * (card[0] + GAP) + GAP
     sheet = Image.new("RGB", (width, TITLE + rows * (card[1] + GAP)), BACKGROUND)
     pen = ImageDraw.Draw(sheet)
-    pen.text((GAP, TITLE // 2), title, INK, _font(26), anchor="lm")
+    pen.text((GAP, TITLE // 2), legible(title, _font(26)), INK, _font(26), anchor="lm")
     for number, pair in enumerate(pairs):
         left = GAP + number % COLUMNS * (card[0] + GAP)
         top = TITLE + number // COLUMNS * (card[1] + GAP)
@@ -96,7 +102,7 @@ def _written(text: str, colour: str) -> Image.Image:
     """A text in the place of a picture; its first line is a heading of that colour."""
     card = Image.new("RGB", FRAME, MAT)
     pen = ImageDraw.Draw(card)
-    heading, _, rest = text.partition("\n")
+    heading, _, rest = legible(text, _font(19)).partition("\n")
     pen.multiline_text((24, 26), _wrapped(heading, 19), colour, _font(19), spacing=6)
     lines = _wrapped(heading, 19).count("\n") + 1
     pen.multiline_text((24, 40 + 27 * lines), _wrapped(rest, 15), INK, _font(15), spacing=6)
@@ -119,6 +125,7 @@ def _wrapped(text: str, size: int) -> str:
 
 def _cut(text: str, size: int, room: int) -> str:
     """The text, shortened in the middle where it would not fit."""
+    text = legible(text, _font(size))
     if _font(size).getlength(text) <= room:
         return text
     keep = len(text) - 2
@@ -127,5 +134,32 @@ def _cut(text: str, size: int, room: int) -> str:
     return f"{text[: keep // 2]}…{text[-keep // 2 :]}"
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def legible(text: str, font: Font) -> str:
+    """Return the text with what the font lacks in plainer letters, or as `?`, never as a box."""
+    text = unicodedata.normalize("NFC", text)  # macOS writes ü as two characters
+    return "".join(each if _has(font, each) else _plainer(each, font) for each in text)
+
+
+def _plainer(character: str, font: Font) -> str:
+    decomposed = unicodedata.normalize("NFKD", character.translate(PLAIN))
+    letters = [each for each in decomposed if not unicodedata.combining(each)]
+    return "".join(each if _has(font, each) else "?" for each in letters)
+
+
+def _has(font: Font, character: str) -> bool:
+    """Whether the font has a glyph; U+FFFF is no character, so its picture is what stands in."""
+    if character == "\n":
+        return True
+    shown, missing = font.getmask(character), font.getmask("\uffff")
+    return (shown.size, bytes(shown)) != (missing.size, bytes(missing))
+
+
+@cache
+def _font(size: int) -> Font:
+    """A font of this machine that has most letters, or Pillow's own, which has those of ASCII."""
+    for name in FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
     return ImageFont.load_default(size)

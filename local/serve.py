@@ -1,7 +1,8 @@
 """`python -m local.serve`, which is `make local`: the whole stack in the foreground, until Ctrl-C.
 
 PORT is where AWS is emulated (4566; 0 takes a free one). Calls go to the built-in simulator of
-Venice, or to VENICE_BASE_URL with the key VENICE_API_KEY.
+Venice, or to VENICE_BASE_URL with the key VENICE_API_KEY. Web pages are refused, but for uploads
+to the input bucket from pages of ALLOW_ORIGIN, such as http://localhost:3000.
 """
 
 import os
@@ -33,6 +34,7 @@ def main() -> None:
                 venice_api_key=api_key,
                 parameters={"MaximumConcurrency": str(MAXIMUM_CONCURRENCY)},
                 concurrency=CONCURRENCY,
+                allow_origin=os.environ.get("ALLOW_ORIGIN", ""),
             ) as stack,
         ):
             print(welcome(stack, url), flush=True)

@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -29,6 +30,8 @@ import boto3
 import hypercorn
 from botocore.config import Config
 from hypercorn.asyncio import serve
+
+from local.gate import Gate, Page
 
 if TYPE_CHECKING:
     from local.bursts import Bursts
@@ -60,6 +63,8 @@ _ENVIRONMENT = {
     # What stays on this machine must not go through a proxy.
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
+    # The functions read the key from SSM, as on AWS; nothing else needs it.
+    "VENICE_API_KEY": None,
 }
 
 
@@ -87,11 +92,16 @@ class Stack:
         port: int = 0,
         parameters: Mapping[str, str] | None = None,
         concurrency: int = 16,
+        allow_origin: str = "",
     ) -> None:
         """`port` 0 takes a free one. `concurrency` is how many functions run at a time; more wait.
 
-        `parameters` are the template's, over those that fit this machine.
+        `parameters` are the template's, over those that fit this machine. `allow_origin`: an origin
+        whose web pages may upload to the input bucket; without one, pages may do nothing.
+        Raises `ValueError` if it is not an origin.
         """
+        self.outputs = {}
+        self._page = Page(allow_origin, bucket="") if allow_origin else None
         self._port = port
         self._venice_api_key = venice_api_key
         self._concurrency = concurrency
@@ -104,9 +114,13 @@ class Stack:
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:
-            self.endpoint_url = starting.enter_context(_emulator(self._port, self._concurrency))
+            self.endpoint_url = starting.enter_context(
+                _emulator(self._port, self._concurrency, lambda: self._page)
+            )
             self._store_api_key()
             self._deploy()
+            if self._page:
+                self._page = replace(self._page, bucket=self.outputs["InputBucketName"])
             self._cleanup = starting.pop_all()
         return self
 
@@ -200,7 +214,7 @@ def _zip(source: Path, root: str) -> bytes:
 
 
 @contextmanager
-def _emulator(port: int, concurrency: int) -> Iterator[str]:
+def _emulator(port: int, concurrency: int, page: Callable[[], Page | None]) -> Iterator[str]:
     """Serve the emulator on 127.0.0.1; yields its URL. Leaves no process, file or state behind."""
     with (
         _alone(),
@@ -211,7 +225,7 @@ def _emulator(port: int, concurrency: int) -> Iterator[str]:
         # The functions' AWS_ENDPOINT_URL is made of the port.
         with _environment(_ENVIRONMENT | {"GATEWAY_PORT": str(port), "STATE_DIR": folder}):
             app, bursts, reset = _import_emulator(concurrency)
-            with _serving(_as_behind_tls(app), listener.detach()):
+            with _serving(Gate(_as_behind_tls(app), page), listener.detach()):
                 try:
                     yield f"http://127.0.0.1:{port}"
                 finally:

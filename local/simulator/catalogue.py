@@ -7,9 +7,10 @@ repository veniceai/api-docs, as of August 2026. Prompt limits, numbers of input
 names of the `constraints` keys: the same repository's model schema and pricing page.
 
 Assumed: that every model but `wan-2-7-pro-edit`, `gpt-image-2-edit` and `qwen-image-2-edit` (which
-have no `auto`) takes all the aspect ratios listed for `firered-image-edit`, what the models from October 2026 on
-take (the changelog names their prices only), that `diem` always equals `usd`, that the second tier of `wan-2-7-pro-edit`
-costs the same, and that the background remover has no constraints.
+have no `auto`) takes all the aspect ratios listed for `firered-image-edit`, what the models from
+October 2026 on take (the changelog names their prices only), that `diem` always equals `usd`, that
+the second tier of `wan-2-7-pro-edit` costs the same, and that the background remover has no
+constraints.
 """
 
 from collections.abc import Mapping

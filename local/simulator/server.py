@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, override
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
+from local.same_machine import refusal
 from local.simulator import control
 from local.simulator.answers import Answer
 from local.simulator.api import PREFIX, Api
@@ -138,6 +139,9 @@ class Simulator:
         return _half(answer.body, connection) if answer.delivery == "half" else body
 
     def _answer(self, http: Request) -> Answer:
+        if reason := refusal(http.headers.items()):
+            body = f"{reason}\n".encode()
+            return Answer(status=403, body=body, content_type="text/plain; charset=utf-8")
         if http.path.startswith(control.PREFIX):
             return control.answer(http, self._api)
         if http.path == "/":

@@ -1,78 +1,23 @@
 """The embedded stack itself: the real template deploys, and its parts are connected as on AWS."""
 
-import io
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
 
 from local.stack import Stack
+from tests.e2e.probe import ALLOWED, Probe
 from tests.e2e.waiting import until
 
 PROJECT = Path(__file__).parents[2]
-
-# A function that does what its event says: calls one operation of AWS, or tells where code is.
-PROBE = """
-import boto3, importlib
-from botocore.exceptions import ClientError
-
-def handler(event, context):
-    if "module" in event:
-        return importlib.import_module(event["module"]).__file__
-    try:
-        client = boto3.client(event["service"])
-        getattr(client, event["operation"])(**event["arguments"])
-    except ClientError as error:
-        return error.response["Error"]["Code"]
-    return "allowed"
-"""
-ALLOWED = "allowed"
-
-
-class Probe:
-    """A function with the role and the layers of one of the template's."""
-
-    def __init__(self, stack: Stack, like: str) -> None:
-        self._lambda = stack.client("lambda")
-        self.name = f"probe-{like}"
-        twin = self._lambda.get_function(FunctionName=stack.physical_id(like))["Configuration"]
-        self._lambda.create_function(
-            FunctionName=self.name,
-            Role=twin["Role"],
-            Runtime=twin["Runtime"],
-            Handler="app.handler",
-            Layers=[layer["Arn"] for layer in twin["Layers"]],
-            Code={"ZipFile": zipped(PROBE)},
-            Timeout=30,
-        )
-
-    def ask(self, **event: Any) -> Any:
-        answer = self._lambda.invoke(FunctionName=self.name, Payload=json.dumps(event))
-        return json.load(answer["Payload"])
-
-    def tries(self, service: str, operation: str, **arguments: Any) -> str:
-        """`allowed`, or the code of the error."""
-        return self.ask(service=service, operation=operation, arguments=arguments)
-
-    def delete(self) -> None:
-        self._lambda.delete_function(FunctionName=self.name)
-
-
-def zipped(code: str) -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as files:
-        files.writestr("app.py", code)
-    return archive.getvalue()
 
 
 @pytest.fixture(scope="module")

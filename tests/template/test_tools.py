@@ -1,6 +1,7 @@
 """What the tools of the trade say about the template, and that exported files are fresh."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,3 +61,17 @@ def test_the_runtime_layer_holds_what_the_lock_says(uv: str) -> None:
 def test_the_lock_fits_the_project(uv: str) -> None:
     done = run(uv, "lock", "--check")
     assert done.returncode == 0, done.stderr
+
+
+def test_ci_runs_actions_that_nobody_can_change_under_their_name() -> None:
+    """A tag such as v5 can be moved to other code; a full commit SHA cannot."""
+    workflows = list((PROJECT / ".github" / "workflows").glob("*.yml"))
+    used = [
+        line.strip()
+        for workflow in workflows
+        for line in workflow.read_text().splitlines()
+        if "uses:" in line
+    ]
+    assert used
+    for line in used:
+        assert re.search(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line

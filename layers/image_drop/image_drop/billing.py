@@ -121,12 +121,17 @@ class Settlement:
         call = self._open_call(record)
         if call is None:
             return None
-        reserved = {"unconfirmed": -call.micro_usd}
+        reserved = call.micro_usd
         if self.state is CallState.FREE:
-            return _move(call.date, self.at, **reserved, committed=-call.micro_usd)
-        more = self.micro_usd - call.micro_usd
-        sums = reserved | {"usd": self.micro_usd, "committed": more}
-        return _move(call.date, self.at, model=call.model, **sums)
+            return _move(call.date, self.at, unconfirmed=-reserved, committed=-reserved)
+        return _move(
+            call.date,
+            self.at,
+            model=call.model,
+            usd=self.micro_usd,
+            unconfirmed=-reserved,
+            committed=self.micro_usd - reserved,
+        )
 
     def _open_call(self, record: Record) -> Call | None:
         call = record.call(self.call_id)

