@@ -79,6 +79,16 @@ class ConditionalCheckFailedError(ClientError):
         super().__init__(_failure("ConditionalCheckFailedException", 400), "DynamoDB")
 
 
+class TransactionCanceledError(ClientError):
+    """A transaction of which an item did not meet its condition."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        failure = _failure("TransactionCanceledException", 400)
+        super().__init__(
+            failure | {"CancellationReasons": [{"Code": reason} for reason in reasons]}, "DynamoDB"
+        )
+
+
 def _failure(code: str, status: int) -> Any:
     return {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
 
@@ -160,9 +170,9 @@ class S3:
             self.meter["S3 PUT"] += 1
             raise PreconditionFailedError
         self.put(Bucket, Key, Body, Metadata)
-        return {}
+        return {"ETag": self.objects[Bucket, Key].etag}
 
-    def delete_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+    def delete_object(self, *, Bucket: str, Key: str, IfMatch: str) -> dict[str, Any]:  # noqa: ARG002, N803
         self.world.sleep(self.world.about(S3_HEAD, SPREAD))
         self.objects.pop((Bucket, Key), None)
         return {}
@@ -228,6 +238,29 @@ class DynamoDB:
         self._check(id, ConditionExpression, {}, ExpressionAttributeValues or {})
         self.items[id] = Item
 
+    def transact_write_items(self, *, TransactItems: list[dict[str, Any]]) -> None:  # noqa: N803
+        """A put and an update, both or neither; costs twice what they would cost alone."""
+        put, update = TransactItems[0]["Put"], TransactItems[1]["Update"]
+        put_id, update_id = put["Item"]["id"]["S"], update["Key"]["id"]["S"]
+        for id, item in ((put_id, put["Item"]), (update_id, self.items.get(update_id, {}))):
+            self.meter["DynamoDB write unit"] += 2 * math.ceil(_size(item) / 1024 or 1)
+            turn = max(self.world.time, self._busy.get(id, 0.0))
+            self._busy[id] = turn + 1 / ITEM_WRITES
+        self.world.sleep(turn - self.world.time + self.world.about(DYNAMODB_WRITE, SPREAD))
+        reasons = [
+            "None" if self._meets(id, part) else "ConditionalCheckFailed"
+            for id, part in ((put_id, put), (update_id, update))
+        ]
+        if "ConditionalCheckFailed" in reasons:
+            raise TransactionCanceledError(reasons)
+        self.items[put_id] = put["Item"]
+        self._update(update_id, update)
+
+    def _meets(self, id: str, part: dict[str, Any]) -> bool:
+        expression = part.get("ConditionExpression", "")
+        names, values = (part.get(f"ExpressionAttribute{each}", {}) for each in ("Names", "Values"))
+        return not expression or _holds(expression, self.items.get(id, {}), names, values)
+
     def update_item(
         self,
         *,
@@ -242,15 +275,33 @@ class DynamoDB:
         values = ExpressionAttributeValues or {}
         self._write(id, self.items.get(id, Key))
         self._check(id, ConditionExpression, names, values)
-        item = self.items[id] = dict(self.items.get(id, Key))
-        for action, name, value in _assignments(UpdateExpression):
+        return {
+            "Attributes": self._update(
+                id,
+                {
+                    "Key": Key,
+                    "UpdateExpression": UpdateExpression,
+                    "ExpressionAttributeNames": names,
+                    "ExpressionAttributeValues": values,
+                },
+            )
+        }
+
+    def _update(self, id: str, update: Mapping[str, Any]) -> Item:
+        names = update.get("ExpressionAttributeNames", {})
+        values = update["ExpressionAttributeValues"]
+        item = self.items[id] = dict(self.items.get(id, update["Key"]))
+        for action, name, value in _assignments(update["UpdateExpression"]):
             name = names.get(name, name)
             if action == "SET":
                 item[name] = values[value]
+            elif "NS" in values[value]:
+                numbers = {*item.get(name, {"NS": []})["NS"], *values[value]["NS"]}
+                item[name] = {"NS": sorted(numbers)}
             else:
-                total = float(item.get(name, {"N": "0"})["N"]) + float(values[value]["N"])
-                item[name] = {"N": f"{total:g}"}
-        return {"Attributes": item}
+                total = int(item.get(name, {"N": "0"})["N"]) + int(values[value]["N"])
+                item[name] = {"N": str(total)}
+        return item
 
     def delete_item(self, *, Key: Item, **_: object) -> None:  # noqa: N803
         self._write(Key["id"]["S"], Key)
@@ -342,6 +393,7 @@ class Message:
     body: str
     receives: int = 0
     deleted: bool = False
+    id: str = ""
     generation: int = 0  # of its visibility: an older one's end means nothing
 
 
@@ -357,6 +409,7 @@ class Queue:
     max_receive_count: int
     on_gone: Callable[[], object]
     visibility_timeout: float = 1800.0
+    dead_letter_url: str = "dead"
     duplicates: float = DUPLICATES
     dead_letters: list[Message] = field(default_factory=list)
     size: int = 0
@@ -371,7 +424,7 @@ class Queue:
         self.meter["SQS request"] += 1
         self.size += 1
         self.sent += 1
-        self._hide(Message(body), delay)
+        self._hide(Message(body, id=str(self.sent)), delay)
 
     def take(self) -> tuple[str, Message] | None:
         """A visible message and its receipt handle, or None."""
@@ -412,9 +465,13 @@ class Queue:
         if not message.deleted:
             self._gone(message)
 
-    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> None:  # noqa: ARG002, N803
+    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> None:  # noqa: N803
         self.world.sleep(self.world.about(SQS_CALL, SPREAD))
-        self.send(MessageBody, DelaySeconds)
+        if QueueUrl == self.dead_letter_url:
+            self.meter["SQS request"] += 1
+            self.dead_letters.append(Message(MessageBody))
+        else:
+            self.send(MessageBody, DelaySeconds)
 
     def change_message_visibility(
         self,
@@ -439,7 +496,12 @@ class Queue:
             return {}
         handle, message = taken
         count = {"ApproximateReceiveCount": str(message.receives)}
-        found = {"Body": message.body, "ReceiptHandle": handle, "Attributes": count}
+        found = {
+            "MessageId": message.id,
+            "Body": message.body,
+            "ReceiptHandle": handle,
+            "Attributes": count,
+        }
         return {"Messages": [found]}
 
     def get_queue_attributes(self, **_: object) -> dict[str, Any]:

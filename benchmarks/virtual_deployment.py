@@ -1,13 +1,13 @@
 """Image Drop deployed into virtual time: the project's own code between virtual AWS and Venice.
 
 From the handlers' one call downwards everything is the project's: pipeline, limiter, back-off,
-line, ledger, account watch, Venice client. What stands in: boto3's clients, the HTTP session, and
-Powertools' idempotency (the lock), which cannot be given a clock.
+line, records, billing, account watch, Venice client. What stands in: boto3's clients and the HTTP
+exchange.
 """
 
 import io
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
-from image_drop.lock import KEPT_FOR, RETRY_AFTER
 from PIL import Image
 
 from benchmarks.virtual_aws import (
@@ -24,7 +23,6 @@ from benchmarks.virtual_aws import (
     S3_EVENT,
     SPREAD,
     Concurrency,
-    Context,
     DynamoDB,
     EventSourceMapping,
     Function,
@@ -38,7 +36,7 @@ from functions.account_watch.app import PATIENCE as WATCH_PATIENCE
 from functions.retry.app import PATIENCE as RETRY_PATIENCE
 from functions.upload.app import PATIENCE as UPLOAD_PATIENCE
 from image_drop import account, pipeline, retry
-from image_drop.errors import AccountError, InProgressError, RetryableError
+from image_drop.errors import AccountError, RetryableError
 from image_drop.events import AccountRestored, AccountUnavailable
 from image_drop.rate_limit import Turn
 from image_drop.services import Invocation, Services
@@ -61,6 +59,7 @@ SKEW = 0.5  # seconds by which an environment's clock may be wrong, either way
 RETENTION = 14 * 86_400.0  # template.yaml: MessageRetentionPeriod; nothing is left after it
 WATCH_EVERY = 300.0  # template.yaml: rate(5 minutes)
 WATCH_GIGABYTES = 0.25
+MAX_RECEIVES = 100  # template.yaml: maxReceiveCount
 NO_CAP = 900  # below the account's 1,000, which the upload function shares
 
 
@@ -125,7 +124,7 @@ class Deployment:
         self.queue = Queue(
             self.world,
             self.meter,
-            self.policy.max_receive_count,
+            MAX_RECEIVES if self.policy.limited else self.policy.max_receive_count,
             self._stop_when_settled,
             duplicates=self.duplicates,
         )
@@ -216,7 +215,7 @@ class Deployment:
     def _handle_retry(
         self, handle: str, message: Message, services: Services, context: Any
     ) -> bool:
-        invocation = Invocation(context, RETRY_PATIENCE, 1 + message.receives)
+        invocation = Invocation(context, RETRY_PATIENCE, message.id, message.receives)
         try:
             if self.policy.fixed_delay is None:
                 retry.edit_or_postpone(message.body, handle, services, invocation)
@@ -270,13 +269,13 @@ class Deployment:
             now=now,
             sleep=self.world.sleep,
             chance=chance,
+            new_id=lambda: f"{chance.getrandbits(128):032x}",
             client=clients.__getitem__,
         )
         return replace(
             services,
             limiter=services.limiter if self.policy.limited else NoLimiter(),
-            lock=Lock(self.dynamodb, now),
-            venice=replace(services.venice, session=Session(self.venice)),
+            venice=replace(services.venice, exchange=Session(self.venice).exchange),
         )
 
 
@@ -292,46 +291,6 @@ class NoLimiter:
     def learn(self, model: str, limit: int) -> None: ...
 
     def failed(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Lock:
-    """What Powertools' idempotency does for `image_drop.lock`, with the same reads and writes."""
-
-    dynamodb: DynamoDB
-    now: Callable[[], float]
-
-    def hold(self, edit_id: str, context: Context, work: Callable[[], None]) -> bool:
-        """As `image_drop.lock.EditLock.hold`."""
-        now, key = self.now(), {"id": {"S": f"edit#{edit_id}"}}
-        ends = now + context.get_remaining_time_in_millis() / 1000
-        held = {
-            "status": {"S": "INPROGRESS"},
-            "expiration": {"N": f"{now + KEPT_FOR:.3f}"},
-            "in_progress_expiration": {"N": f"{ends:.3f}"},
-        }
-        try:
-            self.dynamodb.put_item(
-                Item=key | held,
-                ConditionExpression="attribute_not_exists(id) OR expiration < :now OR "
-                "(status = :running AND in_progress_expiration < :now)",
-                ExpressionAttributeValues={
-                    ":now": {"N": f"{now:.3f}"},
-                    ":running": {"S": "INPROGRESS"},
-                },
-            )
-        except self.dynamodb.exceptions.ConditionalCheckFailedException as error:
-            # Comes with the failed write, and so costs no read.
-            if self.dynamodb.items[key["id"]["S"]]["status"]["S"] == "COMPLETED":
-                return False
-            raise InProgressError("…", retry_at=self.now() + RETRY_AFTER) from error
-        try:
-            work()
-        except Exception:
-            self.dynamodb.delete_item(Key=key)
-            raise
-        self.dynamodb.put_item(Item=key | held | {"status": {"S": "COMPLETED"}})
-        return True
 
 
 class _Parameters:

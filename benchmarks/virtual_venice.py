@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import requests
+from requests.structures import CaseInsensitiveDict
 
 from benchmarks.virtual_time import World
+from image_drop.exchange import Reply
 from local.simulator.limits import LockOut, RateLimit
 from local.simulator.settings import Settings
 
@@ -48,7 +49,7 @@ class Venice:
         """Whether the account is unavailable now."""
         return self.outage[0] <= self.world.time < self.outage[1]
 
-    def page(self) -> requests.Response:
+    def page(self) -> Reply:
         """`GET /api_keys/rate_limits`."""
         usable = not (self.out and self.outage_shows)
         limit = {"amount": self.settings.limit, "type": "RPM"}
@@ -59,7 +60,7 @@ class Venice:
         }
         return _response(200, {}, json.dumps({"data": data}).encode())
 
-    def edit(self, image: str) -> requests.Response:
+    def edit(self, image: str) -> Reply:
         """`POST /image/edit`, from its arrival on. What is edited is told by the prompt."""
         now, settings = self.world.time, self.settings
         self.arrivals.append(now)
@@ -95,7 +96,7 @@ class Venice:
 
     def _refuse(
         self, status: int, why: str, words: str, headers: Mapping[str, str] | None = None
-    ) -> requests.Response:
+    ) -> Reply:
         self.answers[why] += 1
         return _response(status, headers or {}, json.dumps({"error": words}).encode())
 
@@ -107,8 +108,8 @@ class Session:
     venice: Venice
     connected: bool = False
 
-    def request(self, method: str, url: str, **body: Any) -> requests.Response:  # noqa: ARG002
-        """The answer, after the time that it takes."""
+    def exchange(self, method: str, url: str, seconds: float, **body: Any) -> Reply:  # noqa: ARG002
+        """The answer, after the time that it takes; as `image_drop.exchange.exchange`."""
         world = self.venice.world
         way = world.about(WAY, 0.4) + (0.0 if self.connected else world.about(CONNECT, 0.4))
         self.connected = True
@@ -122,10 +123,5 @@ def _retry_after(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(math.ceil(seconds))}
 
 
-def _response(status: int, headers: Mapping[str, str], content: bytes) -> requests.Response:
-    response = requests.Response()
-    response.status_code = status
-    response.headers.update(headers)
-    response._content = content
-    response._content_consumed = True
-    return response
+def _response(status: int, headers: Mapping[str, str], content: bytes) -> Reply:
+    return Reply(status, CaseInsensitiveDict(headers), content)

@@ -55,7 +55,7 @@ def call_at(world: World, venice: Venice, *times: float) -> list[int]:
     statuses = dict.fromkeys(range(len(times)), 0)
 
     def call(number: int) -> None:
-        statuses[number] = venice.edit(f"photo {number}").status_code
+        statuses[number] = venice.edit(f"photo {number}").status
 
     for number, time in enumerate(times):
         world.start(time, partial(call, number))

@@ -146,13 +146,15 @@ def longest_call(instructions: Instructions) -> float:
 class Venice:
     """Venice behind a base URL. `api_key()` is asked at every call; `now()` is in seconds.
 
-    `max_seconds`: no call takes longer, whatever its caller allows.
+    `max_seconds`: no call takes longer, whatever its caller allows. `exchange`: how a request is
+    made.
     """
 
     base_url: str
     api_key: Callable[[], str] = field(repr=False)
     now: Callable[[], float]
     max_seconds: float = math.inf
+    exchange: Callable[..., Reply] = exchange
 
     def edit(
         self, instructions: Instructions, pictures: Sequence[Photo | str], *, seconds: float
@@ -200,7 +202,7 @@ class Venice:
 
     def _exchange(self, method: str, path: str, key: str, seconds: float, **body: Any) -> Reply:
         """The answer, with headers that may be shown: Venice might echo the key in one of them."""
-        reply = exchange(
+        reply = self.exchange(
             method,
             self.base_url + path,
             min(seconds, self.max_seconds),
