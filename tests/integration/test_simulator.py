@@ -624,9 +624,9 @@ def test_catalogue_lists_edit_models_with_limits_and_prices() -> None:
         images = requests.get(f"{venice.url}/models", params={"type": "image"}, timeout=10).json()
         everything = requests.get(f"{venice.url}/models", timeout=10).json()
         unknown = requests.get(f"{venice.url}/models", params={"type": "bogus"}, timeout=10)
-    assert (page["object"], page["type"], len(models)) == ("list", "inpaint", 21)
+    assert (page["object"], page["type"], len(models)) == ("list", "inpaint", 27)
     assert models["firered-image-edit"]["constraints"] == {
-        "aspectRatios": ["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:5"],
+        "aspectRatios": ["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:3", "4:5"],
         "promptCharacterLimit": 1500,
         "combineImages": True,
         "singleImageAspectRatio": True,
@@ -639,7 +639,7 @@ def test_catalogue_lists_edit_models_with_limits_and_prices() -> None:
     assert gpt["pricing"]["inputImages"]["additional"]["usd"] == 0.0092
     assert models["luma-uni-1-edit"]["constraints"]["combineImages"] is False
     assert [model["id"] for model in images["data"]] == ["bria-bg-remover"]
-    assert len(everything["data"]) == 22
+    assert len(everything["data"]) == 28
     assert unknown.status_code == 400
 
 

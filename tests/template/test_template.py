@@ -269,7 +269,7 @@ class TestFlow:
         redrive = template["Resources"]["RetryQueue"]["Properties"]["RedrivePolicy"]
         variables = template["Globals"]["Function"]["Environment"]["Variables"]
         assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
-        assert redrive["maxReceiveCount"] == 1000
+        assert redrive["maxReceiveCount"] == 100
         assert variables["MAX_FAILURES"] == {"Ref": "MaxFailures"}
         assert template["Parameters"]["MaxFailures"]["MaxValue"] <= redrive["maxReceiveCount"] / 2
 
@@ -387,7 +387,7 @@ class TestSecurity:
         assert all("-input-" not in t for a, t in writes if a != "s3:ListBucket")
         deletes = [t for a, t in writes if a.startswith("s3:Delete")]
         kinds = sorted(target.partition("/")[2].rstrip("'}") for target in deletes)
-        assert kinds == ["*.error.json", "*.original.*", ".image-drop/*"]
+        assert kinds == ["*.error.json", ".image-drop/*"]
 
     @pytest.mark.parametrize("function", EDITING)
     def test_functions_announce_under_their_own_name_only(

@@ -162,7 +162,7 @@ def test_a_report_that_no_longer_holds_sends_the_image_round_again(
     stack.report("shoe.jpg", None, RetriesExhaustedError("Venice was away."))
     stack.deployment.services.queue.send(Upload(INPUT_BUCKET, "other.jpg"))
     assert stack.send(shoe) == [Sent("shoe.jpg", already=True)]
-    assert Upload(INPUT_BUCKET, "shoe.jpg") in stack.queued()
+    assert "shoe.jpg" in [upload.key for upload in stack.queued()]
 
 
 def test_an_image_that_is_too_large_stays_at_home(
