@@ -64,19 +64,19 @@ class AtomicItem[T]:
         self,
         change: Callable[[T], T],
         *,
-        pause: Callable[[], None] = lambda: None,
+        pause: Callable[[int], None] = lambda _: None,
         expiration: float | None = None,
     ) -> T:
         """Change the value, and return what it is then. A change that changes nothing is free.
 
-        `pause` is called after a conflict. Raises `StorageBusyError` after 40 conflicts.
+        `pause` is called after a conflict, with its number. Raises `StorageBusyError` after 40.
         """
-        for _ in range(TRIES):
+        for conflicts in range(1, TRIES + 1):
             value, version = self.read()
             changed = change(value)
             if changed == value or self.swap(version, changed, expiration):
                 return changed
-            pause()
+            pause(conflicts)
         raise StorageBusyError(f"Too many functions change the state {self.id!r} at the same time.")
 
 

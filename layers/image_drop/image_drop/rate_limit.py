@@ -337,7 +337,7 @@ class RateLimiter:
                 return Turn(slot, log.limit)
             else:
                 conflicts += 1
-                self._back_off()
+                self._back_off(conflicts)
         raise NoSlotError("Too many calls want a slot at the same time.", retry_at=self.now())
 
     def _wait_for_answers(self, now: float, deadline: float) -> None:
@@ -362,5 +362,5 @@ class RateLimiter:
         expiration = self.now() + KEPT_FOR
         self._item.change(change, pause=self._back_off, expiration=expiration)
 
-    def _back_off(self) -> None:
-        self.sleep(self.chance.uniform(0.005, 0.05))
+    def _back_off(self, conflicts: int) -> None:
+        self.sleep(self.chance.uniform(0.005, 0.05 * min(conflicts, 20)))
