@@ -67,8 +67,9 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
             edit = edits.plan(original, wanted, upload.variant, services)
             if is_done(edit, services):
                 return Outcome.DONE_BEFORE
-            if not invocation.trial:
-                services.line.require(services.now())
+            services.line.require(
+                services.now(), trial=edit.rate_model if invocation.trial else None
+            )
             return make_once(edit, services, invocation)
         except WaitsForImageError:
             return Outcome.WAITS_FOR_IMAGE

@@ -9,6 +9,7 @@ import base64
 import email.utils
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,7 @@ MAX_ANSWER_BYTES = 50 * 1024 * 1024
 PIECE = 65_536  # bytes that an answer is read by: each is in memory besides what has been read
 MAX_ERROR_BYTES = 65_536  # of an error's body; what explains anything is far shorter
 LOCK_OUT = 32.0  # seconds: Venice blocks a key for 30
+MAX_NAME = 100  # characters of a model that is believed in
 MAX_WAIT = 120.0  # seconds: no reset time of Venice's is believed beyond this
 VIOLATIONS = (
     "x-venice-is-content-violation",
@@ -272,20 +274,33 @@ def _account(answer: dict[str, Any]) -> Account:
     try:
         data = answer["data"]
         balances = data.get("balances") or {}
+        limits = [
+            (model.get("apiModelId"), limit["amount"])
+            for model in data.get("rateLimits") or ()
+            for limit in model.get("rateLimits") or ()
+            if limit.get("type") == "RPM"
+        ]
         return Account(
-            access_permitted=bool(data.get("accessPermitted", True)),
-            balance=sum(float(balances.get(currency) or 0) for currency in ("USD", "DIEM")),
+            access_permitted=data.get("accessPermitted") is not False,
+            balance=sum(_amount(balances.get(currency) or 0) for currency in ("USD", "DIEM")),
             limits={
-                model["apiModelId"]: int(limit["amount"])
-                for model in data.get("rateLimits") or ()
-                for limit in model.get("rateLimits") or ()
-                if limit.get("type") == "RPM" and model.get("apiModelId") and limit["amount"] >= 1
+                name: int(_amount(amount))
+                for name, amount in limits
+                if isinstance(name, str) and 0 < len(name) <= MAX_NAME
             },
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise VeniceUnavailableError(
             "Venice's answer about the account is not as documented."
         ) from error
+
+
+def _amount(value: Any) -> float:
+    """A number that makes sense, clamped to 0 to 1e9. Raises `ValueError` or `OverflowError`."""
+    number = float(value)
+    if math.isnan(number):
+        raise ValueError("not a number")
+    return min(max(number, 0.0), 1e9)
 
 
 def _words(response: requests.Response) -> tuple[str, str]:
