@@ -216,15 +216,6 @@ class DynamoDB:
         item = self._read(Key["id"]["S"])
         return {"Item": item} if item else {}
 
-    def batch_get_item(self, *, RequestItems: Any) -> dict[str, Any]:  # noqa: N803
-        self.world.sleep(self.world.about(DYNAMODB_READ, SPREAD))
-        return {
-            "Responses": {
-                table: [item for key in wanted["Keys"] if (item := self._read(key["id"]["S"]))]
-                for table, wanted in RequestItems.items()
-            }
-        }
-
     def put_item(
         self,
         *,
@@ -674,6 +665,12 @@ class EventSourceMapping:
         """Start polling: five pollers at first, then five more a second."""
         for number in range(self.pollers):
             self.world.start(max(0, number - FIRST_POLLERS + 1) / MORE_POLLERS, self._poll)
+
+    def get_event_source_mapping(self, *, UUID: str) -> dict[str, str]:  # noqa: ARG002, N803
+        self.world.sleep(self.world.about(EVENTS_CALL, SPREAD))
+        if self.changing:
+            return {"State": "Disabling" if self.enabled else "Enabling"}
+        return {"State": "Enabled" if self.enabled else "Disabled"}
 
     def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: ARG002, N803
         self.world.sleep(self.world.about(EVENTS_CALL, SPREAD))

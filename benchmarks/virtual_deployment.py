@@ -7,8 +7,8 @@ exchange.
 
 import io
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -236,14 +236,9 @@ class Deployment:
             self.world.sleep(WATCH_EVERY)
 
     def _watch(self) -> None:
-        """One asynchronous invocation, with Lambda's two retries."""
-        for pause in (60.0, 120.0, 0.0):
-            try:
-                self.concurrency.run(partial(self._watch_function.invoke, self._handle_watch))
-            except ClientError:
-                self.world.sleep(pause)
-            else:
-                return
+        """One asynchronous invocation, without retries."""
+        with suppress(ClientError):
+            self.concurrency.run(partial(self._watch_function.invoke, self._handle_watch))
 
     def _handle_watch(self, services: Services, context: Any) -> None:
         mapping = account.Mapping(self.mapping, "")
@@ -289,6 +284,8 @@ class NoLimiter:
     def block(self, model: str, until: float) -> None: ...
 
     def learn(self, model: str, limit: int) -> None: ...
+
+    def learn_all(self, limits: Mapping[str, int]) -> None: ...
 
     def failed(self) -> None: ...
 

@@ -275,9 +275,9 @@ class Stage:
                 self.cold_start()
         return runs
 
-    def watch(self, event: str = "schedule") -> None:
+    def watch(self, event: str = "schedule", context: Context | None = None) -> None:
         """Run the account watch function."""
-        account_watch_app.handler(sample(event), Context())  # type: ignore[arg-type]
+        account_watch_app.handler(sample(event), context or Context())  # type: ignore[arg-type]
 
     def redrive(self) -> None:
         """Send the dead letters round again."""

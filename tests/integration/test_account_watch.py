@@ -1,10 +1,16 @@
 """The account at Venice is refused: the line stops, and resumes by itself."""
 
+import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import requests
+from botocore.exceptions import ClientError
+from requests import Response
+from requests.adapters import BaseAdapter
 
 from image_drop import account
 from image_drop.services import Invocation
@@ -188,7 +194,7 @@ def test_spent_limit_of_a_key_does_not_flap(stage: Stage, mapping: Mapping) -> N
         stage.watch()
         assert paused_and_stopped(stage, mapping)
 
-    assert stage.calls <= 8  # the first, and one at each look
+    assert stage.calls <= 1 + 7 * 2  # the first, and two at each look
     assert [kind for kind, _ in stage.events()] == ["Venice Account Unavailable"]
     assert (stage.waiting(), stage.dead()) == (3, 0)
 
@@ -304,33 +310,310 @@ def test_outage_in_the_middle_of_a_drop_loses_nothing(stage: Stage, mapping: Map
     assert stage.dead() == 0
 
 
-class ChangingMapping:
-    """Lambda's API for a mapping that takes its time: AWS refuses an update during another."""
+# --- images that are refused while others are accepted -------------------------------------------
 
-    def __init__(self) -> None:
-        self.enabled = True
-        self._changing = False
+
+def events_named(stage: Stage, name: str) -> int:
+    return sum(kind == name for kind, _ in stage.events())
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_image_that_alone_is_refused_gets_its_report_and_holds_up_nobody(
+    stage: Stage, mapping: Mapping, status: int
+) -> None:
+    stage.configure(tries=4)
+    stage.venice.faults.add(status, prompt="poison")
+    assert stage.drop("bad.jpg", sidecar={"prompt": "poison"}) == "queued"
+    for number in range(3):
+        assert stage.drop(f"{number}.jpg", tags=CUT_OUT) == "queued"
+    stage.watch("account-unavailable")
+    stage.pass_time(ROUND)
+    stage.watch()
+    assert not paused_and_stopped(stage, mapping)
+
+    stage.work_off()
+
+    assert not stage.line_stopped
+    assert stage.outputs() == ["0.jpg.png", "1.jpg.png", "2.jpg.png", "bad.jpg.error.json"]
+    assert stage.report("bad.jpg")["status"] == status
+    assert (stage.dead(), stage.paid) == (1, 3)
+    assert events_named(stage, "Venice Account Unavailable") == 1
+
+
+def test_images_of_a_refused_model_stop_the_line_once(stage: Stage, mapping: Mapping) -> None:
+    stage.configure(tries=3)
+    stage.venice.faults.add(402, model="seedream-v4-edit")
+    dear = {"prompt": "pink", "model": "seedream-v4-edit"}
+    for number in range(20):
+        stage.drop(f"dear-{number:02}.jpg", sidecar=dear)
+    stage.drop("cheap.jpg", tags=CUT_OUT)
+    stage.watch("account-unavailable")
+    stage.pass_time(ROUND)
+    stage.watch()
+    assert not stage.line_stopped
+
+    stage.work_off()
+
+    assert stage.outputs() == [
+        "cheap.jpg.png",
+        *(f"dear-{number:02}.jpg.error.json" for number in range(20)),
+    ]
+    assert stage.dead() == 20
+    assert events_named(stage, "Venice Account Unavailable") == 1
+
+
+def test_refused_image_is_set_aside_so_that_the_next_one_is_tried(
+    stage: Stage, mapping: Mapping
+) -> None:
+    stage.venice.faults.add(403, prompt="poison")
+    stage.drop("bad.jpg", sidecar={"prompt": "poison"})
+    stage.drop("good.jpg", tags=CUT_OUT)
+    stage.pass_time(ROUND)
+
+    stage.watch()
+
+    assert not paused_and_stopped(stage, mapping)
+    assert stage.outputs() == ["good.jpg.png"]
+
+
+@pytest.mark.parametrize(("models", "calls"), [(1, 2), (2, 4), (4, 5)])
+def test_model_is_tried_twice_in_a_round_and_at_most_five_calls_are_refused(
+    stage: Stage, mapping: Mapping, models: int, calls: int
+) -> None:
+    stage.venice.change(account="spend_limit")
+    names = ["qwen-image-2-edit", "seedream-v4-edit", "flux-2-max-edit", "luma-uni-1-edit"]
+    for number in range(12):
+        model = names[number % models]
+        stage.drop(f"{number}.jpg", sidecar={"prompt": "pink", "model": model})
+    stage.pass_time(ROUND)
+    before = stage.calls
+
+    stage.watch()
+
+    assert stage.calls - before == calls
+    assert paused_and_stopped(stage, mapping)
+
+
+# --- trials --------------------------------------------------------------------------------------
+
+
+def test_any_number_of_images_that_need_no_call_are_passed_in_one_round(
+    stage: Stage, mapping: Mapping
+) -> None:
+    for number in range(12):
+        stage.drop(f"{number}.jpg", tags=CUT_OUT)
+        body = json.dumps({"bucket": stage.env["INPUT_BUCKET"], "key": f"{number}.jpg"})
+        stage.sqs.send_message(QueueUrl=stage.queue, MessageBody=body)
+    stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+    stage.drop("new.jpg", tags=CUT_OUT)
+    stage.pass_time(ROUND)
+
+    stage.watch()
+
+    assert not paused_and_stopped(stage, mapping)
+    assert "new.jpg.png" in stage.outputs()
+    assert stage.paid == 13
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(219, 0), (221, 1)])
+def test_no_trial_begins_that_the_invocation_may_not_outlive(
+    stage: Stage, mapping: Mapping, seconds: int, calls: int
+) -> None:
+    stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+    stage.drop("a.jpg", tags=CUT_OUT)
+    stage.pass_time(ROUND)
+
+    stage.watch(context=Context(remaining=seconds * 1000))
+
+    assert stage.calls == calls
+    assert paused_and_stopped(stage, mapping) is (calls == 0)
+
+
+def test_trial_that_reaches_the_days_limit_does_not_resume_the_line(
+    stage: Stage, mapping: Mapping
+) -> None:
+    stage.configure(DAILY_SPEND_LIMIT_USD="0.02")
+    stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+    for key in ("a.jpg", "b.jpg"):
+        stage.drop(key, tags=CUT_OUT)
+    stage.pass_time(ROUND)
+
+    for _ in range(2):
+        stage.watch()
+        stage.pass_time(ROUND)
+
+    assert paused_and_stopped(stage, mapping)
+    assert stage.services.line.status().reason == "daily_spend_limit"
+    assert events_named(stage, "Venice Account Restored") == 0
+    assert stage.paid == 1
+
+
+# --- the mapping ---------------------------------------------------------------------------------
+
+
+def test_paused_mapping_of_a_running_line_is_resumed(stage: Stage, mapping: Mapping) -> None:
+    stage.venice.change(account="no_balance")
+    stage.watch()
+    assert mapping() == "Disabled"
+    stage.dynamodb.delete_item(TableName="state", Key={"id": {"S": "line"}})  # lost
+
+    stage.venice.change(account="ok")
+    stage.watch()
+
+    assert mapping() == "Enabled"
+
+
+class LambdaApi:
+    """Lambda's API for a mapping. AWS refuses an update while another one takes effect."""
+
+    def __init__(self, *, state: str = "Enabled", slow: bool = False) -> None:
+        self.state, self.updates, self.meanwhile = state, 0, lambda: None
+        self._slow, self._changing = slow, False
+
+    @property
+    def enabled(self) -> bool:
+        return self.state in ("Enabled", "Enabling")
+
+    def get_event_source_mapping(self, *, UUID: str) -> dict[str, str]:  # noqa: N803
+        return {"State": self.state}
 
     def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: N803
         if self._changing:
-            raise RuntimeError("ResourceInUseException")
-        self.enabled, self._changing = Enabled, True
+            error: Any = {"Error": {"Code": "ResourceInUseException"}}
+            raise ClientError(error, "UpdateEventSourceMapping")
+        self.updates += 1
+        self._changing = self._slow
+        self.state = ("Enabl" if Enabled else "Disabl") + ("ing" if self._slow else "ed")
+        self.meanwhile()
 
     def settle(self) -> None:
+        self.state = "Enabled" if self.enabled else "Disabled"
         self._changing = False
 
 
-def test_mapping_is_changed_at_most_once_in_a_round(stage: Stage) -> None:
-    lambda_api = ChangingMapping()
-    mapping = account.Mapping(lambda_api, "uuid")  # type: ignore[arg-type]
-    stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+def watch_with(stage: Stage, api: LambdaApi) -> None:
+    mapping = account.Mapping(api, "uuid")  # type: ignore[arg-type]
+    account.watch(stage.services, mapping, Invocation(Context(), 70))  # type: ignore[arg-type]
+
+
+def test_mapping_is_changed_at_most_once_in_a_round_and_only_when_needed(stage: Stage) -> None:
+    api = LambdaApi(slow=True)
+    watch_with(stage, api)
+    assert api.updates == 0
 
     stage.venice.change(account="no_balance")
-    account.watch(stage.services, mapping, Invocation(Context(), 70))  # type: ignore[arg-type]
-    assert not lambda_api.enabled
+    for _ in range(2):
+        watch_with(stage, api)
+        assert not api.enabled
+    assert api.updates == 1
 
-    lambda_api.settle()
+    api.settle()
     stage.venice.change(account="ok")
-    account.watch(stage.services, mapping, Invocation(Context(), 70))  # type: ignore[arg-type]
-    assert lambda_api.enabled
+    watch_with(stage, api)
+    assert api.enabled
+    assert api.updates == 2
     assert not stage.line_stopped
+
+
+def test_mapping_that_another_watch_is_changing_is_left_to_the_next_round(stage: Stage) -> None:
+    api = LambdaApi(slow=True)
+    stage.venice.change(account="no_balance")
+    watch_with(stage, api)
+    stage.venice.change(account="ok")
+
+    watch_with(stage, api)
+    assert not stage.line_stopped
+    assert not api.enabled
+
+    api.settle()
+    watch_with(stage, api)
+    assert api.enabled
+
+
+def test_pause_that_another_watch_has_overtaken_is_taken_back(stage: Stage) -> None:
+    api = LambdaApi()
+    stage.venice.change(account="no_balance")
+    api.meanwhile = lambda: stage.services.line.resume(stage.clock.now())
+
+    watch_with(stage, api)
+
+    assert api.enabled
+
+
+# --- what the account's page may answer ----------------------------------------------------------
+
+
+class Page(BaseAdapter):
+    """Answers whatever is asked with one page."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__()
+        self._status, self._body = status, body
+
+    def send(self, request: Any, **_: Any) -> Response:  # type: ignore[override]
+        response = Response()
+        response.status_code, response.url = self._status, request.url
+        response.raw = io.BytesIO(self._body)
+        return response
+
+    def close(self) -> None: ...
+
+
+def account_page(stage: Stage, status: int, body: bytes) -> None:
+    venice = stage.services.venice
+    session = requests.Session()
+    session.mount(f"{venice.base_url}/api_keys", Page(status, body))
+    stage.services = replace(stage.services, venice=replace(venice, session=session))
+
+
+def limits(amount: str, name: str = '"firered-image-edit"') -> bytes:
+    rate = f'{{"apiModelId": {name}, "rateLimits": [{{"type": "RPM", "amount": {amount}}}]}}'
+    return f'{{"data": {{"accessPermitted": true, "rateLimits": [{rate}]}}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"data": {"balances": {"USD": 1e308, "DIEM": 1e308}}}'),
+        (200, b'{"data": {"balances": {"USD": -5, "DIEM": "NaN"}}}'),
+        (200, b'{"data": {"balances": {"USD": "inf"}}}'),
+        (200, b'{"data": {"balances": {"USD": ' + b"9" * 5000 + b"}}}"),
+        (200, b'{"data": {"accessPermitted": {}, "rateLimits": {"a": 1}}}'),
+        *((200, limits(text)) for text in ("1e308", "1e999", "-1", "0", "null", '"x"', "[[]]")),
+        (200, limits("1e9", "[1]")),
+        (200, limits("20", '"' + "edit" * 100_000 + '"')),
+        (200, b"[]"),
+        (200, b"<html>"),
+        (204, b""),
+        (302, b""),
+        (400, b"{}"),
+        (404, b'{"error": {"message": [1]}}'),
+        (410, b""),
+        (418, b"\xff"),
+        (429, b""),
+        (500, b""),
+    ],
+)
+@pytest.mark.parametrize("stopped", [False, True])
+def test_watch_survives_whatever_the_accounts_page_answers(
+    stage: Stage, mapping: Mapping, status: int, body: bytes, stopped: bool
+) -> None:
+    if stopped:
+        stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+    account_page(stage, status, body)
+
+    stage.watch()
+
+    assert stopped or not stage.line_stopped
+    assert (mapping() == "Disabled") is stage.line_stopped
+    assert 1 <= stage.services.limiter.look("firered-image-edit")[0].limit <= 1000
+
+
+def test_page_that_is_forbidden_by_something_in_between_is_a_refusal(
+    stage: Stage, mapping: Mapping
+) -> None:
+    account_page(stage, 403, b"<html>Forbidden")
+
+    stage.watch()
+
+    assert paused_and_stopped(stage, mapping)

@@ -144,7 +144,7 @@ def test_connection_that_is_closed_before_an_answer_is_tried_again_later(stage: 
         ("s3", "GetObject", "SlowDown", 503),
         ("s3", "HeadObject", "503", 503),
         ("s3", "PutObject", "InternalError", 500),
-        ("dynamodb", "BatchGetItem", "ThrottlingException", 400),
+        ("dynamodb", "GetItem", "ThrottlingException", 400),
         ("dynamodb", "TransactWriteItems", "ProvisionedThroughputExceededException", 400),
         ("dynamodb", "PutItem", "ThrottlingException", 400),
     ],

@@ -1,11 +1,12 @@
 """The line is stopped once and resumed once, and says so to everybody in between."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from image_drop.errors import LineStoppedError
-from image_drop.line import Line, Status
+from image_drop.line import Line, Status, is_renewed
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -30,7 +31,8 @@ def test_a_stopped_line_lets_nobody_call_and_says_when_to_ask_again(line: Line) 
     with pytest.raises(LineStoppedError, match="Venice answered 402") as caught:
         line.require(NOW + 10)
     assert caught.value.retry_at == NOW + 70
-    assert line.status() == Status(True, "account_unavailable", "Venice answered 402.", NOW)
+    status = line.status()
+    assert status == Status(True, "account_unavailable", "Venice answered 402.", NOW, id=status.id)
 
 
 def test_the_first_of_several_who_stop_the_line_is_the_one_to_say_so(line: Line) -> None:
@@ -45,7 +47,7 @@ def test_a_resumed_line_runs(line: Line) -> None:
 
     assert line.resume(NOW + 60)
     line.require(NOW + 61)
-    assert line.status() == Status(since=NOW + 60)
+    assert line.status() == Status(since=NOW + 60, id=line.status().id)
 
 
 def test_only_a_stopped_line_is_resumed(line: Line) -> None:
@@ -62,3 +64,137 @@ def test_a_line_can_be_stopped_again(line: Line) -> None:
     assert line.stop("account_unavailable", "second", NOW + 2)
     with pytest.raises(LineStoppedError, match="second"):
         line.require(NOW + 3)
+
+
+# --- a stop and its reason -----------------------------------------------------------------------
+
+
+def test_only_the_stop_that_was_looked_at_is_resumed(line: Line) -> None:
+    line.stop("account_unavailable", "first", NOW)
+    seen = line.status().id
+    line.resume(NOW + 1)
+    line.stop("account_unavailable", "second", NOW + 2)
+
+    assert not line.resume(NOW + 3, stop=seen)
+    assert line.status().detail == "second"
+    assert line.resume(NOW + 3, stop=line.status().id)
+
+
+def test_days_limit_takes_the_place_of_another_reason_and_is_news(line: Line) -> None:
+    line.stop("account_unavailable", "Venice answered 402.", NOW)
+    seen = line.status().id
+
+    assert line.stop("daily_spend_limit", "$5 are spent.", NOW + 5, limit_usd=5.0)
+
+    assert (line.status().reason, line.status().limit_usd) == ("daily_spend_limit", 5.0)
+    assert not line.resume(NOW + 6, stop=seen)
+    assert not line.stop("account_unavailable", "Venice answered 402.", NOW + 7)
+    assert not line.stop("daily_spend_limit", "$5 are spent.", NOW + 8, limit_usd=5.0)
+
+
+@pytest.mark.parametrize(
+    ("limit_usd", "hours", "over"),
+    [
+        (5.0, 0, False),
+        (4.0, 1, False),
+        (5.01, 0, True),
+        (0.0, 0, True),
+        (5.0, 15.9, False),  # NOW is 08:00 UTC
+        (5.0, 16, True),
+        (4.0, 16, True),
+    ],
+)
+def test_stop_for_the_days_limit_ends_with_the_day_or_with_a_higher_limit(
+    limit_usd: float, hours: float, over: bool
+) -> None:
+    status = Status(True, "daily_spend_limit", "", NOW, limit_usd=5.0)
+
+    assert is_renewed(status, limit_usd, NOW + hours * 3600) is over
+
+
+# --- whose fault a refusal is --------------------------------------------------------------------
+
+
+def refused(line: Line, model: str, now: float, status: int = 402) -> None:
+    line.stop("account_unavailable", f"Venice answered {status}.", now, model=model, status=status)
+
+
+def test_model_that_is_refused_while_a_call_is_accepted_is_blamed_for_an_hour(line: Line) -> None:
+    refused(line, "dear", NOW)
+    refused(line, "dearer", NOW + 300)
+    line.resume(NOW + 500, accepted=True)
+
+    for model in ("dear", "dearer"):
+        assert line.blames(model, 402, NOW + 500 + 3599)
+        assert not line.blames(model, 402, NOW + 500 + 3601)
+    assert not line.blames("dear", 403, NOW + 600)
+    assert not line.blames("cheap", 402, NOW + 600)
+
+
+def test_blame_outlives_another_stop(line: Line) -> None:
+    refused(line, "dear", NOW)
+    line.resume(NOW + 60, accepted=True)
+    refused(line, "cheap", NOW + 120)
+    line.resume(NOW + 180)
+
+    assert line.blames("dear", 402, NOW + 200)
+    assert not line.blames("cheap", 402, NOW + 200)
+
+
+@pytest.mark.parametrize(
+    "happen",
+    [
+        lambda line: line.resume(NOW + 60),  # without a call
+        lambda line: line.resume(NOW + 700, accepted=True),  # the account may have been mended
+        lambda line: (
+            line.stop("account_unavailable", "Access is not permitted.", NOW + 30),
+            line.resume(NOW + 60, accepted=True),
+        ),
+    ],
+)
+def test_nobody_is_blamed_where_the_account_may_have_been_refused(
+    line: Line, happen: Callable[[Line], Any]
+) -> None:
+    refused(line, "dear", NOW)
+
+    happen(line)
+
+    assert not line.status().stopped
+    assert not line.blames("dear", 402, NOW + 701)
+
+
+# --- lost answers --------------------------------------------------------------------------------
+
+
+class Forgetful:
+    """A client that loses its first answer to a write, and repeats it as boto3 does."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.exceptions = client.exceptions
+        self.lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_item(self, **arguments: Any) -> Any:
+        answer = self._client.put_item(**arguments)
+        if not self.lost:
+            self.lost = True
+            return self._client.put_item(**arguments)
+        return answer
+
+
+def test_stop_whose_answer_was_lost_is_still_news(dynamodb: "DynamoDBClient", table: str) -> None:
+    client: Any = Forgetful(dynamodb)
+
+    assert Line(client, table).stop("account_unavailable", "Venice answered 402.", NOW)
+    assert client.lost
+
+
+def test_resumption_whose_answer_was_lost_is_still_news(line: Line) -> None:
+    line.stop("account_unavailable", "Venice answered 402.", NOW)
+    client: Any = Forgetful(line.dynamodb)
+
+    assert Line(client, line.table).resume(NOW + 60)
+    assert client.lost

@@ -1,74 +1,113 @@
 """Watching the account at Venice: stop the line, try whether it works again, resume it."""
 
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from image_drop import paid_call, retry
+from image_drop import line, paid_call, retry
 from image_drop.catalogue import LISTINGS, Catalogue
-from image_drop.errors import AccountError, ImageDropError, RetryableError, SpendLimitError
+from image_drop.errors import (
+    AccountError,
+    ImageDropError,
+    NoAnswerError,
+    SpendLimitError,
+)
 from image_drop.events import AccountRestored
 from image_drop.instructions import Mode
 from image_drop.models import DEFAULT_EDIT_MODEL, REMOVAL_MODEL, Model, from_listing
 from image_drop.pipeline import Outcome
 from image_drop.services import Invocation
 from image_drop.telemetry import logger, measure
+from image_drop.venice import CALL_SECONDS, ENHANCE_SECONDS
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-    from image_drop.line import Status
+    from image_drop.line import Line, Status
     from image_drop.services import Services
 
-MAX_TRIALS = 5  # messages looked at in one round, where the first ones need no call
+MAX_CALLS = 5  # in one round, while they are refused
+# Seconds that the invocation must have left before a trial: an ordinary call, and 60 to store. A
+# longer one is postponed by itself, see `paid_call`.
+TRIAL = CALL_SECONDS + ENHANCE_SECONDS + 60.0
+ASIDE = 240.0  # seconds that a refused message is hidden at first; the next round is in 300
+
+
+class Trial(Enum):
+    """How the trials of one round ended."""
+
+    ACCEPTED = auto()
+    REFUSED = auto()  # or nothing has shown that edits are accepted
+    NOTHING_TO_TRY = auto()
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """The event source mapping that feeds the retry function from the queue."""
+    """The event source mapping that feeds the retry function from the queue.
+
+    While it is paused, messages stay in the queue and their tries are not counted. A change takes
+    effect in about a minute, and AWS refuses another one until then.
+    """
 
     awslambda: "LambdaClient"
     uuid: str
 
-    def pause(self) -> None:
-        """Leave messages in the queue, where their tries are not counted. Takes effect in about a
-        minute; those already received are finished."""
-        self.awslambda.update_event_source_mapping(UUID=self.uuid, Enabled=False)
-
-    def resume(self) -> None:
-        """Feed the retry function again."""
-        self.awslambda.update_event_source_mapping(UUID=self.uuid, Enabled=True)
+    def switch(self, *, on: bool) -> None:
+        """Feed the function, or pause; one that is changing is left to the next round."""
+        state = self.awslambda.get_event_source_mapping(UUID=self.uuid)["State"]
+        if state in (("Enabled", "Enabling", "Creating") if on else ("Disabled", "Disabling")):
+            return
+        try:
+            self.awslambda.update_event_source_mapping(UUID=self.uuid, Enabled=on)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceInUseException":
+                raise
+            logger.info("mapping is changing", state=state, wanted=on)
 
 
 def watch(services: "Services", mapping: Mapping, invocation: Invocation) -> None:
     """Ask Venice about the account, and stop, keep or resume the line accordingly."""
     usable = ask(services)
     status = services.line.status()
-    if status.stopped:
-        # One update a round: AWS refuses another while a mapping is still changing.
-        if not (usable and may_resume(status, services, invocation)):
-            mapping.pause()
-        else:
-            mapping.resume()  # first, so that a crash here leaves the line to the next round
-            services.line.resume(services.now())
-            logger.info("line resumed")
-            services.bus.announce(AccountRestored(stopped_for=services.now() - status.since))
+    if status.stopped and usable:
+        try_to_resume(status, services, invocation)
+    follow(services.line, mapping)
     measure({"LineStopped": float(services.line.status().stopped)})
 
 
-def may_resume(status: "Status", services: "Services", invocation: Invocation) -> bool:
-    """Whether calls may be made again; it is tried with one.
+def follow(line: "Line", mapping: Mapping) -> None:
+    """Feed the queue's messages while the line runs, and only then.
 
-    Not while the day's limit is reached. Where that was all, there is nothing to try: the line
-    goes on when a new day has begun or the limit was raised.
+    Looks again afterwards: another watch may have changed the line meanwhile. Where that one could
+    not change the mapping, the next round does.
     """
+    running = not line.status().stopped
+    mapping.switch(on=running)
+    if line.status().stopped is running:
+        mapping.switch(on=not running)
+
+
+def try_to_resume(status: "Status", services: "Services", invocation: Invocation) -> None:
+    """Resume the line after this stop, if calls may be made again; it is tried with one.
+
+    Where the day's limit was all, there is nothing to try. A trial that reaches the limit itself
+    makes a new stop of it, which stays.
+    """
+    accepted = False
+    if status.limit_usd is not None:
+        if not line.is_renewed(status, services.billing.limit_usd, services.now()):
+            return
+    else:
+        trial = try_some(services, invocation)
+        if trial is Trial.REFUSED:
+            return
+        accepted = trial is Trial.ACCEPTED
     now = services.now()
-    try:
-        pass
-    except SpendLimitError:
-        return False
-    return status.reason == SpendLimitError.code or try_one(services, invocation)
+    if services.line.resume(now, stop=status.id, accepted=accepted):
+        logger.info("line resumed")
+        services.bus.announce(AccountRestored(stopped_for=now - status.since))
 
 
 def ask(services: "Services") -> bool:
@@ -83,7 +122,7 @@ def ask(services: "Services") -> bool:
             return ask(services)
         paid_call.stop_line(error, services)
         return False
-    except RetryableError as error:
+    except ImageDropError as error:  # whatever the page says instead of what it should
         logger.warning("account not asked", code=error.code, status=error.status)
         return False
     if not account.access_permitted:
@@ -97,9 +136,13 @@ def ask(services: "Services") -> bool:
     measure({"Balance": account.balance} | limits)
     refresh_catalogue(services)
     catalogue = services.catalogue.current()
-    for model, limit in account.limits.items():
-        if name := rate_model(model, catalogue):
-            services.limiter.learn(name, limit)
+    services.limiter.learn_all(
+        {
+            name: limit
+            for model, limit in account.limits.items()
+            if (name := rate_model(model, catalogue))
+        }
+    )
     return True
 
 
@@ -118,32 +161,52 @@ def refresh_catalogue(services: "Services") -> None:
 
 
 def rate_model(model: str, catalogue: Catalogue) -> str | None:
-    """The limiter's name for a Venice model; None where it makes no edits."""
+    """Return the limiter's name for a Venice model; None where it makes no edits."""
     if model == REMOVAL_MODEL:
         return Mode.BACKGROUND_REMOVE.value
     return catalogue.rate_model(Mode.EDIT, model) if model in catalogue.models else None
 
 
-def try_one(services: "Services", invocation: Invocation) -> bool:
-    """Whether an edit from the queue succeeds; true also when the queue is empty.
+def try_some(services: "Services", invocation: Invocation) -> Trial:
+    """Try messages of the queue one by one, until a call is accepted or five are not.
 
-    Not when all messages are hidden: then nothing has shown that edits are accepted.
+    A message that is refused may be the only one that is, so the next one is tried. Messages that
+    need no call, and those of a model that was just refused twice, are passed as long as the
+    invocation could outlive one that calls.
     """
-    for _ in range(MAX_TRIALS):
+    calls = 0
+    while calls < MAX_CALLS and (spare := _seconds_left(invocation) - TRIAL) >= 0:
         message = services.queue.receive()
         if message is None:
-            return services.queue.is_empty()
+            return Trial.NOTHING_TO_TRY if services.queue.is_empty() else Trial.REFUSED
         trial = replace(
-            invocation, trial=True, message_id=message.id, receives=message.receive_count
+            invocation,
+            trial=True,
+            message_id=message.id,
+            receives=message.receive_count,
+            patience=min(invocation.patience, spare),
         )
         try:
             outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, trial)
+        except SpendLimitError:
+            return Trial.REFUSED
         except AccountError:
-            return False
+            # The second time past the next round, so that others come first.
+            services.queue.postpone(message.receipt_handle, ASIDE * min(message.receive_count, 2))
+            calls += 1
         except Exception as error:  # the message is postponed; another one may tell
             logger.info("trial failed", error=type(error).__name__)
-            continue
-        services.queue.delete(message.receipt_handle)
-        if Outcome.EDITED in outcomes:
-            return True
-    return False
+            calls += _was_called(error)
+        else:
+            services.queue.delete(message.receipt_handle)
+            if Outcome.EDITED in outcomes:
+                return Trial.ACCEPTED
+    return Trial.REFUSED
+
+
+def _seconds_left(invocation: Invocation) -> float:
+    return invocation.context.get_remaining_time_in_millis() / 1000
+
+
+def _was_called(error: Exception) -> bool:
+    return isinstance(error, NoAnswerError) or getattr(error, "status", None) is not None

@@ -37,6 +37,7 @@ ImageDropError
 │   ├── NoAnswerError            the request went out and no whole answer came: it may be charged
 │   ├── LineStoppedError         the account is unavailable, so no call is made
 │   │   └── SpendLimitError      ... because what a day may cost is spent
+│   ├── ModelRefusedError        401, 402, 403 for one model, while others are accepted
 │   ├── KeyReplacedError         the API key was changed, and the call was made with the old one
 │   ├── ImageChangedError        a newer upload came while this one was read
 │   ├── OutOfTimeError           the invocation would end before the call does
@@ -437,6 +438,20 @@ class SpendLimitError(LineStoppedError):
     code = "daily_spend_limit"
     title = "The day's budget is spent"
     advice = "Nothing to do: calls go on after midnight UTC. Or raise DailySpendLimitUSD."
+
+
+class ModelRefusedError(RetryableError):
+    """When Venice answers 401, 402 or 403 to a model, and accepts other calls of the account.
+
+    It counts as a failure of the image, and does not stop the line.
+    """
+
+    code = "model_refused"
+    title = "Venice refuses this edit and accepts others"
+    advice = (
+        "The balance may be too low for this model, or the API key may not use it. "
+        "Use another model, or change that at Venice."
+    )
 
 
 class KeyReplacedError(RetryableError):

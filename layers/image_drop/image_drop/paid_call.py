@@ -15,6 +15,7 @@ from image_drop.errors import (
     ImageDropError,
     KeyReplacedError,
     LockedOutError,
+    ModelRefusedError,
     NoAnswerError,
     OutcomeUnknownError,
     OutOfTimeError,
@@ -124,12 +125,26 @@ def learn(error: ImageDropError, edit: Edit, services: Services) -> None:
         case AccountError():
             if error.status == 401 and services.api_key.replaced():
                 raise KeyReplacedError("Venice refused the former API key.") from error
-            stop_line(error, services)
+            if services.line.blames(edit.rate_model, error.status, services.now()):
+                raise ModelRefusedError(
+                    error.detail, status=error.status, request_id=error.request_id
+                ) from error
+            stop_line(error, services, edit.rate_model)
 
 
-def stop_line(error: AccountError | SpendLimitError, services: Services) -> None:
-    """Stop all calls until the account works again, and say so once."""
-    if services.line.stop(error.code, error.detail, services.now()):
+def stop_line(
+    error: AccountError | SpendLimitError, services: Services, model: str | None = None
+) -> None:
+    """Stop all calls until the account works again, and say so once. `model`: of a refused call."""
+    limit_usd = services.billing.limit_usd if isinstance(error, SpendLimitError) else None
+    if services.line.stop(
+        error.code,
+        error.detail,
+        services.now(),
+        model=model,
+        status=error.status,
+        limit_usd=limit_usd,
+    ):
         logger.error("line stopped", reason=error.code, status=error.status)
         measure({"LineStopped": 1})
         services.bus.announce(AccountUnavailable(reason=error.code, detail=error.detail))

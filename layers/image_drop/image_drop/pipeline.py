@@ -79,8 +79,8 @@ def work_on(job: Job) -> Outcome:
         if outcomes.is_done(edit, there, job):
             return catch_up(edit, there, job)
         edits.require_allowed(edit, wanted, job.services)
-        if not job.invocation.trial:
-            job.services.line.require(job.services.now())
+        trial = edit.rate_model if job.invocation.trial else None
+        job.services.line.require(job.services.now(), trial=trial)
         return make(edit, there, job)
     except PermanentError as error:
         return Outcome.REPORTED if reports.write(error, edit, job) else Outcome.DONE_BEFORE

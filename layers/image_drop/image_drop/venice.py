@@ -36,6 +36,7 @@ SLOW_CALL_SECONDS = 210.0  # GPT Image at high quality takes more than two minut
 ENHANCE_SECONDS = 30.0  # more: Venice says a prompt's rewrite takes up to that long
 PAGE_SECONDS = 30.0
 MAX_FILES = 10  # in a multipart request
+MAX_NAME = 100  # characters of a model that is believed in
 MAX_LIMIT = 999_999  # requests a minute; beyond it a number means nothing
 
 
@@ -232,14 +233,15 @@ def _account(answer: dict[str, Any]) -> Account:
         if not math.isfinite(balance):
             raise ValueError(balance)
         return Account(
-            access_permitted=bool(data.get("accessPermitted", True)),
+            access_permitted=data.get("accessPermitted") is not False,
             balance=balance,
             limits={
                 model["apiModelId"]: int(limit["amount"])
                 for model in data.get("rateLimits") or ()
                 for limit in model.get("rateLimits") or ()
                 if limit.get("type") == "RPM"
-                and model.get("apiModelId")
+                and isinstance(name := model.get("apiModelId"), str)
+                and 0 < len(name) <= MAX_NAME
                 and 1 <= limit["amount"] <= MAX_LIMIT
             },
         )

@@ -1,0 +1,89 @@
+"""A value that all functions share and change: one item of the state table, by compare-and-swap.
+
+boto3 repeats a request whose answer was lost, and a conditional write then fails on its own
+success. So a change is applied again to what is there now: give everything that is added an id of
+its own, and let a change that finds its id do nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from image_drop.errors import StorageBusyError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TRIES = 40  # at a conflicting write; ten uploads at once were seen to need up to ten
+
+
+@dataclass(frozen=True)
+class AtomicItem[T]:
+    """The value of one item, which is `empty` while there is no item.
+
+    The item holds the value as MessagePack and a version that counts its changes.
+    """
+
+    dynamodb: "DynamoDBClient"
+    table: str
+    id: str
+    empty: T
+
+    def read(self) -> tuple[T, int]:
+        """Return the value as it is now, and its version."""
+        item = self.dynamodb.get_item(
+            TableName=self.table, Key={"id": {"S": self.id}}, ConsistentRead=True
+        ).get("Item")
+        if item is None:
+            return self.empty, 0
+        value = msgspec.msgpack.decode(bytes(item["value"]["B"]), type=type(self.empty))
+        return value, int(item["version"]["N"])
+
+    def swap(self, version: int, value: T, expiration: float | None = None) -> bool:
+        """Write a value in place of the one with `version`; whether that was still there.
+
+        False may also mean that the answer was lost: read again. `expiration`, in seconds since
+        1970, is when DynamoDB may remove the item.
+        """
+        item: dict[str, Any] = {
+            "id": {"S": self.id},
+            "value": {"B": msgspec.msgpack.encode(value)},
+            "version": {"N": str(version + 1)},
+        }
+        if expiration is not None:
+            item["expiration"] = {"N": f"{expiration:.0f}"}
+        try:
+            self.dynamodb.put_item(TableName=self.table, Item=item, **_unchanged(version))
+        except self.dynamodb.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def change(
+        self,
+        change: Callable[[T], T],
+        *,
+        pause: Callable[[int], None] = lambda _: None,
+        expiration: float | None = None,
+    ) -> T:
+        """Change the value, and return what it is then. A change that changes nothing is free.
+
+        `pause` is called after a conflict, with its number. Raises `StorageBusyError` after 40.
+        """
+        for conflicts in range(1, TRIES + 1):
+            value, version = self.read()
+            changed = change(value)
+            if changed == value or self.swap(version, changed, expiration):
+                return changed
+            pause(conflicts)
+        raise StorageBusyError(f"Too many functions change the state {self.id!r} at the same time.")
+
+
+def _unchanged(version: int) -> Mapping[str, Any]:
+    if not version:
+        return {"ConditionExpression": "attribute_not_exists(version)"}
+    return {
+        "ConditionExpression": "version = :old",
+        "ExpressionAttributeValues": {":old": {"N": str(version)}},
+    }

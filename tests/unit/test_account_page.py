@@ -1,0 +1,86 @@
+"""Whatever the account's page answers is either understood, within sane bounds, or no verdict."""
+
+import io
+import json
+import math
+from typing import Any
+
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from requests import Response
+from requests.adapters import BaseAdapter
+
+from image_drop.errors import VeniceUnavailableError
+from image_drop.rate_limit import Rates, learn
+from image_drop.venice import Venice
+
+NOW = 1_800_000_000.0
+
+
+class Page(BaseAdapter):
+    """Answers whatever is asked with one page."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self._body = body
+
+    def send(self, request: Any, **_: Any) -> Response:  # type: ignore[override]
+        response = Response()
+        response.status_code, response.url = 200, request.url
+        response.raw = io.BytesIO(self._body)
+        return response
+
+    def close(self) -> None: ...
+
+
+def client(body: bytes) -> Venice:
+    session = requests.Session()
+    session.mount("https://", Page(body))
+    return Venice("https://venice.example", lambda: "key", lambda: NOW, session)
+
+
+numbers = (
+    st.floats()
+    | st.integers()
+    | st.sampled_from(
+        [0, -1, 1e308, 10**400, math.inf, math.nan, "20", "NaN", "inf", "", "9" * 400]
+    )
+)
+nonsense = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+rates = st.fixed_dictionaries(
+    {},
+    optional={
+        "apiModelId": st.just("firered-image-edit") | st.text(max_size=120) | nonsense,
+        "rateLimits": nonsense
+        | st.lists(
+            st.fixed_dictionaries({"type": st.just("RPM")}, optional={"amount": numbers | nonsense})
+        ),
+    },
+)
+pages = st.fixed_dictionaries(
+    {},
+    optional={
+        "accessPermitted": st.booleans() | nonsense,
+        "balances": st.dictionaries(st.sampled_from(["USD", "DIEM"]), numbers) | nonsense,
+        "rateLimits": st.lists(rates, max_size=3) | nonsense,
+    },
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=pages | nonsense)
+def test_account_is_sane_or_no_verdict(data: Any) -> None:
+    page = json.dumps({"data": data}).encode()  # with NaN and Infinity, which is no JSON
+    try:
+        account = client(page).account()
+    except VeniceUnavailableError:
+        return
+
+    assert 0 <= account.balance <= 2e9
+    assert all(0 <= limit <= 1e9 for limit in account.limits.values())
+    assert all(1 <= log.limit <= 1000 for log in learn(Rates(), account.limits, NOW).logs.values())
