@@ -16,6 +16,7 @@ ENV = {
     "INPUT_BUCKET": "in",
     "OUTPUT_BUCKET": "out",
     "RETRY_QUEUE_URL": "retry",
+    "DEAD_LETTER_QUEUE_URL": "dead",
     "STATE_TABLE": "state",
     "VENICE_API_KEY_PARAMETER": "/key",
 }
