@@ -225,6 +225,8 @@ class TestParameters:
         variables["RETRY_EVENT_SOURCE_MAPPING"] = "x" * 36
         longest = {name: "x" * longest_value(template, name) for name in variables}
         assert len(json.dumps(longest)) <= 4096
+
+
 def invocations(resources: dict[str, Resource]) -> dict[str, dict[str, Any]]:
     """What is done about failed asynchronous invocations, by function."""
     return {

@@ -304,7 +304,6 @@ def test_an_unknown_mode_is_named_with_the_nearest_known_one(mode: Any, hint: st
         ("model", "x" * 129),
         ("model", None),
         ("aspect_ratio", "5:7"),
-        ("aspect_ratio", "5:7"),
         ("aspect_ratio", 1.5),
         ("layers", []),
         ("layers", "mask.png"),

@@ -107,11 +107,11 @@ class Services:
             queue=RetryQueue(
                 _later(client, "sqs"), settings.retry_queue_url, settings.dead_letter_queue_url
             ),
-            limiter=RateLimiter(dynamodb, table, now, sleep, chance),
+            limiter=RateLimiter(dynamodb, table, now, sleep, chance, new_id),
             records=records,
             billing=Billing(dynamodb, table, records, settings.daily_spend_limit_usd),
             failures=Failures(dynamodb, table),
-            line=Line(dynamodb, table),
+            line=Line(dynamodb, table, new_id),
             passes=Passes(dynamodb, table),
             catalogue=CatalogueStore(dynamodb, table, now),
             api_key=api_key,
