@@ -421,6 +421,7 @@ class TestSecurity:
             "s3:ListBucket",
             "s3:GetObject",
             "dynamodb:GetItem",
+            "dynamodb:BatchGetItem",
             "dynamodb:PutItem",
             "sqs:SendMessage",
             "sqs:GetQueueAttributes",

@@ -1,43 +1,29 @@
 """Whatever the account's page answers is either understood, within sane bounds, or no verdict."""
 
-import io
 import json
 import math
 from typing import Any
 
-import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from requests import Response
-from requests.adapters import BaseAdapter
+from requests.structures import CaseInsensitiveDict
 
 from image_drop.errors import VeniceUnavailableError
+from image_drop.exchange import Reply
 from image_drop.rate_limit import Rates, learn
 from image_drop.venice import Venice
 
 NOW = 1_800_000_000.0
 
 
-class Page(BaseAdapter):
-    """Answers whatever is asked with one page."""
-
-    def __init__(self, body: bytes) -> None:
-        super().__init__()
-        self._body = body
-
-    def send(self, request: Any, **_: Any) -> Response:  # type: ignore[override]
-        response = Response()
-        response.status_code, response.url = 200, request.url
-        response.raw = io.BytesIO(self._body)
-        return response
-
-    def close(self) -> None: ...
-
-
 def client(body: bytes) -> Venice:
-    session = requests.Session()
-    session.mount("https://", Page(body))
-    return Venice("https://venice.example", lambda: "key", lambda: NOW, session)
+    """A client whose every request is answered with one page."""
+    return Venice(
+        "https://venice.example",
+        lambda: "key",
+        lambda: NOW,
+        exchange=lambda *_, **__: Reply(200, CaseInsensitiveDict(), body),
+    )
 
 
 numbers = (

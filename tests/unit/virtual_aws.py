@@ -137,6 +137,16 @@ class Table:
         item = self.items.get(Key["id"]["S"])
         return {"Item": item} if item else {}
 
+    def batch_get_item(self, *, RequestItems: Any) -> dict[str, Any]:  # noqa: N803
+        return {
+            "Responses": {
+                table: [
+                    self.items[id] for key in wanted["Keys"] if (id := key["id"]["S"]) in self.items
+                ]
+                for table, wanted in RequestItems.items()
+            }
+        }
+
     def put_item(
         self,
         *,

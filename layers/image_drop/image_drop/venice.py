@@ -229,26 +229,31 @@ def _account(answer: dict[str, Any]) -> Account:
     try:
         data = answer["data"]
         balances = data.get("balances") or {}
-        balance = sum(float(balances.get(currency) or 0) for currency in ("USD", "DIEM"))
-        if not math.isfinite(balance):
-            raise ValueError(balance)
         return Account(
             access_permitted=data.get("accessPermitted") is not False,
-            balance=balance,
+            balance=sum(_amount(balances.get(currency) or 0) for currency in ("USD", "DIEM")),
             limits={
-                model["apiModelId"]: int(limit["amount"])
+                name: int(_amount(limit["amount"]))
                 for model in data.get("rateLimits") or ()
                 for limit in model.get("rateLimits") or ()
                 if limit.get("type") == "RPM"
                 and isinstance(name := model.get("apiModelId"), str)
                 and 0 < len(name) <= MAX_NAME
-                and 1 <= limit["amount"] <= MAX_LIMIT
+                and 1 <= _amount(limit["amount"]) <= MAX_LIMIT
             },
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise VeniceUnavailableError(
             "Venice's answer about the account is not as documented."
         ) from error
+
+
+def _amount(value: Any) -> float:
+    """A number that makes sense, clamped to 0 to 1e9. Raises `ValueError` or `OverflowError`."""
+    number = float(value)
+    if math.isnan(number):
+        raise ValueError("not a number")
+    return min(max(number, 0.0), 1e9)
 
 
 def _body(
