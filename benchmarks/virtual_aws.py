@@ -666,12 +666,6 @@ class EventSourceMapping:
         for number in range(self.pollers):
             self.world.start(max(0, number - FIRST_POLLERS + 1) / MORE_POLLERS, self._poll)
 
-    def get_event_source_mapping(self, *, UUID: str) -> dict[str, str]:  # noqa: ARG002, N803
-        self.world.sleep(self.world.about(EVENTS_CALL, SPREAD))
-        if self.changing:
-            return {"State": "Disabling" if self.enabled else "Enabling"}
-        return {"State": "Enabled" if self.enabled else "Disabled"}
-
     def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: ARG002, N803
         self.world.sleep(self.world.about(EVENTS_CALL, SPREAD))
         if self.changing:

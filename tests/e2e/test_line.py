@@ -11,7 +11,7 @@ from tests.e2e.system import CUT_OUT, PATIENCE, System, photo
 from tests.e2e.waiting import until
 
 LATENCY = 0.3  # seconds
-# After a failure the limiter starts 14 calls of a model in 30 s; with four models none has to wait.
+# Four models, each with slots of its own; their calls in flight share one budget of failures.
 KINDS = (
     CUT_OUT,
     {"prompt": "pink"},

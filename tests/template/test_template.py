@@ -317,9 +317,8 @@ class TestFlow:
             for name in FUNCTIONS
         }
         assert who["UploadFunction"] == who["RetryFunction"] == who["BackfillFunction"] == []
-        assert len(who["AccountWatchFunction"]) == 2  # to look at it, and to change it
-        for target in who["AccountWatchFunction"]:
-            assert target["Fn::Sub"].endswith(":event-source-mapping:${RetryFunctionMessages}")
+        [target] = who["AccountWatchFunction"]
+        assert target["Fn::Sub"].endswith(":event-source-mapping:${RetryFunctionMessages}")
 
     def test_nothing_refers_in_a_circle(self, expanded: dict[str, Resource]) -> None:
         needs = {

@@ -141,6 +141,15 @@ def test_blame_outlives_another_stop(line: Line) -> None:
     assert not line.blames("cheap", 402, NOW + 200)
 
 
+def test_nobody_is_blamed_any_more_once_the_account_itself_is_refused(line: Line) -> None:
+    refused(line, "dear", NOW)
+    line.resume(NOW + 60, accepted=True)
+    line.stop("account_unavailable", "Access is not permitted.", NOW + 120)
+    line.resume(NOW + 180, accepted=True)
+
+    assert not line.blames("dear", 402, NOW + 200)
+
+
 @pytest.mark.parametrize(
     "happen",
     [

@@ -137,19 +137,24 @@ def _stopped(old: Status, new: Status) -> Status:
     if old.stopped and (new.limit_usd is None or old.limit_usd is not None):
         return replace(old, refused=_noted(old.refused, new))
     refused = _noted(old.refused, new) if old.stopped else new.refused
-    return replace(new, refused=refused, blamed=old.blamed)
+    return replace(new, refused=refused, blamed={} if _is_general(new) else old.blamed)
 
 
 def _noted(old: Mapping[str, tuple[float, ...]], new: Status) -> Mapping[str, tuple[float, ...]]:
     """The refusals with a new one, of which many calls at once may tell."""
-    if not new.refused and new.limit_usd is None:
-        return {}  # the account itself is refused: that is no evidence against a model
+    if _is_general(new):
+        return {}
     noted = dict(old)
     for refusal, (at,) in new.refused.items():
         recent = tuple(time for time in old.get(refusal, ()) if time > at - PASSED_OVER)
         if len(recent) < REFUSALS:
             noted[refusal] = (*recent, at)
     return noted
+
+
+def _is_general(stop: Status) -> bool:
+    """Whether the account itself is refused, which is no evidence against a model."""
+    return not stop.refused and stop.limit_usd is None
 
 
 def _resumed(old: Status, new: Status, stop: str | None, accepted: bool) -> Status:
