@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from image_drop import edits, instructions, prices, venice
+from image_drop import catalogue, edits, instructions, venice
 from image_drop.edits import Edit
 from image_drop.errors import ImageDropError, PermanentError, RetryableError
 from image_drop.instructions import Instructions, Source
@@ -35,7 +35,7 @@ class Given:
 class Request:
     """A call as it would be made. `images`: keys and URLs, the image first.
 
-    `model` is the one that is paid for, `usd` what it takes for the call; None is unknown.
+    `model` is the one that is paid for, `usd` what it takes for the call.
     """
 
     variant: str | None
@@ -44,7 +44,7 @@ class Request:
     images: tuple[str, ...]
     afterwards: Mapping[str, Any]
     model: str
-    usd: float | None
+    usd: float
     output_key: str | None
     state: str
 
@@ -123,15 +123,15 @@ def _request(
         state = _problem(error)
     layers = chosen.layers or () if mode is instructions.Mode.MULTI_EDIT else ()
     sent, images = venice.parameters(chosen), (original.key, *layers)
-    model = prices.model_used(mode, sent)
-    known, enhanced = deployment.services.prices.current(), bool(sent.get("enhance_prompt"))
+    model = catalogue.model_used(mode, sent)
+    known, enhanced = deployment.services.catalogue.current(), bool(sent.get("enhance_prompt"))
     return Request(
         variant=variant,
         endpoint=venice.ENDPOINTS[mode].path,
         parameters=sent,
         images=images,
         model=model,
-        usd=prices.cost(known, model, sent, len(images), enhanced=enhanced),
+        usd=known.price(mode, sent, len(images), enhanced=enhanced),
         afterwards={key: value for key, value in chosen.as_dict().items() if key in PARTS},
         output_key=edit.output_key if edit else None,
         state=state,

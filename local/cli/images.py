@@ -96,8 +96,7 @@ def _show_request(request: "Request") -> None:
         screen.print(f"  then {key:6} {escape(_text(value))}")
     if request.output_key:
         screen.print(f"  result      {escape(request.output_key)}")
-    costs = "price not known" if request.usd is None else f"${request.usd:.4g}"
-    screen.print(f"  costs       {costs} ({escape(request.model)})")
+    screen.print(f"  costs       ${request.usd:.4g} ({escape(request.model)})")
     screen.print(f"  state       {escape(request.state)}")
 
 

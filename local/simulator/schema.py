@@ -175,7 +175,7 @@ def _edit(asked: Edit | MultiEdit, endpoint: Endpoint, documents: Documents) -> 
     quality = _quality(asked)
     ratio = "auto" if asked.aspect_ratio is UNSET else asked.aspect_ratio
     values = asked.images if isinstance(asked, MultiEdit) else [asked.image]
-    _fits_model(model, asked.prompt, resolution, quality, ratio, len(values))
+    _fits_model(model, asked.prompt, resolution, quality, asked.aspect_ratio, len(values))
     data_urls = isinstance(asked, MultiEdit) or documents == "skill"
     name = "images" if isinstance(asked, MultiEdit) else "image"
     return Order(
@@ -201,7 +201,7 @@ def _edit(asked: Edit | MultiEdit, endpoint: Endpoint, documents: Documents) -> 
 def _model(asked: Edit | MultiEdit, documents: Documents) -> Model:
     alias = asked.model_id
     name = asked.model if isinstance(asked, Edit) and asked.model is not UNSET else alias
-    model = catalogue.MODELS.get(catalogue.DEFAULT_MODEL if name is UNSET else name)
+    model = catalogue.find(catalogue.DEFAULT_MODEL if name is UNSET else name)
     if model is None or not model.edits:
         if documents == "spec":
             raise refused("Invalid model", f"There is no edit model {name!r}.")
@@ -222,11 +222,16 @@ def _output_format(asked: Edit | MultiEdit, resolution: str) -> OutputFormat:
 
 
 def _fits_model(
-    model: Model, prompt: str, resolution: str, quality: str | None, ratio: str, images: int
+    model: Model,
+    prompt: str,
+    resolution: str,
+    quality: str | None,
+    ratio: str | UnsetType,
+    images: int,
 ) -> None:
     """An option that the model does not list is a 400, as venice-errors says of all models.
 
-    Every model takes the documented default `1K`, and `4:3` goes wherever `3:4` does.
+    Every model takes the documented default `1K`.
     """
     if len(prompt) > model.prompt_characters:
         raise invalid(f"{model.id} takes at most {model.prompt_characters} characters", "prompt")
@@ -234,7 +239,7 @@ def _fits_model(
         raise invalid(f"{model.id} does not support resolution {resolution}", "resolution")
     if quality is not None and quality not in model.quality_names:
         raise invalid(f"{model.id} does not support quality {quality}", "quality")
-    if ratio.replace("4:3", "3:4") not in model.ratios:
+    if ratio is not UNSET and ratio not in model.ratios:
         raise invalid(f"{model.id} does not support aspect ratio {ratio}", "aspect_ratio")
     if images > model.image_limit:
         raise invalid(f"{model.id} takes at most {model.image_limit} images", "images")

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from image_drop.prices import AUGUST_2026, Price
+from image_drop.catalogue import Catalogue
+from image_drop.known_models import KNOWN
 from image_drop.spend import Day
 from tests.integration.stage import Context, Killed, Stage, client
 from tests.integration.test_account_watch import Mapping, mapping
@@ -129,17 +130,6 @@ class TestCount:
         assert (today(stage).usd, today(stage).possibly_usd) == (0.03, 0.03)
         assert charged(stage) == 0.06
 
-    def test_unknown_price_is_counted_as_such(self, stage: Stage, metrics: Metrics) -> None:
-        # As when Venice has answered with a model that neither catalogue nor table knows.
-        AUGUST_2026.pop("luma-uni-1-edit")
-        try:
-            assert stage.drop("a.jpg", sidecar=PINK | {"model": "luma-uni-1-edit"}) == "edited"
-        finally:
-            AUGUST_2026["luma-uni-1-edit"] = Price(usd=0.06)
-
-        assert (today(stage).usd, today(stage).unpriced) == (0, 1)
-        assert metrics()["PriceUnknown"] == [1]
-
     def test_failing_count_does_not_fail_the_edit(self, stage: Stage, metrics: Metrics) -> None:
         def refuse(params: object, **_: object) -> None:
             if b"spend#" in params["body"]:  # type: ignore[index]
@@ -155,8 +145,8 @@ class TestCount:
         assert metrics()["SpendNotCounted"] == [1]
 
 
-class TestPrices:
-    def test_account_watch_keeps_the_catalogue_once_a_day(
+class TestCatalogue:
+    def test_account_watch_keeps_the_catalogue_for_an_hour(
         self, stage: Stage, mapping: Mapping
     ) -> None:
         for _ in range(3):
@@ -166,17 +156,18 @@ class TestPrices:
         asked = [call.path for call in stage.venice.calls if call.path.endswith("/models")]
         assert len(asked) == 2  # edit models, and the background remover
         stage.cold_start()
-        assert not stage.services.prices.is_old()
-        assert stage.services.prices.current() == AUGUST_2026
+        assert not stage.services.catalogue.is_old()
+        kept = stage.services.catalogue.current().listed or {}
+        assert {"firered-image-edit", "bria-bg-remover"} < set(kept) < set(KNOWN)
 
-    def test_unreachable_catalogue_leaves_the_prices_as_they_were(
+    def test_unreachable_catalogue_leaves_what_is_known_as_it_was(
         self, stage: Stage, mapping: Mapping
     ) -> None:
         stage.venice.faults.add(503, endpoint="models", times=1)
 
         stage.watch()
 
-        assert stage.services.prices.current() == AUGUST_2026
+        assert stage.services.catalogue.current() == Catalogue()
         assert not stage.line_stopped
 
 

@@ -127,7 +127,7 @@ TABLE = [
     Row("E-I7", "edit", edit_body(output_format="gif"), 400),
     Row("E-I8", "edit", edit_body(image=text(picture(size=(100, 100)))), 400),
     Row("E-I9", "edit", edit_body(safe_mode="yes"), 400),
-    Row("E-I11", "edit", edit_body(model="qwen-edit"), 400, 404),
+    Row("E-I11", "edit", edit_body(model="no-such-edit"), 400, 404),
     Row("E-I12", "edit", {"files": [PART]}, 400),
     Row("E-I13", "edit", {"data": {"prompt": "red", "seed": "7"}, "files": [PART]}, 400),
     Row("E-I14", "edit", PLAIN, 415, 400),
@@ -589,9 +589,9 @@ def test_catalogue_lists_edit_models_with_limits_and_prices() -> None:
         images = requests.get(f"{venice.url}/models", params={"type": "image"}, timeout=10).json()
         everything = requests.get(f"{venice.url}/models", timeout=10).json()
         unknown = requests.get(f"{venice.url}/models", params={"type": "bogus"}, timeout=10)
-    assert (page["object"], page["type"], len(models)) == ("list", "inpaint", 21)
+    assert (page["object"], page["type"], len(models)) == ("list", "inpaint", 27)
     assert models["firered-image-edit"]["constraints"] == {
-        "aspectRatios": ["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:5"],
+        "aspectRatios": ["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:3", "4:5"],
         "promptCharacterLimit": 1500,
         "combineImages": True,
         "singleImageAspectRatio": True,
@@ -604,7 +604,7 @@ def test_catalogue_lists_edit_models_with_limits_and_prices() -> None:
     assert gpt["pricing"]["inputImages"]["additional"]["usd"] == 0.0092
     assert models["luma-uni-1-edit"]["constraints"]["combineImages"] is False
     assert [model["id"] for model in images["data"]] == ["bria-bg-remover"]
-    assert len(everything["data"]) == 22
+    assert len(everything["data"]) == 28
     assert unknown.status_code == 400
 
 

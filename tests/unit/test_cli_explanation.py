@@ -56,7 +56,7 @@ def test_what_a_call_would_cost_is_told(stack: QuietStack, tmp_path: Path) -> No
     assert [(request.model, request.usd) for request in requests] == [
         ("bria-bg-remover", 0.03),
         ("firered-image-edit", 0.08),
-        ("new-edit", None),
+        ("new-edit", 0.84),  # as much as the dearest model
     ]
 
 

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from image_drop import paid_call, prices, retry
+from image_drop import models, paid_call, retry
+from image_drop.catalogue import Catalogue
 from image_drop.errors import AccountError, ImageDropError, RetryableError, SpendLimitError
 from image_drop.events import AccountRestored
 from image_drop.instructions import Mode
+from image_drop.known_models import DEFAULT_EDIT_MODEL
+from image_drop.models import REMOVAL_MODEL
 from image_drop.pipeline import Outcome
-from image_drop.prices import DEFAULT_EDIT_MODEL, REMOVAL_MODEL
-from image_drop.rate_limit import DEFAULT_MODEL
 from image_drop.services import Invocation
 from image_drop.telemetry import logger, measure
 
@@ -96,33 +97,29 @@ def ask(services: "Services") -> bool:
     }
     measure({"Balance": account.balance} | limits)
     for model, limit in account.limits.items():
-        for name in rate_models(model):
+        for name in rate_models(model, services.catalogue.current()):
             services.limiter.learn(name, limit)
-    refresh_prices(services)
+    refresh_catalogue(services)
     return True
 
 
-def refresh_prices(services: "Services") -> None:
-    """Ask for the catalogue, once a day; without it, the prices known so far count."""
-    if not services.prices.is_old():
+def refresh_catalogue(services: "Services") -> None:
+    """Ask for the catalogue where it is old; without it, what was known so far counts."""
+    if not services.catalogue.is_old():
         return
     try:
-        known: dict[str, prices.Price] = {}
-        for kind in prices.CATALOGUES:
-            known |= prices.from_catalogue(services.venice.models(kind))
-        if known:
-            services.prices.keep(known)
+        listed = {kind: models.listed(kind, services.venice.models(kind)) for kind in models.KINDS}
+        if listed["inpaint"]:
+            services.catalogue.keep(listed["inpaint"] | listed["image"])
     except (ImageDropError, ClientError, BotoCoreError) as error:
-        logger.warning("prices not refreshed", error=type(error).__name__)
+        logger.warning("catalogue not refreshed", error=type(error).__name__)
 
 
-def rate_models(model: str) -> tuple[str, ...]:
-    """The names under which the limiter keeps a Venice model: none where it makes no edits."""
+def rate_models(model: str, catalogue: Catalogue) -> tuple[str, ...]:
+    """Return the limiter's names for a model of the account page: none where it makes no edits."""
     if model == REMOVAL_MODEL:
         return (Mode.BACKGROUND_REMOVE.value,)
-    if model == DEFAULT_EDIT_MODEL:
-        return (model, DEFAULT_MODEL)
-    return (model,) if "edit" in model else ()
+    return (catalogue.rate_model(Mode.EDIT, model),) if model in catalogue.edit_models else ()
 
 
 def try_one(services: "Services", invocation: Invocation) -> bool:

@@ -9,7 +9,9 @@ ImageDropError
 │   │   ├── UnknownKeyError
 │   │   ├── UnknownModeError
 │   │   ├── InvalidValueError
-│   │   └── MissingPromptError
+│   │   ├── MissingPromptError
+│   │   ├── ModelNotAllowedError
+│   │   └── EditTooDearError
 │   ├── ImageError               the file cannot be sent; nothing was called, nothing was paid
 │   │   ├── ImageDeletedError
 │   │   ├── EmptyFileError
@@ -148,6 +150,25 @@ class MissingPromptError(InstructionsError):
     code = "missing_prompt"
     title = "This mode needs a prompt"
     advice = 'Add a prompt, for example {"mode": "edit", "prompt": "make the sky pink"}.'
+
+
+class ModelNotAllowedError(InstructionsError):
+    """When the instructions name a model that the template's `AllowedModels` does not hold."""
+
+    code = "model_not_allowed"
+    title = "This model is not allowed here"
+    advice = "Name an allowed model, or have the owner of the stack add this one to AllowedModels."
+
+
+class EditTooDearError(InstructionsError):
+    """When an upload's edits would together cost more than the template's `MaxEditUSD`."""
+
+    code = "edit_too_dear"
+    title = "This edit costs more than is allowed"
+    advice = (
+        "Choose a cheaper model, resolution or quality or fewer variants, "
+        "or have the owner of the stack raise MaxEditUSD."
+    )
 
 
 class ImageError(PermanentError):

@@ -5,6 +5,7 @@ Pure: texts and mappings in, `Instructions` out. The schema that editors use for
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.errors import HeaderParseError
@@ -28,7 +29,7 @@ from image_drop.finish import Finish
 MAX_FILE_BYTES = 65_536
 MAX_VARIANTS = 20
 VARIANT_NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
-DEFAULT_MODEL_LAYERS = 2  # Venice takes 3 images unless the model's catalogue entry says more
+MAX_IMAGES = 10  # files in a request to multi-edit, the photo included; most models take fewer
 
 
 class Mode(StrEnum):
@@ -39,14 +40,18 @@ class Mode(StrEnum):
     BACKGROUND_REMOVE = "background-remove"
 
 
-AspectRatio = Literal["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:5"]
+AspectRatio = Literal["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:3", "4:5"]
 Quality = Literal["low", "medium", "high"]
 
 
 class Instructions(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 ):
-    """One edit. Limits are those of Venice's API description of 2026-08-21."""
+    """One edit.
+
+    Limits are those of Venice's API description of 2026-08-21 and its skill documents of
+    2026-10-02. Each model has narrower ones, which `catalogue` checks.
+    """
 
     mode: Annotated[
         Mode | None,
@@ -69,7 +74,7 @@ class Instructions(
         | None,
         Meta(
             description="Masks or overlays for multi-edit: keys relative to the image's folder, "
-            "or https URLs. Two, or more where the model allows."
+            "or https URLs. At most 9; most models take 2 or 5."
         ),
     ] = None
     resolution: Annotated[str, Meta(min_length=1, max_length=10, pattern=r"^\w+$")] | None = None
@@ -239,6 +244,8 @@ def _checked_value(source: Source, key: str, value: Any) -> Any:
     if key == "mode" and value not in list(Mode):
         raise _unknown_mode(source, value)
     try:
+        if key == "resolution":
+            value = _tier(value)
         if key == "finish":
             value = _parsed_finish(source, value)
         if key == "variants":
@@ -252,6 +259,13 @@ def _checked_value(source: Source, key: str, value: Any) -> Any:
         raise InvalidValueError(
             f"{key} in {source.name} is {_shown(value)}; it takes {TAKES[key]}."
         ) from error
+
+
+def _tier(value: Any) -> Any:
+    """`4k` is `4K`, so that an edit has one name for it; other words stay as they are."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+k", value):
+        return value.upper()
+    return value
 
 
 def _parsed_finish(source: Source, value: Any) -> dict[str, Any]:
@@ -299,10 +313,10 @@ def _settle(merged: Instructions, variant: str | None) -> Instructions:
 
 def _check_layers(merged: Instructions) -> None:
     layers = merged.layers or ()
-    if merged.model is None and len(layers) > DEFAULT_MODEL_LAYERS:
+    if 1 + len(layers) > MAX_IMAGES:
         raise InvalidValueError(
-            f"There are {len(layers)} layers; Venice's default model takes "
-            f"{DEFAULT_MODEL_LAYERS}. Name a model that takes more, or remove some."
+            f"There are {len(layers)} layers; multi-edit accepts at most {MAX_IMAGES} images, "
+            f"the photo and {MAX_IMAGES - 1} layers. Remove some."
         )
     for layer in layers:
         if "://" in layer and not layer.startswith("https://"):

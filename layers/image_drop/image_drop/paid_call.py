@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from image_drop import prices, venice
+from image_drop import catalogue, venice
 from image_drop.edits import Edit
 from image_drop.errors import (
     AccountError,
@@ -145,10 +145,11 @@ def _count_doubt(edit: Edit, services: Services) -> None:
 
 def _cost(edit: Edit, answer: Answer | None, services: Services) -> tuple[str, float | None]:
     sent = venice.parameters(edit.instructions)
-    model = prices.model_used(edit.mode, sent, answer.model if answer else None)
+    model = catalogue.model_used(edit.mode, sent, answer.model if answer else None)
     enhanced = answer.enhanced if answer else bool(sent.get("enhance_prompt"))
-    known = services.prices.current()
-    return model, prices.cost(known, model, sent, 1 + len(edit.layers), enhanced=enhanced)
+    told, images = answer.model if answer else None, 1 + len(edit.layers)
+    known = services.catalogue.current()
+    return model, known.price(edit.mode, sent, images, enhanced=enhanced, told=told)
 
 
 def _hold_limit(day: Day, services: Services) -> None:

@@ -12,12 +12,12 @@ from botocore.config import Config
 
 from image_drop.api_key import ApiKey
 from image_drop.backfill import Passes
+from image_drop.catalogue_store import CatalogueStore
 from image_drop.events import EventBus
 from image_drop.ledger import Ledger
 from image_drop.line import Line
 from image_drop.lock import EditLock
 from image_drop.originals import Originals
-from image_drop.prices import PriceBook
 from image_drop.rate_limit import RateLimiter
 from image_drop.results import Results
 from image_drop.retry_queue import RetryQueue
@@ -61,7 +61,7 @@ class Services:
     line: Line
     lock: EditLock
     passes: Passes
-    prices: PriceBook
+    catalogue: CatalogueStore
     spend: Spend
     api_key: ApiKey
     venice: Venice
@@ -101,7 +101,7 @@ class Services:
             line=Line(dynamodb, table),
             lock=EditLock(dynamodb, table, now),
             passes=Passes(dynamodb, table),
-            prices=PriceBook(dynamodb, table, now),
+            catalogue=CatalogueStore(dynamodb, table, now),
             spend=Spend(dynamodb, table, settings.daily_spend_limit_usd),
             api_key=api_key,
             venice=Venice(settings.venice_base_url, api_key, now),
