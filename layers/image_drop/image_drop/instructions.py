@@ -106,7 +106,7 @@ TAKES = {
     "prompt": "a text of 1 to 32,768 characters that is not only white space",
     "model": "the name of a Venice edit model",
     "aspect_ratio": "one of " + ", ".join(get_args(AspectRatio)),
-    "layers": "a list of 1 to 15 keys or https URLs (in a tag: separated by spaces)",
+    "layers": "a list of 1 to 9 keys or https URLs (in a tag: separated by spaces)",
     "resolution": "a word such as 1K, 2K or 4K",
     "quality": "one of " + ", ".join(get_args(Quality)),
     "safe_mode": "true or false",

@@ -49,7 +49,8 @@ def make(
             _count_doubt(edit, services)
         turn.used = True
         try:
-            answer = services.venice.edit(edit.instructions, photos)
+            sent = services.catalogue.current().fitted(edit.instructions)
+            answer = services.venice.edit(sent, photos)
         except NoAnswerError as error:
             if unanswered:
                 _count_doubt(edit, services)

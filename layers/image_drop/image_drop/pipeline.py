@@ -67,6 +67,7 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
             edit = edits.plan(original, wanted, upload.variant, services)
             if is_done(edit, services):
                 return Outcome.DONE_BEFORE
+            services.catalogue.current().check(edit.instructions, 1 + len(edit.layers))
             if not invocation.trial:
                 services.line.require(services.now())
             return make_once(edit, services, invocation)
