@@ -47,11 +47,7 @@ Quality = Literal["low", "medium", "high"]
 class Instructions(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 ):
-    """One edit.
-
-    Limits are those of Venice's API description of 2026-08-21 and its skill documents of
-    2026-10-02. Each model has narrower ones, which `catalogue` checks.
-    """
+    """One edit. Limits are Venice's of 2026-10-02; those of the model are checked as well."""
 
     mode: Annotated[
         Mode | None,
