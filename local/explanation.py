@@ -132,7 +132,7 @@ def _request(
         endpoint=venice.ENDPOINTS[mode].path,
         parameters=sent,
         images=images,
-        model=catalogue.model(mode, chosen.model),
+        model=catalogue.name(mode, chosen.model),
         usd=catalogue.price(mode, sent, len(images), enhanced=enhanced),
         afterwards={key: value for key, value in chosen.as_dict().items() if key in PARTS},
         output_key=edit.output_key if edit else None,

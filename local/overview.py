@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from image_drop.instructions import Mode
-from image_drop.rate_limit import DEFAULT_MODEL, WINDOW
+from image_drop.known_models import DEFAULT_EDIT_MODEL
+from image_drop.rate_limit import WINDOW
 from image_drop.results import REPORT_SUFFIX
 from image_drop.telemetry import NAMESPACE
 from local.dead_letters import DeadLetters
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from image_drop.backfill import Pass
     from local.deployment import Deployment
 
-MODELS = (DEFAULT_MODEL, Mode.BACKGROUND_REMOVE.value)
+MODELS = (DEFAULT_EDIT_MODEL, Mode.BACKGROUND_REMOVE.value)
 MOST_LETTERS = 100  # whose reports are read
 MOST_PAGES = 100  # of the output bucket, a thousand keys each
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from image_drop.rate_limit import DEFAULT_MODEL
+from image_drop.known_models import DEFAULT_EDIT_MODEL
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Awaited:
     since: float
     output_key: str = ""
     edit_id: str = ""
-    rate_model: str = DEFAULT_MODEL
+    rate_model: str = DEFAULT_EDIT_MODEL
     id: int | None = None
 
 

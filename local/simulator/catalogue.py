@@ -1,53 +1,101 @@
-"""The edit models of Venice: prices, limits, and their form in `GET /models`.
+"""The models of the simulated Venice: `known_models` of the layer in the form of `GET /models`.
 
-Source of the prices, privacy, names and dates, and of the form of `pricing` (`inpaint`,
-`resolutions`, `quality` by resolution, `inputImages.included/additional`, each amount as
-`{usd, diem}`; `generation` for the background remover): `data/static-models.json` in the public
-repository veniceai/api-docs, as of August 2026. Prompt limits, numbers of input images and the
-names of the `constraints` keys: the same repository's model schema and pricing page.
+Prices and limits are the layer's, so there is one table to keep up to date. What a call costs and
+what is refused is worked out here anew, so that the simulator can prove the layer wrong.
 
-Assumed: that every model but `wan-2-7-pro-edit`, `gpt-image-2-edit` and `qwen-image-2-edit` (which
-have no `auto`) takes all the aspect ratios listed for `firered-image-edit`, what the models from
-October 2026 on take (the changelog names their prices only), that `diem` always equals `usd`, that
-the second tier of `wan-2-7-pro-edit` costs the same, and that the background remover has no
-constraints.
+Source of names, dates and privacy, and of the form of `pricing` (`inpaint`, `resolutions`,
+`quality` by resolution, `inputImages.included/additional`, each amount as `{usd, diem}`;
+`generation` for the background remover): `data/static-models.json` in the public repository
+veniceai/api-docs, as of August 2026. Of `constraints`: the same repository's model schema.
+
+Assumed: that a model whose limits are not known takes what most do, that newer models are not
+private, their names and dates, that `diem` always equals `usd`, and that the background remover
+has no constraints. Models without a known price are left out.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
-type ByQuality = Mapping[str, Mapping[str, float]]
+from image_drop.known_models import ALIASES, DEFAULT_EDIT_MODEL, KNOWN, RATIOS
+from image_drop.models import REMOVAL_MODEL, Limits, Price
 
-DEFAULT_MODEL = "firered-image-edit"
-BACKGROUND_REMOVER = "bria-bg-remover"
-DEFAULT_MAX_IMAGES = 3  # where the catalogue does not say
+DEFAULT_MODEL = DEFAULT_EDIT_MODEL
+BACKGROUND_REMOVER = REMOVAL_MODEL
 ENHANCED_PROMPT_USD = 0.04  # Venice's pricing page: per rewrite that is applied
-RATIOS = ("auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:3", "4:5")
+ASSUMED = Limits(prompt=10_000, images=6, ratios=RATIOS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """One row of the catalogue; prices in US dollars a picture."""
+@dataclass(frozen=True)
+class Facts:
+    """What only the list of models tells. `created`: seconds since 1970."""
 
-    id: str
     name: str
     created: int
-    usd: float
-    prompt_characters: int
     private: bool = False
-    max_images: int | None = None
-    resolutions: Mapping[str, float | None] = field(default_factory=dict)  # tier → $, None = `usd`
-    qualities: ByQuality = field(default_factory=dict)  # tier → quality → price
-    default_quality: str | None = None
-    included_images: int = 0
-    additional_image_usd: float = 0.0
-    ratios: tuple[str, ...] = RATIOS
-    edits: bool = True  # False: the background remover
+
+
+FACTS: Mapping[str, Facts] = {
+    "firered-image-edit": Facts("FireRed Edit", 1774396800, private=True),
+    "qwen-edit-uncensored": Facts("Qwen Edit Uncensored", 1780531200, private=True),
+    "qwen-image-2-edit": Facts("Qwen Image 2", 1772582400),
+    "qwen-image-2-pro-edit": Facts("Qwen Image 2 Pro", 1772582400),
+    "qwen-image-3-edit": Facts("Qwen Image 3 Edit", 1785888000),
+    "qwen-image-3-pro-edit": Facts("Qwen Image 3 Pro Edit", 1784160000),
+    "grok-imagine-edit": Facts("Grok Imagine", 1769644800, private=True),
+    "grok-imagine-quality-edit": Facts("Grok Imagine High Quality", 1778198400, private=True),
+    "grok-imagine-image-2-0-edit": Facts("Grok Imagine 2.0", 1786406400, private=True),
+    "flux-2-max-edit": Facts("Flux 2 Max", 1767571200),
+    "gpt-image-1-5-edit": Facts("GPT Image 1.5", 1767555000),
+    "gpt-image-2-edit": Facts("GPT Image 2", 1776729600),
+    "nano-banana-2-edit": Facts("Nano Banana 2", 1772064000),
+    "nano-banana-2-lite-edit": Facts("Nano Banana 2 Lite", 1782777600),
+    "nano-banana-pro-edit": Facts("Nano Banana Pro", 1765584000),
+    "seedream-v4-edit": Facts("Seedream V4.5", 1767484800),
+    "seedream-v5-lite-edit": Facts("Seedream V5 Lite", 1771804800),
+    "seedream-v5-pro-edit": Facts("Seedream V5 Pro", 1783468800),
+    "wan-2-7-pro-edit": Facts("Wan 2.7 Pro Edit", 1776902400),
+    "luma-uni-1-edit": Facts("Luma Uni-1", 1781654400),
+    "luma-uni-1-max-edit": Facts("Luma Uni-1 Max", 1781654400),
+    "bria-bg-remover": Facts("Background Remover", 1772064000),
+    "gpt-image-2-5-flare-edit": Facts("GPT Image 2.5 Flare", 1789948800),
+    "mai-image-2-7-edit": Facts("MAI Image 2.7", 1790812800),
+    "muse-image-edit": Facts("Muse Image", 1788220800),
+    "gpt-image-2-6-flare-edit": Facts("GPT Image 2.6 Flare", 1793404800),
+    "gpt-image-2-6-sunburst-edit": Facts("GPT Image 2.6 Sunburst", 1793404800),
+    "seedream-v5-5-edit": Facts("Seedream V5.5", 1792540800),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row of the catalogue."""
+
+    id: str
+    facts: Facts
+    pricing: Price
+    limits: Limits
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def usd(self) -> float:
+        """US dollars of a call that names no resolution and no quality."""
+        return self.pricing.usd
+
+    @property
+    def edits(self) -> bool:
+        return self.id != BACKGROUND_REMOVER
+
+    @property
+    def prompt_characters(self) -> int:
+        return self.limits.prompt
 
     @property
     def image_limit(self) -> int:
-        return self.max_images or DEFAULT_MAX_IMAGES
+        return self.limits.images
 
     @property
     def combines(self) -> bool:
@@ -55,244 +103,63 @@ class Model:
         return self.image_limit > 1
 
     @property
+    def ratios(self) -> tuple[str, ...]:
+        return self.limits.ratios
+
+    @property
+    def resolutions(self) -> tuple[str, ...]:
+        return self.limits.resolutions
+
+    @property
     def quality_names(self) -> tuple[str, ...]:
         """As in the catalogue, cheapest first."""
-        return tuple(self.qualities["1K"]) if self.qualities else ()
+        return self.limits.qualities
+
+    @property
+    def constraints(self) -> dict[str, Any]:
+        """`model_spec.constraints`; the number of images is left out where it is the usual 3."""
+        if not self.edits:
+            return {}
+        constraints: dict[str, Any] = {
+            "aspectRatios": list(self.ratios),
+            "promptCharacterLimit": self.prompt_characters,
+            "combineImages": self.combines,
+            "singleImageAspectRatio": self.limits.reshapes_one,
+        }
+        if self.image_limit != 3:
+            constraints["maxInputImages"] = self.image_limit
+        if self.resolutions:
+            constraints |= {
+                "resolutions": list(self.resolutions),
+                "defaultResolution": self.pricing.default_resolution,
+            }
+        if self.quality_names:
+            constraints |= {
+                "qualities": list(self.quality_names),
+                "defaultQuality": self.pricing.default_quality,
+            }
+        return constraints
 
     def price(self, *, images: int, resolution: str, quality: str | None, enhanced: bool) -> float:
         """Dollars of one call: base by tier and quality + images beyond the included + rewrite."""
-        base = self.resolutions.get(resolution) or self.usd
-        if self.qualities:
-            base = self.qualities[resolution][quality or self.default_quality or ""]
-        additional = max(0, images - self.included_images) * self.additional_image_usd
+        pricing = self.pricing
+        base = pricing.tiers.get(resolution, pricing.usd)
+        if pricing.qualities:
+            base = pricing.qualities[resolution][quality or pricing.default_quality]
+        additional = max(0, images - pricing.included) * pricing.image_usd
         return round(base + additional + (ENHANCED_PROMPT_USD if enhanced else 0.0), 6)
 
 
-def _tiers(*prices: float | None) -> dict[str, float | None]:
-    return dict(zip(("1K", "2K", "4K"), prices, strict=False))
+MODELS: Mapping[str, Model] = {
+    name: Model(name, FACTS[name], known.price, known.limits or ASSUMED)
+    for name, known in KNOWN.items()
+    if known.price
+}
 
 
-_ROWS = (
-    Model(
-        id=DEFAULT_MODEL,
-        name="FireRed Edit",
-        created=1774396800,
-        usd=0.04,
-        prompt_characters=1500,
-        private=True,
-    ),
-    Model(
-        id="qwen-edit-uncensored",
-        name="Qwen Edit Uncensored",
-        created=1780531200,
-        usd=0.04,
-        prompt_characters=1500,
-        private=True,
-    ),
-    Model(
-        id="qwen-image-2-edit",
-        name="Qwen Image 2",
-        created=1772582400,
-        usd=0.05,
-        ratios=RATIOS[1:],
-        prompt_characters=10000,
-    ),
-    Model(
-        id="qwen-image-2-pro-edit",
-        name="Qwen Image 2 Pro",
-        created=1772582400,
-        usd=0.10,
-        prompt_characters=10000,
-    ),
-    Model(
-        id="qwen-image-3-edit",
-        name="Qwen Image 3 Edit",
-        created=1785888000,
-        usd=0.04,
-        prompt_characters=10000,
-        resolutions=_tiers(0.04, 0.04),
-        additional_image_usd=0.00345,
-    ),
-    Model(
-        id="qwen-image-3-pro-edit",
-        name="Qwen Image 3 Pro Edit",
-        created=1784160000,
-        usd=0.05,
-        prompt_characters=10000,
-        resolutions=_tiers(0.05, 0.09),
-        additional_image_usd=0.00345,
-    ),
-    Model(
-        id="grok-imagine-edit",
-        name="Grok Imagine",
-        created=1769644800,
-        usd=0.03,
-        prompt_characters=7500,
-        private=True,
-        resolutions=_tiers(0.03, 0.04),
-        additional_image_usd=0.0023,
-    ),
-    Model(
-        id="grok-imagine-quality-edit",
-        name="Grok Imagine High Quality",
-        created=1778198400,
-        usd=0.06,
-        prompt_characters=7500,
-        private=True,
-        resolutions=_tiers(0.06, 0.09),
-        additional_image_usd=0.0115,
-    ),
-    Model(
-        id="grok-imagine-image-2-0-edit",
-        name="Grok Imagine 2.0",
-        created=1786406400,
-        usd=0.07,
-        prompt_characters=7500,
-        private=True,
-        resolutions=_tiers(0.07, 0.10),
-        qualities={"1K": {"low": 0.05, "medium": 0.07}, "2K": {"low": 0.07, "medium": 0.10}},
-        default_quality="medium",
-        additional_image_usd=0.0115,
-    ),
-    Model(
-        id="flux-2-max-edit",
-        name="Flux 2 Max",
-        created=1767571200,
-        usd=0.12,
-        prompt_characters=3000,
-        max_images=6,
-        included_images=1,
-        additional_image_usd=0.0345,
-    ),
-    Model(
-        id="gpt-image-1-5-edit",
-        name="GPT Image 1.5",
-        created=1767555000,
-        usd=0.31,
-        prompt_characters=5000,
-        max_images=6,
-        included_images=1,
-        additional_image_usd=0.02806,
-    ),
-    Model(
-        id="gpt-image-2-edit",
-        name="GPT Image 2",
-        created=1776729600,
-        usd=0.34,
-        ratios=RATIOS[1:],
-        prompt_characters=10000,
-        max_images=6,
-        resolutions=_tiers(0.34, 0.52, 0.84),
-        qualities={
-            "1K": {"low": 0.03, "medium": 0.08, "high": 0.34},
-            "2K": {"low": 0.03, "medium": 0.14, "high": 0.52},
-            "4K": {"low": 0.04, "medium": 0.22, "high": 0.84},
-        },
-        default_quality="high",
-        included_images=1,
-        additional_image_usd=0.0092,
-    ),
-    Model(
-        id="nano-banana-2-edit",
-        name="Nano Banana 2",
-        created=1772064000,
-        usd=0.10,
-        prompt_characters=32768,
-        max_images=6,
-        resolutions=_tiers(0.10, 0.14, 0.19),
-    ),
-    Model(
-        id="nano-banana-2-lite-edit",
-        name="Nano Banana 2 Lite",
-        created=1782777600,
-        usd=0.06,
-        prompt_characters=10000,
-        max_images=6,
-    ),
-    Model(
-        id="nano-banana-pro-edit",
-        name="Nano Banana Pro",
-        created=1765584000,
-        usd=0.18,
-        prompt_characters=32768,
-        max_images=6,
-        resolutions=_tiers(0.18, 0.23, 0.35),
-    ),
-    Model(
-        id="seedream-v4-edit",
-        name="Seedream V4.5",
-        created=1767484800,
-        usd=0.05,
-        prompt_characters=10000,
-        max_images=6,
-    ),
-    Model(
-        id="seedream-v5-lite-edit",
-        name="Seedream V5 Lite",
-        created=1771804800,
-        usd=0.05,
-        prompt_characters=10000,
-        max_images=6,
-    ),
-    Model(
-        id="seedream-v5-pro-edit",
-        name="Seedream V5 Pro",
-        created=1783468800,
-        usd=0.06,
-        prompt_characters=10000,
-        max_images=6,
-        resolutions=_tiers(0.06, 0.11),
-        included_images=1,
-        additional_image_usd=0.00345,
-    ),
-    Model(
-        id="wan-2-7-pro-edit",
-        name="Wan 2.7 Pro Edit",
-        created=1776902400,
-        usd=0.094,
-        prompt_characters=5000,
-        max_images=6,
-        resolutions=_tiers(None, None),
-        ratios=("auto",),
-    ),
-    Model(
-        id="luma-uni-1-edit",
-        name="Luma Uni-1",
-        created=1781654400,
-        usd=0.06,
-        prompt_characters=6000,
-        max_images=1,
-    ),
-    Model(
-        id="luma-uni-1-max-edit",
-        name="Luma Uni-1 Max",
-        created=1781654400,
-        usd=0.13,
-        prompt_characters=6000,
-        max_images=1,
-    ),
-    *(
-        Model(id=id, name=name, created=1790812800, usd=usd, prompt_characters=10000)
-        for id, name, usd in (
-            ("gpt-image-2-5-flare-edit", "GPT Image 2.5 Flare", 0.08),
-            ("gpt-image-2-6-flare-edit", "GPT Image 2.6 Flare", 0.10),
-            ("gpt-image-2-6-sunburst-edit", "GPT Image 2.6 Sunburst", 0.10),
-            ("mai-image-2-7-edit", "MAI Image 2.7", 0.06),
-            ("muse-image-edit", "Muse Image", 0.02),
-            ("seedream-v5-5-edit", "Seedream V5.5", 0.03),
-        )
-    ),
-    Model(
-        id=BACKGROUND_REMOVER,
-        name="Background Remover",
-        created=1772064000,
-        usd=0.03,
-        prompt_characters=0,
-        max_images=1,
-        edits=False,
-    ),
-)
-MODELS: Mapping[str, Model] = {model.id: model for model in _ROWS}
+def find(name: str) -> Model | None:
+    """The model that runs under a name, which may be an alias."""
+    return MODELS.get(ALIASES.get(name, name))
 
 
 def listing(wanted: Literal["inpaint", "image", "all"]) -> dict[str, Any]:
@@ -310,13 +177,13 @@ def _entry(model: Model) -> dict[str, Any]:
         "id": model.id,
         "object": "model",
         "owned_by": "venice.ai",
-        "created": model.created,
+        "created": model.facts.created,
         "type": "inpaint" if model.edits else "image",
         "model_spec": {
             "name": model.name,
-            "privacy": "private" if model.private else "anonymized",
+            "privacy": "private" if model.facts.private else "anonymized",
             "pricing": _pricing(model),
-            "constraints": _constraints(model) if model.edits else {},
+            "constraints": model.constraints,
             "traits": [],
             "offline": False,
         },
@@ -328,37 +195,18 @@ def _amount(usd: float) -> dict[str, float]:
 
 
 def _pricing(model: Model) -> dict[str, Any]:
-    pricing: dict[str, Any] = {"inpaint" if model.edits else "generation": _amount(model.usd)}
-    tiers = {tier: _amount(usd) for tier, usd in model.resolutions.items() if usd is not None}
-    if tiers:
-        pricing["resolutions"] = tiers
-    if model.additional_image_usd:
+    price = model.pricing
+    pricing: dict[str, Any] = {"inpaint" if model.edits else "generation": _amount(price.usd)}
+    if price.tiers:
+        pricing["resolutions"] = {tier: _amount(usd) for tier, usd in price.tiers.items()}
+    if price.image_usd:
         pricing["inputImages"] = {
-            "included": model.included_images,
-            "additional": _amount(model.additional_image_usd),
+            "included": price.included,
+            "additional": _amount(price.image_usd),
         }
-    if model.qualities:
+    if price.qualities:
         pricing["quality"] = {
-            tier: {name: _amount(usd) for name, usd in prices.items()}
-            for tier, prices in model.qualities.items()
+            tier: {name: _amount(usd) for name, usd in by_quality.items()}
+            for tier, by_quality in price.qualities.items()
         }
     return pricing
-
-
-def _constraints(model: Model) -> dict[str, Any]:
-    constraints: dict[str, Any] = {
-        "aspectRatios": list(model.ratios),
-        "promptCharacterLimit": model.prompt_characters,
-        "combineImages": model.combines,
-        "singleImageAspectRatio": True,
-    }
-    if model.max_images is not None:
-        constraints["maxInputImages"] = model.max_images
-    if model.resolutions:
-        constraints |= {"resolutions": list(model.resolutions), "defaultResolution": "1K"}
-    if model.qualities:
-        constraints |= {
-            "qualities": list(model.quality_names),
-            "defaultQuality": model.default_quality,
-        }
-    return constraints

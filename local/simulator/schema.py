@@ -21,7 +21,6 @@ Name = Annotated[str, Meta(min_length=1)]
 
 MAX_JSON_BYTES = 35_000_000
 MAX_FILES = 10  # in a multipart request
-ALIASES = {"qwen-edit": "qwen-edit-uncensored"}
 # Each model's `constraints`, as clients see them in `GET /models`.
 CONSTRAINTS: Mapping[str, Mapping[str, Any]] = {
     entry["id"]: entry["model_spec"]["constraints"] for entry in catalogue.listing("all")["data"]
@@ -198,8 +197,7 @@ def _edit(asked: Edit | MultiEdit, endpoint: Endpoint, documents: Documents) -> 
 def _model(asked: Edit | MultiEdit) -> Model:
     alias = asked.model_id
     name = asked.model if isinstance(asked, Edit) and asked.model is not UNSET else alias
-    name = catalogue.DEFAULT_MODEL if name is UNSET else name
-    model = catalogue.MODELS.get(ALIASES.get(name, name))
+    model = catalogue.find(catalogue.DEFAULT_MODEL if name is UNSET else name)
     if model is None or not model.edits:
         raise refused("Invalid model id", f"There is no edit model {name!r}.")
     if isinstance(asked, MultiEdit) and not model.combines:
@@ -242,6 +240,6 @@ def _fits_model(
     ratio = asked.aspect_ratio
     if ratio is not UNSET and ratio not in constraints["aspectRatios"]:
         raise invalid(f"{model.id} does not support aspect ratio {ratio}", "aspect_ratio")
-    most = constraints.get("maxInputImages", catalogue.DEFAULT_MAX_IMAGES)
+    most = constraints.get("maxInputImages", 3)  # as Venice says where the key is absent
     if images > most:
         raise invalid(f"{model.id} takes at most {most} images", "images")

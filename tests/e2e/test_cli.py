@@ -203,7 +203,7 @@ def test_status_tells_when_nobody_is_needed_and_when_somebody_is(
     assert told["line"]["reason"] == "account_unavailable"
     assert told["seconds_left"] is None
     assert told["today"]["usd"] > 0  # of the tests before this one
-    assert {rate["model"] for rate in told["rates"]} == {"default", "background-remove"}
+    assert {rate["model"] for rate in told["rates"]} == {"firered-image-edit", "background-remove"}
     assert told["last_hour"]["complete"] is True
 
 

@@ -46,7 +46,7 @@ def test_cut_out_by_tag(system: System) -> None:
         "source-key": "tags/cup.jpg",
         "source-etag": original["ETag"].strip('"'),
         "mode": "background-remove",
-        "model": "default",
+        "model": "firered-image-edit",
     }
     assert system.paid(data) == 1
 

@@ -87,7 +87,7 @@ def test_watch_teaches_the_limiter_the_limits_of_the_account(
 
     stage.watch()
 
-    for model in ("default", "background-remove", "qwen-image-2-edit"):
+    for model in ("firered-image-edit", "background-remove", "qwen-image-2-edit"):
         assert stage.services.limiter.look(model)[0].limit == 120
     endings = {stage.drop(f"{number}.jpg", tags=CUT_OUT) for number in range(16)}
     assert endings == {"edited"}

@@ -8,6 +8,9 @@ import pytest
 
 from image_drop.instructions import MAX_FILE_BYTES
 from tests.integration.stage import INPUT, Stage, photo
+from tests.integration.test_account_watch import Mapping, mapping
+
+__all__ = ["mapping"]  # a fixture
 
 CUT_OUT = {"mode": "background-remove"}
 EDIT = {"prompt": "pink sky"}
@@ -52,7 +55,14 @@ def refused(stage: Stage, key: str, code: str, *words: str) -> dict[str, Any]:
         ({"prompt": "pink", "aspect_ratio": "5:7"}, "invalid_value", ["aspect_ratio", "16:9"]),
         ({"prompt": "pink", "safe_mode": "perhaps"}, "invalid_value", ["safe_mode"]),
         ({"prompt": "pink", "layers": []}, "invalid_value", ["layers"]),
-        ({"prompt": "pink", "layers": ["1", "2", "3"]}, "invalid_value", ["3 layers"]),
+        ({"prompt": "pink", "layers": list("0123456789")}, "invalid_value", ["10 layers"]),
+        ({"prompt": "x" * 1501}, "invalid_value", ["prompt", "firered-image-edit", "1,500"]),
+        ({"prompt": "pink", "resolution": "4k"}, "invalid_value", ["resolution is 4K"]),
+        (
+            {"prompt": "pink", "model": "luma-uni-1-edit", "mode": "multi-edit"},
+            "invalid_value",
+            ["luma-uni-1-edit", "single image"],
+        ),
         ({"prompt": "pink", "layers": ["http://x.example/a.png"]}, "invalid_value", ["https://"]),
         ({"prompt": "pink", "model": "no/such model"}, "invalid_value", ["model"]),
         ({"prompt": "pink", "layers": ["x" * 1030]}, "bad_layer", ["cannot be used"]),
@@ -95,6 +105,25 @@ def test_folder_file_that_cannot_be_read_is_named(stage: Stage) -> None:
     stage.drop("products/a.jpg")
 
     refused(stage, "products/a.jpg", "unreadable_instructions", "products/.image-drop.json")
+
+
+def test_one_wrong_folder_file_costs_no_call_per_photo(stage: Stage, mapping: Mapping) -> None:
+    stage.watch()
+    folder_file = {"prompt": "pink", "model": "nano-bananna-pro-edit"}
+    stage.put("products/.image-drop.json", json.dumps(folder_file).encode())
+
+    for name in ("a", "b", "c"):
+        assert stage.drop(f"products/{name}.jpg") == "reported"
+
+    assert stage.calls == 0
+    report = stage.report("products/b.jpg")
+    assert "Did you mean nano-banana-pro-edit?" in report["detail"]
+
+
+def test_auto_is_not_sent_to_a_model_that_does_not_list_it(stage: Stage) -> None:
+    wanted = {"prompt": "pink", "model": "gpt-image-2-edit", "aspect_ratio": "auto"}
+
+    assert stage.drop("a.jpg", sidecar=wanted) == "edited"
 
 
 def test_tag_with_a_near_miss_is_named(stage: Stage) -> None:

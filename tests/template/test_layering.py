@@ -16,7 +16,12 @@ LAYER_FILES = sorted((LAYER / "image_drop").rglob("*.py"))
 FUNCTION_FILES = sorted((PROJECT / "functions").rglob("*.py"))
 
 # Data in, data out: what decides is to be tested, and simulated, without AWS and without a network.
-PURE = ["image_drop.instructions", "image_drop.errors", "image_drop.rate_limit"]
+PURE = [
+    "image_drop.instructions",
+    "image_drop.errors",
+    "image_drop.rate_limit",
+    "image_drop.catalogue",
+]
 
 
 def runtime_modules() -> set[str]:

@@ -82,7 +82,7 @@ class Place:
 
     def allow(self, limit: int) -> None:
         """So many edits a minute."""
-        for name in ("default", "background-remove"):
+        for name in ("firered-image-edit", "background-remove"):
             self.services.limiter.learn(name, limit)
 
     def tick(self, seconds: Iterable[float] = ()) -> Pass | None:
@@ -336,7 +336,7 @@ class TestTheCap:
 
     def test_the_larger_limit_counts(self, place: Place) -> None:
         place.services.limiter.learn("background-remove", 2)
-        place.services.limiter.learn("default", 1)
+        place.services.limiter.learn("firered-image-edit", 1)
 
         assert backfill.capacity(place.services) == 2 * 1440
 

@@ -334,17 +334,36 @@ def test_a_prompt_within_the_limits_is_kept_as_it_is(text: str) -> None:
     assert resolved(prompt=text).prompt == text
 
 
-def test_venices_default_model_takes_two_layers_and_a_named_one_may_take_more() -> None:
-    layers = ["a.png", "b.png", "c.png"]
+def test_multi_edit_takes_ten_images_in_all() -> None:
+    layers = [f"{number}.png" for number in range(10)]
 
-    assert resolved(prompt="pink sky", layers=layers[:2]).layers == ("a.png", "b.png")
-    assert resolved(prompt="pink sky", layers=layers, model="flux-2-max-edit").layers == (
-        "a.png",
-        "b.png",
-        "c.png",
-    )
-    with pytest.raises(InvalidValueError, match="3 layers"):
+    assert resolved(prompt="pink sky", layers=layers[:9]).layers == tuple(layers[:9])
+    with pytest.raises(InvalidValueError) as raised:
         resolved(prompt="pink sky", layers=layers)
+    assert raised.value.detail == (
+        "There are 10 layers; multi-edit accepts at most 10 images, the photo and 9 layers. "
+        "Remove some."
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "tier"),
+    [("1k", "1K"), ("4k", "4K"), ("2K", "2K"), ("16k", "16K"), ("hd", "hd"), ("1080p", "1080p")],
+)
+def test_a_resolution_has_one_spelling_wherever_it_is_written(written: str, tier: str) -> None:
+    tagged = instructions.from_tags({"prompt": "pink", "resolution": written})
+    variants = sidecar(prompt="pink", variants={"large": {"resolution": written}})
+
+    assert merged(tagged).resolution == tier
+    assert resolved(prompt="pink", resolution=written).resolution == tier
+    assert resolve([variants])["large"].resolution == tier
+
+
+def test_every_aspect_ratio_of_venice_can_be_asked_for() -> None:
+    ratios = ("auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:3", "4:5")
+
+    for ratio in ratios:
+        assert resolved(prompt="pink", aspect_ratio=ratio).aspect_ratio == ratio
 
 
 @pytest.mark.parametrize("layer", ["http://example.com/a.png", "s3://bucket/a.png", "file:///a"])

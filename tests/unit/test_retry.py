@@ -334,7 +334,7 @@ def test_last_failure_of_a_message_is_reported_and_buried(
 
 def test_waits_do_not_count_as_failures(services: Services, simulator: Simulator) -> None:
     for number in range(1, 12):
-        services.limiter.block("default", services.now() + 60)
+        services.limiter.block("firered-image-edit", services.now() + 60)
         message = received(services, drop(services, photo()))
         with pytest.raises(NoSlotError):
             retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(number))

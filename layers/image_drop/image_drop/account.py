@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from image_drop import line, paid_call, retry
-from image_drop.catalogue import LISTINGS, Catalogue
+from image_drop.catalogue import Catalogue
 from image_drop.errors import (
     AccountError,
     ImageDropError,
@@ -16,7 +16,8 @@ from image_drop.errors import (
 )
 from image_drop.events import AccountRestored
 from image_drop.instructions import Mode
-from image_drop.models import DEFAULT_EDIT_MODEL, REMOVAL_MODEL, Model, from_listing
+from image_drop.known_models import DEFAULT_EDIT_MODEL
+from image_drop.models import KINDS, REMOVAL_MODEL, Model, listed
 from image_drop.pipeline import Outcome
 from image_drop.services import Invocation
 from image_drop.telemetry import logger, measure
@@ -145,15 +146,15 @@ def ask(services: "Services") -> bool:
 
 
 def refresh_catalogue(services: "Services") -> None:
-    """Fetch the catalogue, once a day; without it, the models known so far count."""
+    """Fetch the catalogue, once an hour; without it, the models known so far count."""
     if not services.catalogue.is_old():
         return
     try:
-        known: dict[str, Model] = {}
-        for kind in LISTINGS:
-            known |= from_listing(services.venice.models(kind))
-        if known:
-            services.catalogue.keep(known)
+        models: dict[str, Model] = {}
+        for kind in KINDS:
+            models |= listed(kind, services.venice.models(kind))
+        if models:
+            services.catalogue.keep(models)
     except (ImageDropError, ClientError, BotoCoreError) as error:
         logger.warning("catalogue not fetched", error=type(error).__name__)
 
@@ -162,7 +163,7 @@ def rate_model(model: str, catalogue: Catalogue) -> str | None:
     """Return the limiter's name for a Venice model; None where it makes no edits."""
     if model == REMOVAL_MODEL:
         return Mode.BACKGROUND_REMOVE.value
-    return catalogue.rate_model(Mode.EDIT, model) if model in catalogue.models else None
+    return catalogue.rate_model(Mode.EDIT, model) if model in catalogue.edit_models else None
 
 
 def try_some(services: "Services", invocation: Invocation) -> Trial:

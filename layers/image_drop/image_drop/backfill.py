@@ -31,7 +31,7 @@ import msgspec
 
 from image_drop import results, uploads
 from image_drop.instructions import Mode
-from image_drop.rate_limit import DEFAULT_MODEL
+from image_drop.known_models import DEFAULT_EDIT_MODEL
 from image_drop.records import Record, record_id
 from image_drop.telemetry import logger, measure
 from image_drop.uploads import SIDECAR_SUFFIX, Upload
@@ -196,7 +196,7 @@ def run(services: "Services", seconds_left: Callable[[], float]) -> Pass | None:
 
 def capacity(services: "Services") -> int:
     """How many messages the queue may hold: a day of work at the known rate."""
-    logs = [services.limiter.look(name)[0] for name in (DEFAULT_MODEL, Mode.BACKGROUND_REMOVE)]
+    logs = [services.limiter.look(name)[0] for name in (DEFAULT_EDIT_MODEL, Mode.BACKGROUND_REMOVE)]
     return WORK_MINUTES * max(log.limit for log in logs)
 
 

@@ -1,43 +1,58 @@
-"""Prices and limits of models: what a call costs, and what a model would refuse.
+"""Venice's models: what an edit costs, and whether its model takes what is asked for.
 
-Pure but for `CatalogueStore` at the end, which keeps the catalogue that the account watch fetches
-in the state table. Nothing is checked that is not known: a model without limits in the catalogue
-is asked, and Venice says no.
+The account watch reads Venice's list (`GET /models`, free of charge) and keeps it. Until then, and
+where the list says nothing, `known_models` counts. Pure; `catalogue_store` keeps the list.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
 from image_drop.errors import InvalidValueError, ModelNotAllowedError
 from image_drop.instructions import Instructions, Mode, nearest_of
-from image_drop.models import ALIASES, BUILT_IN, DEFAULT_EDIT_MODEL, REMOVAL_MODEL, Model
-from image_drop.rate_limit import DEFAULT_MODEL
-from image_drop.telemetry import logger
+from image_drop.known_models import ALIASES, DEFAULT_EDIT_MODEL, KNOWN
+from image_drop.models import REMOVAL_MODEL, Limits, Model, Price
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-LISTINGS = ("inpaint", "image")  # kinds of models: for edits; the background remover's
 ENHANCED_PROMPT_USD = 0.04  # for a prompt that was rewritten; Venice's pricing page, August 2026
-UNKNOWN_MODEL = "unknown"  # the limiter's name for all models that the catalogue does not know
+UNKNOWN_MODEL = "unknown"  # the limiter's one name for all models that the catalogue does not have
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The models that are known. `fetched`: those that Venice itself lists; None before that."""
+    """Venice's models. `listed`: Venice's own list, or None while it has not been read."""
 
-    models: Mapping[str, Model] = field(default_factory=lambda: BUILT_IN)
-    fetched: frozenset[str] | None = None
+    listed: Mapping[str, Model] | None = None
 
-    def model(self, mode: Mode, model: str | None) -> str:
-        """Return the name of the model that a call runs."""
+    @cached_property
+    def models(self) -> Mapping[str, Model]:
+        """All models by name: Venice's list, and `known_models` for what the list does not say."""
+        known = dict(KNOWN)
+        for name, model in (self.listed or {}).items():
+            ours = known.get(name, Model())
+            known[name] = Model(model.price or ours.price, model.limits or ours.limits)
+        return known
+
+    @cached_property
+    def edit_models(self) -> Mapping[str, Model]:
+        """The models of edit and multi-edit by name."""
+        return {name: each for name, each in self.models.items() if name != REMOVAL_MODEL}
+
+    def name(self, mode: Mode, model: str | None) -> str:
+        """Return the name of the model that Venice runs. `model`: as asked for, None for none."""
         if mode is Mode.BACKGROUND_REMOVE:
             return REMOVAL_MODEL
-        return ALIASES.get(model or "", model) or DEFAULT_EDIT_MODEL
+        name = model or DEFAULT_EDIT_MODEL
+        return name if name in self.models else ALIASES.get(name, name)
+
+    def rate_model(self, mode: Mode, model: str | None) -> str:
+        """Return the name that the limiter counts a call under; there are as many as models."""
+        if mode is Mode.BACKGROUND_REMOVE:
+            return mode.value
+        name = self.name(mode, model)
+        return name if name in self.edit_models else UNKNOWN_MODEL
 
     def price(
         self,
@@ -48,149 +63,130 @@ class Catalogue:
         enhanced: bool,
         told: str | None = None,
     ) -> float:
-        """Return US dollars for a call; a model without a price costs as much as the dearest one.
+        """Return the US dollars of a call. A model without a known price costs as the dearest.
 
-        `sent`: `venice.parameters`. `images`: the image and its layers. `enhanced`: whether the
-        prompt is rewritten. `told`: the model that Venice's answer names.
+        `sent`: `venice.parameters`, the request's fields besides its `images`. `images`: the photo
+        and its layers. `enhanced`: whether the prompt is rewritten. `told`: the model that Venice's
+        answer names; where its price is unknown, the model that was asked for counts.
         """
-        asked = self.model(mode, sent.get("model") or sent.get("modelId"))
-        known = self.models.get(told or "") or self.models.get(asked)
-        if known:
-            usd = known.price.of(images, sent.get("resolution") or "", sent.get("quality") or "")
+        price = self._price(self.name(mode, told)) if told else None
+        price = price or self._price(self.name(mode, asked_model(sent)))
+        if price:
+            usd = price.of(images, sent.get("resolution") or "", sent.get("quality") or "")
         else:
-            usd = max(each.price.dearest(images) for each in self.models.values())
+            usd = self._dearest(images)
         return round(usd + (ENHANCED_PROMPT_USD if enhanced else 0.0), 6)
 
-    def rate_model(self, mode: Mode, model: str | None) -> str:
-        """Return the name under which the limiter counts a call: one for all unknown models."""
-        if mode is Mode.BACKGROUND_REMOVE:
-            return mode.value
-        name = self.model(mode, model)
-        if name == DEFAULT_EDIT_MODEL:
-            return DEFAULT_MODEL
-        return name if name in self.models else UNKNOWN_MODEL
+    def check(self, wanted: Instructions, images: int) -> None:
+        """Raise `InvalidValueError` where the model would not accept the instructions.
 
-    def fitted(self, instructions: Instructions) -> Instructions:
-        """Return the instructions without an `auto` that the model does not list."""
-        known = self._known(instructions)
-        if instructions.aspect_ratio != "auto" or not known or not known.ratios:
-            return instructions
-        if "auto" in known.ratios:
-            return instructions
-        return msgspec.structs.replace(instructions, aspect_ratio=None)
+        `images`: the photo and its layers. Call it before a call is made, and never for a result
+        that is there: what models accept changes from month to month.
 
-    def check(self, instructions: Instructions, images: int) -> None:
-        """Nothing, where the model takes all that is asked for, as far as its limits are known.
-
-        `images`: the image and its layers. Raises `InvalidValueError`.
+        A value that Venice would silently ignore is an error too, because nobody asks for nothing.
+        The aspect ratio `auto` always passes; `fitted` leaves it out where a model does not list
+        it. An unknown model passes until Venice's list has been read, and no model always does:
+        Venice may have changed its default.
         """
-        mode = instructions.mode or Mode.EDIT
-        if mode is Mode.BACKGROUND_REMOVE:
+        if wanted.mode is Mode.BACKGROUND_REMOVE:
             return
-        name = self.model(mode, instructions.model)
-        if self.fetched is not None and name not in self.fetched:
-            near = nearest_of(name, self.fetched)
-            hint = f" Did you mean {near!r}?" if near else ""
-            raise InvalidValueError(f"Venice lists no edit model {name!r}.{hint}")
-        known = self.models.get(name)
-        if known is None or not known.described:
+        name = self.name(Mode.EDIT, wanted.model)
+        if self.listed is not None and name not in self._listed_edit_models:
+            if wanted.model:
+                raise InvalidValueError(self._unlisted(wanted.model))
             return
-        for problem in _problems(known, instructions, mode, images):
-            raise InvalidValueError(f"{problem} (model {name})")
+        limits = self._limits(name)
+        if limits is None:
+            return
+        problems = list(_problems(wanted, images, limits, _described(wanted.model, name)))
+        if problems:
+            raise InvalidValueError(" ".join(problems))
 
-    def check_allowed(self, instructions: Instructions, allowed: tuple[str, ...]) -> None:
-        """Nothing, where the model is among `AllowedModels`; none named means all.
+    def check_allowed(self, wanted: Instructions, allowed: tuple[str, ...]) -> None:
+        """Raise `ModelNotAllowedError` where the model is not among `allowed`; empty allows all.
 
-        Raises `ModelNotAllowedError`.
+        background-remove counts as the model `bria-bg-remover`. An alias counts as the model that
+        it stands for, and no model as Venice's default one.
         """
-        name = self.model(instructions.mode or Mode.EDIT, instructions.model)
-        if allowed and name not in {ALIASES.get(each, each) for each in allowed}:
+        name = self.name(wanted.mode or Mode.EDIT, wanted.model)
+        if allowed and name not in {self.name(Mode.EDIT, each) for each in allowed}:
             raise ModelNotAllowedError(
-                f"The model {name!r} is not among AllowedModels: {', '.join(allowed)}."
+                f"The edit would use the model {name}. AllowedModels holds {', '.join(allowed)}."
             )
 
-    def _known(self, instructions: Instructions) -> Model | None:
-        return self.models.get(self.model(instructions.mode or Mode.EDIT, instructions.model))
+    def fitted(self, wanted: Instructions) -> Instructions:
+        """Return the instructions without an aspect ratio `auto` that the model does not list.
 
-
-def _problems(known: Model, asked: Instructions, mode: Mode, images: int) -> list[str]:
-    """What the model would refuse, each in a sentence without its end."""
-    problems = []
-    if known.prompt and len(asked.prompt or "") > known.prompt:
-        problems.append(
-            f"prompt has {len(asked.prompt or ''):,} characters; the model takes {known.prompt:,}"
-        )
-    if mode is Mode.MULTI_EDIT and known.max_images == 1:
-        problems.append("mode is multi-edit, and the model combines no images")
-    elif mode is Mode.MULTI_EDIT and images > known.max_images:
-        problems.append(f"layers has {images - 1} entries; the model takes {known.max_images - 1}")
-    ratio = asked.aspect_ratio
-    if known.ratios and ratio and ratio not in ("auto", *known.ratios):
-        problems.append(f"aspect_ratio is {ratio}; the model takes {', '.join(known.ratios)}")
-    # On multi-edit Venice drops a resolution that the model does not have, without a word.
-    if asked.resolution and asked.resolution not in known.resolutions:
-        takes = ", ".join(known.resolutions) or "no resolution"
-        problems.append(f"resolution is {asked.resolution}; the model takes {takes}")
-    if mode is Mode.MULTI_EDIT and asked.quality and asked.quality not in known.qualities:
-        takes = ", ".join(known.qualities) or "no quality"
-        problems.append(f"quality is {asked.quality}; the model takes {takes}")
-    return problems
-
-
-# --- kept ------------------------------------------------------------------------------------
-
-ITEM = "catalogue"
-MAX_AGE = 86_400.0  # seconds; then the account watch fetches it again
-REREAD_AFTER = 3_600.0  # seconds; how long an environment goes without reading the table
-
-
-@dataclass
-class CatalogueStore:
-    """The catalogue in the state table, one item; read at most once an hour and environment."""
-
-    dynamodb: "DynamoDBClient"
-    table: str
-    now: Callable[[], float]
-    _catalogue: Catalogue = field(default_factory=Catalogue)
-    _kept_at: float = 0.0
-    _read_at: float | None = None
-
-    def current(self) -> Catalogue:
-        """Return the fetched models, and the built-in ones for what Venice does not list.
-
-        Never raises: when the state table cannot be read, what was known before counts.
+        For the request alone. The ids of an edit are made from the instructions as they were
+        given, so that a new list from Venice does not turn every edit into another one.
         """
-        if self._read_at is None or self.now() >= self._read_at + REREAD_AFTER:
-            self._read_at = self.now()
-            try:
-                self._read()
-            except (ClientError, BotoCoreError, msgspec.MsgspecError) as error:
-                logger.warning("catalogue not read", error=type(error).__name__)
-        return self._catalogue
+        limits = self._limits(self.name(Mode.EDIT, wanted.model))
+        if wanted.aspect_ratio != "auto" or limits is None or "auto" in limits.ratios:
+            return wanted
+        return msgspec.structs.replace(wanted, aspect_ratio=None)
 
-    def is_old(self) -> bool:
-        """Return whether it is time to fetch the catalogue."""
-        self.current()
-        return self.now() >= self._kept_at + MAX_AGE
+    def _price(self, name: str) -> Price | None:
+        return self.models.get(name, Model()).price
 
-    def keep(self, models: Mapping[str, Model]) -> None:
-        """Put fetched models in the place of those that were fetched before."""
-        self._use(models, self.now())
-        self.dynamodb.put_item(
-            TableName=self.table,
-            Item={
-                "id": {"S": ITEM},
-                "models": {"S": msgspec.json.encode(models).decode()},
-                "kept_at": {"N": f"{self._kept_at:.0f}"},
-            },
-        )
+    def _limits(self, name: str) -> Limits | None:
+        return self.models.get(name, Model()).limits
 
-    def _read(self) -> None:
-        item = self.dynamodb.get_item(TableName=self.table, Key={"id": {"S": ITEM}}).get("Item")
-        if item:
-            models = msgspec.json.decode(item["models"]["S"], type=dict[str, Model])
-            self._use(models, float(item["kept_at"]["N"]))
+    def _dearest(self, images: int) -> float:
+        return max(each.price.dearest(images) for each in self.models.values() if each.price)
 
-    def _use(self, models: Mapping[str, Model], kept_at: float) -> None:
-        self._catalogue = Catalogue({**BUILT_IN, **models}, frozenset(models))
-        self._kept_at = kept_at
+    @cached_property
+    def _listed_edit_models(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self.listed or ()) - {REMOVAL_MODEL}))
+
+    def _unlisted(self, name: str) -> str:
+        nearest = nearest_of(name, self._listed_edit_models)
+        names = ", ".join(self._listed_edit_models)
+        hint = f"Did you mean {nearest}?" if nearest else f"It has these: {names}."
+        return f"model is {name}, but Venice has no such edit model. {hint}"
+
+
+def asked_model(sent: Mapping[str, Any]) -> str | None:
+    """Return the model that a request names, if any. `sent`: `venice.parameters`."""
+    return sent.get("model") or sent.get("modelId")
+
+
+def model_used(mode: Mode, sent: Mapping[str, Any], told: str | None = None) -> str:
+    """Return the model that a call is paid for. `told`: by Venice's answer, where it does."""
+    if mode is Mode.BACKGROUND_REMOVE:
+        return REMOVAL_MODEL
+    return told or asked_model(sent) or DEFAULT_EDIT_MODEL
+
+
+def _described(asked: str | None, name: str) -> str:
+    if asked is None:
+        return f"Venice's default model {name}"
+    return name if asked == name else f"{asked} ({name})"
+
+
+def _problems(wanted: Instructions, images: int, limits: Limits, model: str) -> Iterator[str]:
+    """One sentence for each value that the model does not accept."""
+    multi = wanted.mode is Mode.MULTI_EDIT
+    if multi and limits.images == 1:
+        yield f"mode is multi-edit, but {model} edits a single image. Use the mode edit."
+    elif images > limits.images:
+        most = f"{limits.images} images, the photo and {limits.images - 1} layers"
+        yield f"layers has {images - 1} entries, but {model} accepts at most {most}."
+    length = len(wanted.prompt or "")
+    if length > limits.prompt:
+        yield f"prompt has {length:,} characters, but {model} accepts at most {limits.prompt:,}."
+    if wanted.aspect_ratio not in (None, "auto"):
+        yield from _unless_in(limits.ratios, "aspect_ratio", wanted.aspect_ratio, model)
+        if images == 1 and not limits.reshapes_one:
+            yield f"aspect_ratio is set, but {model} keeps the shape of a single image."
+    yield from _unless_in(limits.resolutions, "resolution", wanted.resolution, model)
+    if multi:
+        yield from _unless_in(limits.qualities, "quality", wanted.quality, model)
+
+
+def _unless_in(values: tuple[str, ...], key: str, value: str | None, model: str) -> Iterator[str]:
+    if value is None or value in values:
+        return
+    if values:
+        yield f"{key} is {value}, but {model} accepts only {', '.join(values)}."
+    else:
+        yield f"{key} is {value}, but {model} has no {key} setting. Leave it out."

@@ -5,6 +5,7 @@ Pure: texts and mappings in, `Instructions` out. The schema that editors use for
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.errors import HeaderParseError
@@ -28,7 +29,7 @@ from image_drop.finish import END, Finish
 MAX_FILE_BYTES = 65_536
 MAX_VARIANTS = 20
 VARIANT_NAME = r"^[a-z0-9][a-z0-9-]{0,31}" + END
-DEFAULT_MODEL_LAYERS = 2  # Venice takes 3 images unless the model's catalogue entry says more
+MAX_IMAGES = 10  # files in a request to multi-edit, the photo included; most models take fewer
 
 
 class Mode(StrEnum):
@@ -46,7 +47,7 @@ Quality = Literal["low", "medium", "high"]
 class Instructions(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 ):
-    """One edit. Limits are those of Venice's API description of 2026-08-21."""
+    """One edit. Limits are Venice's of 2026-10-02; those of the model are checked as well."""
 
     mode: Annotated[
         Mode | None,
@@ -69,7 +70,7 @@ class Instructions(
         | None,
         Meta(
             description="Masks or overlays for multi-edit: keys relative to the image's folder, "
-            "or https URLs. Two, or more where the model allows."
+            "or https URLs. At most 9; most models take 2 or 5."
         ),
     ] = None
     resolution: Annotated[str, Meta(min_length=1, max_length=10, pattern=r"^\w+" + END)] | None = (
@@ -103,7 +104,7 @@ TAKES = {
     "prompt": "a text of 1 to 32,768 characters that is not only white space",
     "model": "the name of a Venice edit model",
     "aspect_ratio": "one of " + ", ".join(get_args(AspectRatio)),
-    "layers": "a list of 1 to 15 keys or https URLs (in a tag: separated by spaces)",
+    "layers": "a list of 1 to 9 keys or https URLs (in a tag: separated by spaces)",
     "resolution": "a word such as 1K, 2K or 4K",
     "quality": "one of " + ", ".join(get_args(Quality)),
     "safe_mode": "true or false",
@@ -239,16 +240,16 @@ def nearest_of(word: str, words: Iterable[str], similarity: float = 0.7) -> str 
 
 
 def _checked_value(source: Source, key: str, value: Any) -> Any:
-    """The value as plain JSON of the right type. `4k` is the resolution `4K`."""
+    """The value as plain JSON of the right type."""
     if key == "mode" and value not in list(Mode):
         raise _unknown_mode(source, value)
     try:
+        if key == "resolution":
+            value = _tier(value)
         if key == "finish":
             value = _parsed_finish(source, value)
         if key == "variants":
             value = _checked_variants(source, value)
-        if key == "resolution" and isinstance(value, str):
-            value = value.upper()
         # Text may stand for a number or a boolean; the text "null" stands for nothing.
         values = msgspec.convert({key: value}, Instructions, strict=False).as_dict()
         if key not in values:
@@ -258,6 +259,13 @@ def _checked_value(source: Source, key: str, value: Any) -> Any:
         raise InvalidValueError(
             f"{key} in {source.name} is {_shown(value)}; it takes {TAKES[key]}."
         ) from error
+
+
+def _tier(value: Any) -> Any:
+    """`4k` is `4K`, so that an edit has one name for it; other words stay as they are."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+k", value):
+        return value.upper()
+    return value
 
 
 def _parsed_finish(source: Source, value: Any) -> dict[str, Any]:
@@ -305,10 +313,10 @@ def _settle(merged: Instructions, variant: str | None) -> Instructions:
 
 def _check_layers(merged: Instructions) -> None:
     layers = merged.layers or ()
-    if merged.model is None and len(layers) > DEFAULT_MODEL_LAYERS:
+    if 1 + len(layers) > MAX_IMAGES:
         raise InvalidValueError(
-            f"There are {len(layers)} layers; Venice's default model takes "
-            f"{DEFAULT_MODEL_LAYERS}. Name a model that takes more, or remove some."
+            f"There are {len(layers)} layers; multi-edit accepts at most {MAX_IMAGES} images, "
+            f"the photo and {MAX_IMAGES - 1} layers. Remove some."
         )
     for layer in layers:
         if "://" in layer and not layer.startswith("https://"):

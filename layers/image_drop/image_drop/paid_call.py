@@ -86,7 +86,7 @@ def reserve(edit: Edit, job: Job, now: float) -> Call:
         drop=job.drop(edit.original),
         at=now,
         date=billing.date_of(now),
-        model=services.catalogue.current().model(edit.mode, edit.instructions.model),
+        model=services.catalogue.current().name(edit.mode, edit.instructions.model),
         micro_usd=billing.micro(usd),
     )
     if hold.record.unanswered(call.digest, call.drop):

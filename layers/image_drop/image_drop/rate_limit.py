@@ -41,7 +41,6 @@ KEPT_FOR = 86_400.0  # after the last use; the account watch teaches the limits 
 MOST_MODELS = 200  # Venice has about 30 that edit
 LOOK_AGAIN = 1.0  # for an answer that takes a call in flight out of doubt
 COME_AGAIN = 5.0  # the same, for who does not wait
-DEFAULT_MODEL = "default"  # the name for the slots of edits that name no model
 KEY = "the key"  # stands for all models; no model has a name with a space in it
 
 

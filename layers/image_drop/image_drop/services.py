@@ -15,7 +15,7 @@ from botocore.config import Config
 from image_drop.api_key import ApiKey
 from image_drop.backfill import Passes
 from image_drop.billing import Billing
-from image_drop.catalogue import CatalogueStore
+from image_drop.catalogue_store import CatalogueStore
 from image_drop.errors import SettingsError
 from image_drop.events import EventBus
 from image_drop.failures import Failures
