@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_drop import venice
-from image_drop.account import rate_models
-from image_drop.catalogue import Catalogue, model_used
+from image_drop.account import rate_model
+from image_drop.catalogue import Catalogue
 from image_drop.catalogue_store import CatalogueStore
 from image_drop.errors import InvalidValueError, ModelNotAllowedError
 from image_drop.instructions import Instructions, Mode
@@ -136,23 +136,6 @@ class TestPrice:
 
     def test_a_name_of_venices_that_nobody_knows_does_not_hide_the_models_price(self) -> None:
         assert priced(told="firered-image-edit-v1.1") == 0.04
-
-    @pytest.mark.parametrize(
-        ("wanted", "told", "model"),
-        [
-            ({}, None, "firered-image-edit"),
-            ({"model": "x"}, None, "x"),
-            ({"mode": Mode.MULTI_EDIT, "model": "x"}, None, "x"),
-            ({"model": "x"}, "y", "y"),
-            ({"mode": Mode.BACKGROUND_REMOVE}, "y", REMOVAL_MODEL),
-        ],
-    )
-    def test_spend_is_counted_under_the_model_that_ran(
-        self, wanted: dict[str, Any], told: str | None, model: str
-    ) -> None:
-        instructions = asked(**wanted)
-        sent = venice.parameters(instructions)
-        assert model_used(instructions.mode or Mode.EDIT, sent, told) == model
 
     @given(
         model=st.sampled_from(sorted(set(simulator.MODELS) - {REMOVAL_MODEL})),
@@ -421,9 +404,9 @@ class TestRateModel:
         self, model: str
     ) -> None:
         mode = Mode.BACKGROUND_REMOVE if model == REMOVAL_MODEL else Mode.EDIT
-        expected = (UNREAD.rate_model(mode, model),) if model in KNOWN else ()
+        expected = UNREAD.rate_model(mode, model) if model in KNOWN else None
 
-        assert rate_models(model, UNREAD) == expected
+        assert rate_model(model, UNREAD) == expected
 
 
 class TestAllowed:

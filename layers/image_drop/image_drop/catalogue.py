@@ -150,13 +150,6 @@ def asked_model(sent: Mapping[str, Any]) -> str | None:
     return sent.get("model") or sent.get("modelId")
 
 
-def model_used(mode: Mode, sent: Mapping[str, Any], told: str | None = None) -> str:
-    """Return the model that a call is paid for. `told`: by Venice's answer, where it does."""
-    if mode is Mode.BACKGROUND_REMOVE:
-        return REMOVAL_MODEL
-    return told or asked_model(sent) or DEFAULT_EDIT_MODEL
-
-
 def _described(asked: str | None, name: str) -> str:
     if asked is None:
         return f"Venice's default model {name}"
