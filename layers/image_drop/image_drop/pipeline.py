@@ -17,6 +17,7 @@ from image_drop.edits import Edit, Wanted
 from image_drop.errors import (
     ImageDeletedError,
     ImageError,
+    InstructionsError,
     LayerError,
     OutputTakenError,
     PermanentError,
@@ -71,7 +72,7 @@ def work_on(job: Job) -> Outcome:
     """Load what is wanted, and make it unless it is done."""
     edit = None
     try:
-        wanted = edits.load_instructions(job.upload, job.services)
+        wanted = load(job)
         if wanted.has_variants and job.upload.variant is None:
             return queue_variants(wanted, job)
         edit = edits.plan_edit(wanted, job.upload.variant, job.services)
@@ -84,6 +85,20 @@ def work_on(job: Job) -> Outcome:
         return make(edit, there, job)
     except PermanentError as error:
         return Outcome.REPORTED if reports.write(error, edit, job) else Outcome.DONE_BEFORE
+
+
+def load(job: Job) -> Wanted:
+    """The image with its instructions.
+
+    Raises `SupersededError` for a variant where there are no good instructions any more: that is
+    told of the image as a whole.
+    """
+    try:
+        return edits.load_instructions(job.upload, job.services)
+    except InstructionsError as error:
+        if job.upload.variant is None:
+            raise
+        raise SupersededError(error.detail) from error
 
 
 def queue_variants(wanted: Wanted, job: Job) -> Outcome:

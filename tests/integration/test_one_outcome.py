@@ -1,0 +1,364 @@
+"""Every image ends up with one outcome, and it is that of its newest bytes and instructions."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from image_drop.exchange import Reply
+from tests.integration.stage import INPUT, OUTPUT, Stage, photo
+from tests.integration.test_pay_once import results, while_venice_works
+
+CUT_OUT = {"mode": "background-remove"}
+WEBP = {"finish": {"format": "webp"}}
+
+
+def kinds(stage: Stage) -> list[str]:
+    return [kind for kind, _ in stage.events()]
+
+
+# --- the newest wins -----------------------------------------------------------------------
+
+
+CHANGES: dict[str, Callable[[Stage], object]] = {
+    "sidecar": lambda stage: stage.put_json("p/a.jpg.json", prompt="blue"),
+    "folder file": lambda stage: stage.put_json("p/.image-drop.json", prompt="blue"),
+    "metadata, same bytes": lambda stage: stage.put("p/a.jpg", metadata={"prompt": "blue"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_late_edit_does_not_replace_what_newer_instructions_want(stage: Stage, change: str) -> None:
+    event = stage.put("p/a.jpg", metadata={} if change == "folder file" else {"prompt": "pink"})
+    if change == "folder file":
+        stage.put_json("p/.image-drop.json", prompt="pink")
+
+    ending = while_venice_works(stage, event, lambda: CHANGES[change](stage))
+
+    assert ending == "superseded"
+    assert results(stage) == []
+    stage.work_off()
+    assert results(stage) == ["p/a.jpg.png"]
+    assert stage.paid == 2
+    assert kinds(stage) == ["Image Edited"]
+
+
+def test_older_refusal_does_not_report_on_newer_instructions(stage: Stage) -> None:
+    stage.venice.faults.add(400, prompt="bad")
+    event = stage.put("a.jpg", metadata={"prompt": "bad"})
+    venice = stage.services.venice
+
+    def overtaken(*args: Any, **request: Any) -> Reply:
+        stage.put_json("a.jpg.json", prompt="good")
+        return venice.exchange(*args, **request)
+
+    stage.services = replace(stage.services, venice=replace(venice, exchange=overtaken))
+
+    assert stage.upload(event) == {"a.jpg": "superseded"}
+    stage.work_off()
+
+    assert results(stage) == ["a.jpg.png"]
+    assert kinds(stage) == ["Image Edited"]
+
+
+def test_paid_answer_is_used_again_when_only_the_finish_changed_meanwhile(stage: Stage) -> None:
+    event = stage.put("a.jpg", metadata=CUT_OUT)
+
+    while_venice_works(stage, event, lambda: stage.put_json("a.jpg.json", **WEBP))
+    stage.work_off()
+
+    assert stage.outputs() == ["a.jpg.webp"]
+    assert stage.paid == 1
+
+
+# --- nothing vanishes ----------------------------------------------------------------------
+
+
+def queued_variants(stage: Stage) -> None:
+    stage.put_json("p/a.jpg.json", variants={"cut": CUT_OUT, "pink": {"prompt": "pink"}})
+    assert stage.upload(stage.put("p/a.jpg")) == {"p/a.jpg": "variants queued"}
+
+
+def test_image_whose_variants_were_dropped_meanwhile_is_edited_as_a_whole(stage: Stage) -> None:
+    queued_variants(stage)
+    stage.put_json("p/a.jpg.json", **CUT_OUT)
+
+    stage.work_off()
+
+    assert stage.outputs() == ["p/a.jpg.png"]
+
+
+def test_image_whose_variants_have_new_names_gets_those(stage: Stage) -> None:
+    queued_variants(stage)
+    stage.put_json("p/a.jpg.json", variants={"blue": {"prompt": "blue"}})
+
+    stage.work_off()
+
+    assert stage.outputs() == ["p/a.jpg.blue.png"]
+
+
+def test_image_whose_sidecar_was_deleted_meanwhile_says_so(stage: Stage) -> None:
+    queued_variants(stage)
+    stage.s3.delete_object(Bucket=INPUT, Key="p/a.jpg.json")
+
+    stage.work_off()
+
+    assert stage.report("p/a.jpg")["code"] == "no_instructions"
+    assert stage.dead() == 0
+
+
+# --- no report beside a result -------------------------------------------------------------
+
+
+def test_deleting_the_input_of_a_finished_image_is_no_failure(stage: Stage) -> None:
+    event = stage.put("a.jpg", tags=CUT_OUT)
+    stage.upload(event)
+    stage.s3.delete_object(Bucket=INPUT, Key="a.jpg")
+
+    stage.upload(event)  # S3 delivers it again
+
+    assert stage.outputs() == ["a.jpg.png"]
+    assert kinds(stage) == ["Image Edited"]
+
+
+def test_deleting_the_input_of_finished_variants_is_no_failure(stage: Stage) -> None:
+    stage.put_json("a.jpg.json", variants={"cut": CUT_OUT})
+    event = stage.put("a.jpg")
+    stage.upload(event)
+    stage.work_off()
+    stage.s3.delete_object(Bucket=INPUT, Key="a.jpg")
+
+    stage.upload(event)
+
+    assert stage.outputs() == ["a.jpg.cut.png"]
+    assert kinds(stage) == ["Image Edited"]
+
+
+def test_sidecar_that_comes_while_its_absence_is_reported_wins(stage: Stage) -> None:
+    event = stage.put("a.jpg")
+    events = stage.services.originals.s3.meta.events
+    sidecars: list[dict[str, Any]] = []
+
+    def arrive(context: dict[str, Any], **_: Any) -> None:
+        if context["input_params"]["Key"] == "a.jpg.json":
+            events.unregister("after-call.s3.GetObject", arrive)
+            sidecars.append(stage.put_json("a.jpg.json", **CUT_OUT))
+
+    events.register("after-call.s3.GetObject", arrive)
+
+    assert stage.upload(event) == {"a.jpg": "superseded"}
+    stage.upload(sidecars[0])
+    stage.work_off()
+
+    assert stage.outputs() == ["a.jpg.png"]
+    assert kinds(stage) == ["Image Edited"]
+    assert stage.paid == 1
+
+
+def test_failure_is_announced_once_however_often_it_is_delivered(stage: Stage) -> None:
+    event = stage.put("a.jpg", b"no image", tags=CUT_OUT)
+
+    for _ in range(3):
+        stage.upload(event)
+
+    assert kinds(stage) == ["Image Edit Failed"]
+
+
+def test_same_failure_of_a_new_upload_is_announced_again(stage: Stage) -> None:
+    stage.drop("a.jpg", b"no image", tags=CUT_OUT)
+    stage.drop("a.jpg", b"no image", tags=CUT_OUT)
+
+    assert kinds(stage) == ["Image Edit Failed"] * 2
+
+
+def test_event_that_the_bus_did_not_take_is_sent_by_the_next_delivery(stage: Stage) -> None:
+    refused: list[str] = []
+
+    def refuse_once(**_: Any) -> None:
+        if not refused:
+            refused.append("once")
+            raise ClientError({"Error": {"Code": "InternalException"}}, "PutEvents")
+
+    stage.services.bus.events.meta.events.register_first("before-call.events", refuse_once)
+    event = stage.put("a.jpg", tags=CUT_OUT)
+
+    assert stage.upload(event) == {"a.jpg": "queued"}
+    assert stage.outputs() == ["a.jpg.png"]
+    stage.work_off()
+
+    assert kinds(stage) == ["Image Edited"]
+    assert (stage.paid, stage.dead()) == (1, 0)
+
+
+# --- only one's own is replaced ------------------------------------------------------------
+
+COLLISIONS = [
+    # (first image, its instructions, second image, its instructions, their common key)
+    ("shoe.jpg", CUT_OUT, "shoe.png", CUT_OUT, "shoe.png", "{folder}{stem}.png"),
+    ("a.jpg.b", CUT_OUT, "a.jpg", {"variants": {"b": CUT_OUT}}, "a.jpg.b.png", "{key}.png"),
+    (
+        "p/a.jpg.original",
+        CUT_OUT,
+        "p/a.jpg",
+        CUT_OUT | WEBP | {"keep_original": True},
+        "p/a.jpg.original.png",
+        "{key}.png",
+    ),
+    (
+        "p/a.jpg",
+        CUT_OUT | WEBP | {"keep_original": True},
+        "p/a.jpg.original",
+        CUT_OUT,
+        "p/a.jpg.original.png",
+        "{key}.png",
+    ),
+]
+
+
+@pytest.mark.parametrize(("first", "wanted", "second", "wanted_too", "common", "form"), COLLISIONS)
+def test_result_of_another_image_is_not_replaced_and_nothing_is_paid(
+    stage: Stage,
+    first: str,
+    wanted: dict[str, Any],
+    second: str,
+    wanted_too: dict[str, Any],
+    common: str,
+    form: str,
+) -> None:
+    stage.configure(OUTPUT_KEY_FORMAT=form)
+    stage.drop(first, photo("darkred"), sidecar=wanted)
+    stage.work_off()
+    before = stage.s3.head_object(Bucket=OUTPUT, Key=common)["ETag"]
+    paid = stage.paid
+
+    stage.drop(second, photo("navy"), sidecar=wanted_too)
+    stage.work_off()
+
+    assert stage.s3.head_object(Bucket=OUTPUT, Key=common)["ETag"] == before
+    assert stage.paid == paid
+    [report] = [key for key in stage.outputs() if key.endswith(".error.json")]
+    told = json.loads(stage.read(report))
+    assert told["code"] == "output_taken"
+    assert repr(first)[1:-1] in told["detail"]
+    assert repr(second)[1:-1] in told["detail"]
+
+
+def test_object_that_somebody_else_put_there_is_not_replaced(stage: Stage) -> None:
+    stage.s3.put_object(Bucket=OUTPUT, Key="a.jpg.png", Body=b"precious")
+
+    assert stage.drop("a.jpg", tags=CUT_OUT) == "reported"
+
+    assert stage.report("a.jpg")["code"] == "output_taken"
+    assert stage.read("a.jpg.png") == b"precious"
+    assert stage.calls == 0
+
+
+def test_success_removes_no_report_of_another_image(stage: Stage) -> None:
+    stage.drop("a.jpg.b", b"no image", tags=CUT_OUT)
+    assert stage.outputs() == ["a.jpg.b.error.json"]
+
+    stage.drop("a.jpg", sidecar={"variants": {"b": CUT_OUT}})
+    stage.work_off()
+
+    assert stage.report("a.jpg.b")["code"] == "not_an_image"
+
+
+def test_success_without_a_report_leaves_no_delete_marker(stage: Stage) -> None:
+    stage.drop("a.jpg", sidecar=CUT_OUT | WEBP)
+
+    versions = stage.s3.list_object_versions(Bucket=OUTPUT)
+    markers = [each["Key"] for each in versions.get("DeleteMarkers", [])]
+    assert [key for key in markers if not key.startswith(".image-drop/")] == []
+
+
+# --- what was paid is used -----------------------------------------------------------------
+
+
+def test_paid_answer_survives_a_bucket_that_refuses_the_result(stage: Stage) -> None:
+    denied: list[str] = []
+
+    def deny(context: dict[str, Any], **_: Any) -> None:
+        if context["input_params"]["Key"] == "a.jpg.png" and len(denied) < 3:
+            denied.append("denied")
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
+
+    stage.services.results.s3.meta.events.register("before-call.s3.PutObject", deny)
+    event = stage.put("a.jpg", metadata=CUT_OUT)
+
+    stage.deliver(event)
+    stage.work_off()
+
+    assert len(denied) == 3
+    assert stage.outputs() == ["a.jpg.png"]
+    assert stage.paid == 1
+
+
+def test_corrupt_answer_that_was_kept_does_not_poison_the_image(stage: Stage) -> None:
+    stage.drop("a.jpg", sidecar=CUT_OUT | WEBP | {"keep_original": True})
+    kept = stage.s3.head_object(Bucket=OUTPUT, Key="a.jpg.original.png")
+    stage.s3.put_object(
+        Bucket=OUTPUT, Key="a.jpg.original.png", Body=b"\x89PNG\r\n", Metadata=kept["Metadata"]
+    )
+
+    again = CUT_OUT | {"finish": {"format": "jpeg"}, "keep_original": True}
+    stage.upload(stage.put_json("a.jpg.json", **again))
+    assert stage.report("a.jpg")["code"] == "unusable_answer"
+    stage.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.original.png")
+    stage.drop("a.jpg", sidecar=again)
+    stage.work_off()
+
+    assert "a.jpg.jpg" in stage.outputs()
+    assert stage.report("a.jpg") == {}
+
+
+def test_truncated_answer_is_not_kept_for_a_finish(stage: Stage) -> None:
+    stage.venice.faults.add("truncated", times=1)
+
+    assert stage.drop("a.jpg", sidecar=CUT_OUT | WEBP) == "reported"
+    assert stage.report("a.jpg")["code"] == "unusable_answer"
+    assert stage.drop("a.jpg", sidecar=CUT_OUT | WEBP) == "edited"
+
+    assert stage.outputs() == ["a.jpg.webp"]
+    assert stage.paid == 2
+
+
+# --- what an upload may cost ---------------------------------------------------------------
+
+
+def test_variants_that_cost_too_much_together_are_reported_before_any_call(stage: Stage) -> None:
+    stage.configure(MAX_EDIT_USD="1")
+    dear = {"prompt": "x", "model": "gpt-image-2-edit"}  # $0.34 each
+
+    stage.drop("a.jpg", sidecar={"variants": dict.fromkeys(("a", "b", "c"), dear)})
+    stage.work_off()
+
+    assert stage.calls == 0
+    reports = [json.loads(stage.read(key)) for key in stage.outputs()]
+    assert {report["code"] for report in reports} == {"edit_too_dear"}
+    assert "$1.02" in reports[0]["detail"]
+
+
+def test_model_that_is_not_allowed_is_reported_before_any_call(stage: Stage) -> None:
+    stage.configure(ALLOWED_MODELS="firered-image-edit, bria-bg-remover")
+
+    assert stage.drop("a.jpg", sidecar={"prompt": "x", "model": "muse-image-edit"}) == "reported"
+    assert stage.drop("b.jpg", sidecar={"prompt": "x"}) == "edited"
+    assert stage.drop("c.jpg", sidecar=CUT_OUT) == "edited"
+
+    assert stage.report("a.jpg")["code"] == "model_not_allowed"
+    assert stage.calls == 2
+
+
+def test_result_stays_without_a_report_when_its_model_is_not_allowed_any_more(
+    stage: Stage,
+) -> None:
+    event = stage.put("a.jpg", metadata={"prompt": "x"})
+    stage.upload(event)
+    stage.configure(ALLOWED_MODELS="bria-bg-remover")
+
+    assert stage.upload(event) == {"a.jpg": "done before"}
+
+    assert stage.outputs() == ["a.jpg.png"]
