@@ -95,8 +95,15 @@ class DeadLetters:
         """
         count = self.count()
         if not self.deployment.is_local:
-            found = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
-            self._sqs.start_message_move_task(SourceArn=found["Attributes"]["QueueArn"])
+            # Most letters were put here by a function, so AWS does not know where they came from.
+            here, there = (
+                self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+                for url in (self.url, self.deployment.outputs["RetryQueueUrl"])
+            )
+            self._sqs.start_message_move_task(
+                SourceArn=here["Attributes"]["QueueArn"],
+                DestinationArn=there["Attributes"]["QueueArn"],
+            )
             return count
         moved = 0
         while moved < count:  # one that dies again meanwhile is not sent a second time

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from image_drop.errors import RetriesExhaustedError
-from image_drop.results import report_on
+from image_drop.results import REPORT_TYPE, encoded, report_key, report_on
 from local.cli import app
 from local.demo_photos import photographs
 from local.deployment import OUTPUTS, Deployment
@@ -220,10 +220,11 @@ def test_dead_letters_are_listed_shown_sent_again_and_discarded(
         key = f"dead/left/{name}"
         error = RetriesExhaustedError("The last of 13 tries failed: Venice is not available.")
         report = report_on(error, key=key, variant=None, mode=None, attempts=13, now=0.0)
-        services.results.write_report(report, None)
+        seen = services.results.find(report_key(key, None))
+        services.results.store(report_key(key, None), encoded(report), REPORT_TYPE, {}, seen)
         deployment.client("sqs").send_message(
             QueueUrl=deployment.outputs["DeadLetterQueueUrl"],
-            MessageBody=json.dumps({"bucket": bucket, "key": key}),
+            MessageBody=json.dumps({"bucket": bucket, "key": key, "retry": "again"}),
         )
 
     listed = run("dead", "list").output

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from image_drop.records import Records
 from local.simulator import Simulator
 from local.stack import Stack
 from tests.e2e.interception import Interceptor
@@ -63,8 +65,8 @@ class Killer:
         self.function = system.stack.physical_id(logical_id)
 
     def kill(self) -> None:
-        """Now; and the time is over for which the process had locked its edit."""
-        expire_locks(self.system)
+        """Now; and the time is over for which the process held its image."""
+        expire_holds(self.system)
         for process in self.processes():
             os.kill(process, signal.SIGKILL)
 
@@ -98,12 +100,15 @@ class Killer:
         return found
 
 
-def expire_locks(system: System) -> None:
-    """Five minutes pass for the locks: the function that held one would have been ended by now."""
+def expire_holds(system: System) -> None:
+    """Five minutes pass for the records: a function that held one would have been ended by now."""
+    records = Records(system.dynamodb, system.table, time.time, time.sleep, Random(1))
     for item in system.dynamodb.scan(TableName=system.table)["Items"]:
-        if item.get("status", {}).get("S") == "INPROGRESS":
-            item["in_progress_expiration"] = {"N": str(int(time.time() * 1000) - 1)}
-            system.dynamodb.put_item(TableName=system.table, Item=item)
+        if item["id"]["S"].startswith("edit#"):
+            records.change(
+                item["id"]["S"],
+                lambda record: record.held(record.holder, 0.0) if record.holder else record,
+            )
 
 
 def is_told(system: System, function: str, key: str) -> bool:
@@ -122,7 +127,7 @@ def possibly_paid_twice(system: System) -> int:
 
 
 @paid_by_moment
-def test_killed_upload_is_finished_by_lambdas_own_retry(
+def test_killed_upload_is_noted_by_lambdas_own_retry_and_finished_from_the_queue(
     system: System, s3: Interceptor, moment: str, paid: int
 ) -> None:
     key = f"upload/{moment}.jpg"
@@ -136,23 +141,10 @@ def test_killed_upload_is_finished_by_lambdas_own_retry(
     assert system.metadata(f"{key}.png")["source-key"] == key
     until(lambda: system.runs("upload") == runs + 2, PATIENCE)  # killed, and again
     assert system.paid(data) == len(system.calls(data)) == paid
-    assert is_told(system, "upload", key) is (paid == 2)
+    assert is_told(system, "retry", key) is (paid == 2)
     assert possibly_paid_twice(system) - before == paid - 1
-    assert system.waiting() == system.dead() == 0
-
-
-def test_upload_that_is_killed_at_every_try_is_finished_by_the_retry_function(
-    system: System, s3: Interceptor
-) -> None:
-    Killer(system, s3, "UploadFunction").kill_at("before GET", "thrice.jpg", times=3)
-
-    data = system.drop("thrice.jpg", metadata=CUT_OUT)
-
-    assert system.metadata("thrice.jpg.png")["source-key"] == "thrice.jpg"
-    assert system.log("upload", "thrice.jpg") == []
-    assert "edited" in [line["message"] for line in system.log("retry", "thrice.jpg")]
-    assert system.paid(data) == 1
     until(lambda: system.waiting() == 0, PATIENCE)
+    assert system.dead() == 0
 
 
 # --- the retry function --------------------------------------------------------------------

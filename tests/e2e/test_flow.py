@@ -39,14 +39,16 @@ def test_cut_out_by_tag(system: System) -> None:
     head = system.head("tags/cup.jpg.png")
     assert head["ContentType"] == "image/png"
     metadata = head["Metadata"]
-    assert len(metadata.pop("edit-id")) == 32
+    assert len(metadata.pop("edit-id")) == len(metadata.pop("call")) == 32
+    assert float(metadata.pop("seconds")) < 60
     assert metadata.pop("venice-request-id").endswith("-SIM")
     original = system.s3.head_object(Bucket=system.input, Key="tags/cup.jpg")
     assert metadata == {
         "source-key": "tags/cup.jpg",
         "source-etag": original["ETag"].strip('"'),
         "mode": "background-remove",
-        "model": "firered-image-edit",
+        "model": "bria-bg-remover",
+        "cost-usd": "0.030000",
     }
     assert system.paid(data) == 1
 

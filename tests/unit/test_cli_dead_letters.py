@@ -110,15 +110,24 @@ def test_on_the_embedded_stack_all_letters_are_moved_by_hand(stack: QuietStack) 
 def test_on_aws_all_letters_are_moved_by_sqs_itself(
     stack: QuietStack, dead: DeadLetters, boto_client: Callable[[str], Any]
 ) -> None:
-    arn = "arn:aws:sqs:us-east-1:123456789012:dead"
+    queue = dead.deployment.outputs["RetryQueueUrl"]
+    here, there = (f"arn:aws:sqs:us-east-1:123456789012:{name}" for name in ("dead", "retry"))
     with Stubber(boto_client("sqs")) as sqs:  # moto has no such task
-        for asked in (["All"], ["QueueArn"]):
+        for url, asked, arn in (
+            (dead.url, ["All"], here),
+            (dead.url, ["QueueArn"], here),
+            (queue, ["QueueArn"], there),
+        ):
             sqs.add_response(
                 "get_queue_attributes",
                 {"Attributes": {"ApproximateNumberOfMessages": "3", "QueueArn": arn}},
-                {"QueueUrl": dead.url, "AttributeNames": asked},
+                {"QueueUrl": url, "AttributeNames": asked},
             )
-        sqs.add_response("start_message_move_task", {"TaskHandle": "1"}, {"SourceArn": arn})
+        sqs.add_response(
+            "start_message_move_task",
+            {"TaskHandle": "1"},
+            {"SourceArn": here, "DestinationArn": there},
+        )
         assert dead.send_all_again() == 3
         sqs.assert_no_pending_responses()
 

@@ -222,7 +222,7 @@ def metadata_of(
             "source-key": edit.original.key,
             "source-etag": edit.original.etag,
             "mode": edit.mode,
-            "model": paid.answer.model or edit.instructions.model or edit.rate_model,
+            "model": paid.answer.model or model_of(edit, services),
             "venice-request-id": paid.answer.request_id,
             "changes": None if isinstance(first, str) else " ".join(first.changes),
             "blurred": "true" if paid.answer.blurred else None,
@@ -297,6 +297,11 @@ def log(edit: Edit, paid: Paid, duration: float) -> None:
         measure({"DeprecatedModel": 1}, model=answer.model or edit.rate_model)
     logger.info("edited", key=edit.original.key, mode=edit.mode, edit_id=edit.id)
     measure({"Edited": 1, "Duration": duration}, mode=edit.mode)
+
+
+def model_of(edit: Edit, services: Services) -> str:
+    """The model that Venice runs for this edit, where its answer does not say."""
+    return services.catalogue.current().name(edit.mode, edit.instructions.model)
 
 
 def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:
