@@ -447,6 +447,23 @@ def test_trial_that_reaches_the_days_limit_does_not_resume_the_line(
     assert stage.paid == 1
 
 
+def test_trial_that_takes_the_last_of_the_day_does_not_resume_the_line(
+    stage: Stage, mapping: Mapping
+) -> None:
+    stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
+    stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+    for key in ("a.jpg", "b.jpg"):
+        stage.drop(key, tags=CUT_OUT)
+    stage.pass_time(ROUND)
+
+    stage.watch()
+
+    assert paused_and_stopped(stage, mapping)
+    assert stage.services.line.status().reason == "daily_spend_limit"
+    assert events_named(stage, "Venice Account Restored") == 0
+    assert stage.paid == 1
+
+
 # --- the mapping ---------------------------------------------------------------------------------
 
 

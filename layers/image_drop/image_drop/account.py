@@ -14,7 +14,6 @@ from image_drop.errors import (
     NoAnswerError,
     SpendLimitError,
 )
-from image_drop.events import AccountRestored
 from image_drop.instructions import Mode
 from image_drop.known_models import DEFAULT_EDIT_MODEL
 from image_drop.models import KINDS, REMOVAL_MODEL, Model, listed
@@ -73,6 +72,7 @@ def watch(services: "Services", mapping: Mapping, invocation: Invocation) -> Non
     if status.stopped and usable:
         try_to_resume(status, services, invocation)
     follow(services.line, mapping)
+    paid_call.tell_line(services)
     measure({"LineStopped": float(services.line.status().stopped)})
 
 
@@ -104,9 +104,11 @@ def try_to_resume(status: "Status", services: "Services", invocation: Invocation
             return
         accepted = trial is Trial.ACCEPTED
     now = services.now()
+    if accepted and (spent := services.billing.spent_error(now)):
+        paid_call.stop_line(spent, services)
+        return
     if services.line.resume(now, stop=status.id, accepted=accepted):
         logger.info("line resumed")
-        services.bus.announce(AccountRestored(stopped_for=now - status.since))
 
 
 def ask(services: "Services") -> bool:

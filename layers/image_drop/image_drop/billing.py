@@ -62,6 +62,13 @@ class Billing:
         ).get("Item", {})
         return _day(date_of(now), item)
 
+    def spent_error(self, now: float) -> SpendLimitError | None:
+        """The error that nothing is left of the day; None where something is."""
+        day = self.day(now)
+        if not self.limit_usd or day.at_most_usd < self.limit_usd:
+            return None
+        return spend_limit_error(day, self.limit_usd, now)
+
     def begin(self, hold: Hold, call: Call) -> None:
         """Reserve a call's price and note that it is about to be made.
 

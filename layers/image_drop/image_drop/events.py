@@ -96,9 +96,9 @@ class EventBus:
 
     events: "EventBridgeClient"
 
-    def announce(self, event: Event) -> None:
-        """Put an event on the bus. A failure is logged and counted, not raised."""
-        self.put(event.name, msgspec.json.encode(event).decode())
+    def announce(self, event: Event) -> bool:
+        """Put an event on the bus; whether the bus took it. A failure is not raised."""
+        return self.put(event.name, msgspec.json.encode(event).decode())
 
     def put(self, name: str, detail: str) -> bool:
         """Put an event on the bus, by its detail type; whether the bus took it.

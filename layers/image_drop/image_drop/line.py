@@ -34,7 +34,8 @@ class Status:
     """The line at one moment. Times in seconds since 1970.
 
     `reason` is an error code. `id` names the stop, or the resumption, that led here. `limit_usd`:
-    the day's limit, where that is why it stopped. `refused`: the last times of each refusal during
+    the day's limit, where that is why it stopped. `stopped_for`: seconds, of a resumption. `told`:
+    whether the event bus knows. `refused`: the last times of each refusal during
     the stop; `blamed`: until when which ones are the images' own.
     """
 
@@ -44,6 +45,8 @@ class Status:
     since: float = 0.0
     id: str = ""
     limit_usd: float | None = None
+    stopped_for: float = 0.0
+    told: bool = True
     refused: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     blamed: Mapping[str, float] = field(default_factory=dict)
 
@@ -108,7 +111,9 @@ class Line:
         reason, for then nothing is to be tried.
         """
         refusal = {_refusal(model, status): (now,)} if model else {}
-        new = Status(True, reason, detail, now, self.new_id(), limit_usd, refusal)
+        new = Status(
+            True, reason, detail, now, self.new_id(), limit_usd, told=False, refused=refusal
+        )
         return self._item.change(partial(_stopped, new=new)).id == new.id
 
     def resume(self, now: float, *, stop: str | None = None, accepted: bool = False) -> bool:
@@ -117,10 +122,14 @@ class Line:
         `stop`: the id of the stop that is over; any other one stays. `accepted`: a call has been
         accepted, so what was refused a short time ago is blamed on its images.
         """
-        new = Status(since=now, id=self.new_id())
+        new = Status(since=now, id=self.new_id(), told=False)
         return self._item.change(partial(_resumed, new=new, stop=stop, accepted=accepted)).id == (
             new.id
         )
+
+    def note_told(self, id: str) -> None:
+        """Note that the event bus knows of the stop, or of the resumption, with this id."""
+        self._item.change(lambda now: replace(now, told=True) if now.id == id else now)
 
     def blames(self, model: str, status: int | None, now: float) -> bool:
         """Return whether such a refusal is the images' own, since other calls are accepted."""
@@ -167,7 +176,7 @@ def _resumed(old: Status, new: Status, stop: str | None, accepted: bool) -> Stat
             for refusal, times in old.refused.items()
             if times[-1] > new.since - EVIDENCE
         }
-    return replace(new, blamed=blamed)
+    return replace(new, stopped_for=new.since - old.since, blamed=blamed)
 
 
 def _refusals(status: Status, model: str, since: float) -> int:

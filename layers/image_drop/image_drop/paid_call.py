@@ -24,7 +24,7 @@ from image_drop.errors import (
     RetryableError,
     SpendLimitError,
 )
-from image_drop.events import AccountUnavailable
+from image_drop.events import AccountRestored, AccountUnavailable
 from image_drop.images import Photo
 from image_drop.job import Job
 from image_drop.rate_limit import KEY
@@ -147,7 +147,24 @@ def stop_line(
     ):
         logger.error("line stopped", reason=error.code, status=error.status)
         measure({"LineStopped": 1})
-        services.bus.announce(AccountUnavailable(reason=error.code, detail=error.detail))
+        tell_line(services)
+
+
+def tell_line(services: Services) -> None:
+    """Announce the line's last stop or resumption, unless the event bus knows of it.
+
+    The account watch asks again in each round, so it is told at least once, also after a crash.
+    """
+    status = services.line.status()
+    if status.told:
+        return
+    event = (
+        AccountUnavailable(reason=status.reason, detail=status.detail)
+        if status.stopped
+        else AccountRestored(stopped_for=status.stopped_for)
+    )
+    if services.bus.announce(event):
+        services.line.note_told(status.id)
 
 
 def _teach(error: ImageDropError, edit: Edit, call: Call, job: Job) -> None:

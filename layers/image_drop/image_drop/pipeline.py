@@ -159,21 +159,39 @@ def require_own(edit: Edit, there: Stored | None, job: Job) -> None:
 
 
 def prepare(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
-    """The image and its layers as Venice takes them; a layer that is a URL stays one."""
+    """The image and its layers as Venice takes them; a layer that is a URL stays one.
+
+    All of them are in memory at the end, so their sum is bounded: before, and after each.
+    """
+    require_readable_together(edit)
     image = _prepared(_read(edit.original, services), edit, services)
-    layers = [
-        layer if isinstance(layer, str) else prepare_layer(layer, image, edit, services)
-        for layer in edit.layers
-    ]
-    photos = [photo for photo in (image, *layers) if isinstance(photo, Photo)]
-    images.check_together(photos)
+    photos = [image]
+    sent: list[Photo | str] = [image]
+    for layer in edit.layers:
+        if isinstance(layer, str):
+            sent.append(layer)
+            continue
+        photos.append(prepare_layer(layer, image, edit, services))
+        sent.append(photos[-1])
+        images.check_together(photos)
     size = sum(len(photo.data) for photo in photos)
-    if len(photos) <= len(layers) and size * 4 / 3 > MAX_JSON_BYTES:
+    if len(photos) < len(sent) and size * 4 / 3 > MAX_JSON_BYTES:
         raise LayerError(
             f"The image and its layers have {size:,} bytes. Together with a layer that is a "
             f"URL, {MAX_JSON_BYTES * 3 // 4:,} can be sent. Put that layer into the bucket."
         )
-    return image, *layers
+    return tuple(sent)
+
+
+def require_readable_together(edit: Edit) -> None:
+    """Nothing, where an image and its layers fit into memory. Raises `LayerError`."""
+    layers = [layer for layer in edit.layers if isinstance(layer, Original)]
+    size = edit.original.size + sum(layer.size for layer in layers)
+    if layers and size > images.MAX_READ_TOGETHER:
+        raise LayerError(
+            f"The image and its layers have more than {images.MAX_READ_TOGETHER:,} bytes together. "
+            "Save some of them smaller."
+        )
 
 
 def prepare_layer(layer: Original, image: Photo, edit: Edit, services: Services) -> Photo:

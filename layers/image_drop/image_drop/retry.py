@@ -14,6 +14,7 @@ from image_drop.errors import (
     KeyReplacedError,
     LayerNotThereError,
     LineStoppedError,
+    ModelRefusedError,
     NoSlotError,
     NotAnnouncedError,
     OutOfTimeError,
@@ -32,6 +33,7 @@ FIRST_BACK_OFF = 15.0  # seconds, the ceiling of the first random wait; it doubl
 LONGEST_BACK_OFF = 3600.0
 JITTER = 2.0  # seconds that keep those apart who wait for the same moment
 MANY_RECEIVES = 80  # of the 100 after which SQS takes a message for one that kills its functions
+REFUSED_TRIES = 3  # of an image that Venice refuses while it accepts others
 WAITS = (
     AccountError,
     ImageChangedError,
@@ -109,7 +111,10 @@ def postpone(
     rounds) is far.
     """
     failures = _failures(upload, error, services, invocation)
-    last = not isinstance(error, WAITS) and failures >= services.settings.max_failures
+    most = services.settings.max_failures
+    if isinstance(error, ModelRefusedError):
+        most = min(most, REFUSED_TRIES)
+    last = not isinstance(error, WAITS) and failures >= most
     wait = wait_for(error, failures, services.now(), services.chance)
     logger.info(
         "postponed", key=upload.key, code=error.code, status=error.status, wait=wait, last=last
