@@ -31,8 +31,8 @@ def main() -> None:
         sys.exit(f"python -m local.simulator: {error}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with simulator:
-        print(f"{simulator.url}  (a simulation of Venice; nothing reaches Venice)", flush=True)
         try:
+            print(f"{simulator.url}  (a simulation of Venice; nothing reaches Venice)", flush=True)
             signal.pause()
         except KeyboardInterrupt:
             print("stopped", flush=True)
