@@ -1,6 +1,6 @@
 """Faults at the n-th request that the functions send to AWS: refused, lost, repeated, killed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -9,6 +9,8 @@ import boto3
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from image_drop.services import CONFIG
+
+READS = ("Get", "Head", "List", "BatchGet", "Query")
 
 
 class Killed(BaseException):
@@ -22,6 +24,15 @@ class Fault(StrEnum):
     APPLIED_AND_LOST = "applied and lost"
     APPLIED_TWICE = "applied twice"
     KILLED = "killed after it"
+
+    def numbers(self, requests: Sequence[str]) -> list[int]:
+        """The requests at which it makes a difference: a read that is repeated changes nothing."""
+        repeated = self in (Fault.APPLIED_AND_LOST, Fault.APPLIED_TWICE)
+        return [
+            number
+            for number, request in enumerate(requests)
+            if not (repeated and request.split(".")[1].startswith(READS))
+        ]
 
 
 @dataclass

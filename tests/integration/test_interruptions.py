@@ -8,14 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
 
 from image_drop.billing import MICRO
-from tests.integration.interruptions import Fault, Killed
+from tests.integration.interruptions import Fault
 from tests.integration.stage import TABLE, Stage
-from tests.integration.test_account_watch import ROUND, Mapping, mapping
-
-__all__ = ["mapping"]  # a fixture
 
 CUT_OUT = {"mode": "background-remove"}  # $0.03
 FINISHED = CUT_OUT | {"finish": {"format": "webp", "margin": "5%"}, "keep_original": True}
@@ -77,14 +73,14 @@ def live(stage: Stage, life: Life, key: str) -> None:
     stage.venice.faults.clear()
 
 
-def requests_of(stage: Stage, life: Life) -> int:
-    """How many requests an undisturbed life takes; it warms up what is read once a process."""
+def requests_of(stage: Stage, life: Life) -> list[str]:
+    """The requests that an undisturbed life takes; it warms up what is read once a process."""
     for key in ("warm.jpg", "counted.jpg"):
         stage.cold_start()
         stage.interruptions.plan(None)
         live(stage, life, key)
     stage.events()
-    return len(stage.interruptions.requests)
+    return stage.interruptions.requests
 
 
 def book(stage: Stage) -> tuple[float, float]:
@@ -111,7 +107,7 @@ def test_any_request_that_goes_wrong_loses_nothing_and_pays_once(
     stage: Stage, name: str, fault: Fault
 ) -> None:
     life = LIVES[name]
-    for number in range(requests_of(stage, life)):
+    for number in fault.numbers(requests_of(stage, life)):
         stage.cold_start()
         before = stage.paid
         key = f"{number}.jpg"
@@ -130,7 +126,7 @@ def test_kill_at_any_request_loses_nothing_and_every_cent_is_counted(
     stage: Stage, name: str
 ) -> None:
     life = LIVES[name]
-    for number in range(requests_of(stage, life)):
+    for number in Fault.KILLED.numbers(requests_of(stage, life)):
         stage.cold_start()
         before, (usd, unconfirmed), venices = stage.paid, book(stage), charged(stage)
         key = f"{number}.jpg"
@@ -162,52 +158,3 @@ def ends_well(stage: Stage, life: Life, key: str, trouble: str) -> None:
     assert set(life.failed) <= told <= {*life.failed, "no_instructions"}, trouble
     if life.failed:
         assert stage.report(key)["code"] == life.failed[-1], trouble
-
-
-def outage(stage: Stage, key: str) -> None:
-    """The account is refused, the queue is paused, the account works again, all goes on."""
-    stage.venice.change(account="no_balance")
-    stage.deliver(stage.put(key, metadata=CUT_OUT))
-    stage.deliver(stage.put(f"other-{key}", metadata=CUT_OUT))
-    watch(stage)
-    stage.venice.change(account="ok")
-    for _ in range(3):
-        stage.pass_time(ROUND)
-        watch(stage)
-    stage.work_off()
-
-
-def watch(stage: Stage) -> None:
-    """One round, which may fail; the next one comes in five minutes."""
-    try:
-        stage.watch()
-    except Killed:
-        stage.cold_start()
-    except (ClientError, BotoCoreError):
-        pass
-
-
-@pytest.mark.parametrize("fault", Fault)
-def test_any_request_of_an_outage_that_goes_wrong_leaves_the_line_running_in_the_end(
-    stage: Stage, mapping: Mapping, fault: Fault
-) -> None:
-    stage.interruptions.plan(None)
-    outage(stage, "counted.jpg")
-    for number in range(len(stage.interruptions.requests)):
-        stage.events()
-        before, key = stage.paid, f"{number}.jpg"
-        stage.interruptions.plan(number, fault)
-
-        outage(stage, key)
-
-        stage.interruptions.at = None
-        trouble = f"{fault} at request {stage.interruptions.what(number)}"
-        assert not stage.line_stopped, trouble
-        assert mapping() == "Enabled", trouble
-        assert {f"{key}.png", f"other-{key}.png"} <= set(stage.outputs()), trouble
-        assert (stage.waiting(), stage.dead()) == (0, 0), trouble
-        assert stage.paid - before in ((2, 3) if fault is Fault.KILLED else (2,)), trouble
-        kinds = [kind for kind, _ in stage.events()]
-        assert "Venice Account Unavailable" in kinds, trouble
-        assert kinds[-1] != "Venice Account Unavailable", trouble
-        assert "Venice Account Restored" in kinds, trouble

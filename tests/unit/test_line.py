@@ -32,7 +32,9 @@ def test_a_stopped_line_lets_nobody_call_and_says_when_to_ask_again(line: Line) 
         line.require(NOW + 10)
     assert caught.value.retry_at == NOW + 70
     status = line.status()
-    assert status == Status(True, "account_unavailable", "Venice answered 402.", NOW, id=status.id)
+    assert status == Status(
+        True, "account_unavailable", "Venice answered 402.", NOW, id=status.id, told=False
+    )
 
 
 def test_the_first_of_several_who_stop_the_line_is_the_one_to_say_so(line: Line) -> None:
@@ -47,7 +49,9 @@ def test_a_resumed_line_runs(line: Line) -> None:
 
     assert line.resume(NOW + 60)
     line.require(NOW + 61)
-    assert line.status() == Status(since=NOW + 60, id=line.status().id)
+    assert line.status() == Status(
+        since=NOW + 60, id=line.status().id, stopped_for=60.0, told=False
+    )
 
 
 def test_only_a_stopped_line_is_resumed(line: Line) -> None:

@@ -1,0 +1,61 @@
+"""Whatever goes wrong at any one request while the account is away: all goes on in the end."""
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.integration.interruptions import Fault, Killed
+from tests.integration.stage import Stage
+from tests.integration.test_account_watch import ROUND, Mapping, mapping
+
+__all__ = ["mapping"]  # a fixture
+
+CUT_OUT = {"mode": "background-remove"}
+
+
+def outage(stage: Stage, key: str) -> None:
+    """The account is refused, the queue is paused, the account works again, all goes on."""
+    stage.venice.change(account="no_balance")
+    stage.deliver(stage.put(key, metadata=CUT_OUT))
+    stage.deliver(stage.put(f"other-{key}", metadata=CUT_OUT))
+    watch(stage)
+    stage.venice.change(account="ok")
+    for _ in range(3):
+        stage.pass_time(ROUND)
+        watch(stage)
+    stage.work_off()
+
+
+def watch(stage: Stage) -> None:
+    """One round, which may fail; the next one comes in five minutes."""
+    try:
+        stage.watch()
+    except Killed:
+        stage.cold_start()
+    except (ClientError, BotoCoreError):
+        pass
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_any_request_of_an_outage_that_goes_wrong_leaves_the_line_running_in_the_end(
+    stage: Stage, mapping: Mapping, fault: Fault
+) -> None:
+    stage.interruptions.plan(None)
+    outage(stage, "counted.jpg")
+    for number in fault.numbers(stage.interruptions.requests):
+        stage.events()
+        before, key = stage.paid, f"{number}.jpg"
+        stage.interruptions.plan(number, fault)
+
+        outage(stage, key)
+
+        stage.interruptions.at = None
+        trouble = f"{fault} at request {stage.interruptions.what(number)}"
+        assert not stage.line_stopped, trouble
+        assert mapping() == "Enabled", trouble
+        assert {f"{key}.png", f"other-{key}.png"} <= set(stage.outputs()), trouble
+        assert (stage.waiting(), stage.dead()) == (0, 0), trouble
+        assert stage.paid - before in ((2, 3) if fault is Fault.KILLED else (2,)), trouble
+        kinds = [kind for kind, _ in stage.events()]
+        assert "Venice Account Unavailable" in kinds, trouble
+        assert kinds[-1] != "Venice Account Unavailable", trouble
+        assert "Venice Account Restored" in kinds, trouble
