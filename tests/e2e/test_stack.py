@@ -199,7 +199,7 @@ def told(process: subprocess.Popen[str]) -> dict[str, str]:
 
 
 def drop_files(endpoint_url: str, bucket: str) -> None:
-    s3 = boto3.client("s3", endpoint_url=endpoint_url)
+    s3 = boto3.Session().client("s3", endpoint_url=endpoint_url)  # not the credentials of moto
     for number in range(20):
         s3.put_object(Bucket=bucket, Key=f"{number}.jpg", Body=b"not an image")
 

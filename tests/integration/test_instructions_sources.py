@@ -181,8 +181,9 @@ def test_edit_waits_for_a_layer_that_is_not_there_yet(stage: Stage) -> None:
 def test_layer_that_never_comes_is_named_in_a_report(stage: Stage) -> None:
     stage.drop("products/a.jpg", sidecar={"prompt": "blend", "layers": ["_layers/mask.png"]})
 
-    stage.work_off()
+    looks = stage.work_off()
 
+    assert 30 < looks < 60  # in an hour
     report = stage.report("products/a.jpg")
     assert report["code"] == "bad_layer"
     assert "products/_layers/mask.png" in report["detail"]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 LAYER_PATIENCE = 3600.0  # seconds
+SOONEST_LOOK, LATEST_LOOK = 5.0, 120.0  # seconds until a layer is looked for again
 # How S3 refuses one object for good: forbidden (a HEAD tells the status alone), archived in
 # Glacier, or encrypted with a KMS key that cannot be used.
 REFUSED = (
@@ -144,7 +145,7 @@ class Originals:
         image below an untrusted prefix, it lies above that prefix.
 
         Raises `LayerNotThereError` in the first hour after the image was uploaded, for layers may
-        come later than their image. Otherwise `LayerError`: before any request for a name that is
+        come later than their image; the older the image, the longer until the next look. Otherwise `LayerError`: before any request for a name that is
         not allowed, and in the same words whatever is wrong.
         """
         key = layer_key(image.key, name)
@@ -156,8 +157,12 @@ class Originals:
             raise unusable_layer(key) from error
         if layer is not None:
             return layer
-        if now < image.changed_at.timestamp() + LAYER_PATIENCE:
-            raise LayerNotThereError(f"The layer {key} is not in the bucket yet.")
+        age = max(0.0, now - image.changed_at.timestamp())
+        if age < LAYER_PATIENCE:
+            raise LayerNotThereError(
+                f"The layer {key} is not in the bucket yet.",
+                retry_at=now + min(max(age / 4, SOONEST_LOOK), LATEST_LOOK),
+            )
         raise unusable_layer(key)
 
     def _untrusted(self, key: str) -> str | None:
