@@ -145,8 +145,9 @@ class Originals:
         image below an untrusted prefix, it lies above that prefix.
 
         Raises `LayerNotThereError` in the first hour after the image was uploaded, for layers may
-        come later than their image; the older the image, the longer until the next look. Otherwise `LayerError`: before any request for a name that is
-        not allowed, and in the same words whatever is wrong.
+        come later than their image; the older the image, the longer until the next look. Otherwise
+        `LayerError`: before any request for a name that is not allowed, and in the same words
+        whatever is wrong.
         """
         key = layer_key(image.key, name)
         if key is None or (self._untrusted(image.key) and self._untrusted(key)):
