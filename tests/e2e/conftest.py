@@ -10,6 +10,7 @@ from local.simulator import Simulator
 from local.stack import Stack
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a module's tests in one process: they share a stack, which takes long to start."""
     for item in items:
