@@ -18,7 +18,7 @@ local: setup ## the embedded stack in the foreground (PORT=4566, VENICE_BASE_URL
 	@$(RUN) python -m local.serve
 
 test: check ## everything: lint, types, template, unit, integration, end to end
-	$(RUN) pytest -n 3 --dist loadgroup --no-loadscope-reorder tests/e2e tests/integration tests/unit tests/template
+	$(RUN) pytest -n 3 --no-loadscope-reorder tests/e2e tests/integration tests/unit tests/template
 
 bench: setup ## the benchmarks; tables and plots in benchmarks/
 	$(UV) run --frozen --quiet --group bench python -m benchmarks
@@ -38,7 +38,7 @@ integration: setup
 	$(RUN) pytest tests/integration -n 2
 
 e2e: setup
-	$(RUN) pytest tests/e2e -n 2 --dist loadgroup
+	$(RUN) pytest tests/e2e -n 2
 
 format: setup ## let ruff put the code in order
 	$(RUN) ruff check --fix .

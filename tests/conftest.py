@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from moto import mock_aws
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.clock import FakeClock
 
@@ -22,6 +23,21 @@ if TYPE_CHECKING:
 TABLE = "state"
 INPUT_BUCKET = "input"
 OUTPUT_BUCKET = "output"
+
+
+class Scheduling(LoadScopeScheduling):
+    """Spreads tests over the processes one by one, and the end-to-end tests module by module.
+
+    Those share a stack, which takes long to start. xdist's own `loadgroup` does not know what
+    pytest 9.2 calls a test.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0] if nodeid.startswith("tests/e2e/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 class NetworkBlockedError(BaseException):
