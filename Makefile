@@ -12,10 +12,10 @@ help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: setup ## drop real photographs into the embedded stack; results in demo-out/ (PHOTOS=dir: yours)
-	@$(RUN) python -m local.demo
+	@$(RUN) python -m image_drop_local.demo
 
 local: setup ## the embedded stack in the foreground (PORT=4566, VENICE_BASE_URL, VENICE_API_KEY)
-	@$(RUN) python -m local.serve
+	@$(RUN) python -m image_drop_local.emulator
 
 test: check ## everything: lint, types, template, unit, integration, end to end
 	$(RUN) pytest -n 3 --no-loadscope-reorder tests/e2e tests/integration tests/unit tests/template
@@ -49,7 +49,7 @@ layer: setup ## export the runtime layer's packages from the lock
 	  --output-file layers/runtime/requirements.txt
 
 schemas: setup ## write the JSON Schemas of instructions, reports and events to events/schema/
-	$(RUN) python -m local.schemas
+	$(RUN) python -m scripts.schemas
 
 build: setup ## what `sam deploy` uploads, in .aws-sam/
 	$(RUN) $(SAM) build

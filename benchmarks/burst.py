@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks import burst_report, costs, real_burst
 from benchmarks.virtual_deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
-from local.simulator.settings import Settings as VeniceSettings
+from image_drop_local.simulator.settings import Settings as VeniceSettings
 
 RESULTS = Path(__file__).parent / "results"
 LIMIT = 20  # edits a minute

@@ -8,23 +8,23 @@ import sys
 import time
 from pathlib import Path
 
-from image_drop import images
-from image_drop.instructions import Instructions, Mode
-from image_drop.venice import Venice, longest_call
+from image_drop.imaging import photos
+from image_drop.instructions.schema import Instructions, Mode
+from image_drop.venice.client import Venice, longest_call
 
 
 def edit(photo: str, edited: str) -> None:
     """Edit one photo: checked, sent, its answer checked, as the functions do it."""
     wanted = Instructions(mode=Mode.EDIT, prompt="Remove the cup")
     venice = Venice(os.environ["VENICE_BASE_URL"], lambda: os.environ["VENICE_API_KEY"], time.time)
-    prepared = [images.prepare(Path(photo).read_bytes())]
+    prepared = [photos.prepare(Path(photo).read_bytes())]
     answer = venice.edit(wanted, prepared, seconds=longest_call(wanted))
-    Path(edited).write_bytes(images.to_png(answer.data))
+    Path(edited).write_bytes(photos.to_png(answer.data))
 
 
 def prepare(photo: str, prepared: str) -> None:
     """Only make the photo fit for Venice."""
-    Path(prepared).write_bytes(images.prepare(Path(photo).read_bytes()).data)
+    Path(prepared).write_bytes(photos.prepare(Path(photo).read_bytes()).data)
 
 
 if __name__ == "__main__":

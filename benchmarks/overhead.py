@@ -23,7 +23,7 @@ from typing import Any
 import boto3
 
 from benchmarks import machine, measured, page, photos
-from local.stack import ACCESS_KEY, REGION, SECRET_KEY, STACK_NAME
+from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, STACK_NAME
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = 9
@@ -107,7 +107,9 @@ def large(folder: Path) -> dict[str, float]:
 @contextmanager
 def simulator() -> Iterator[dict[str, str]]:
     """The simulator of Venice in another process; yields the environment that leads to it."""
-    with _serving("-m", "local.simulator", "--port", "0", "--set", "limit=100000") as answer:
+    with _serving(
+        "-m", "image_drop_local.simulator", "--port", "0", "--set", "limit=100000"
+    ) as answer:
         url = answer(r"(http\S+)")
         yield _base() | {"VENICE_BASE_URL": url, "VENICE_API_KEY": "local"}
 
@@ -142,7 +144,7 @@ class Deployed:
     @contextmanager
     def running(cls, venice: Mapping[str, str]) -> Iterator["Deployed"]:
         """Until the context ends."""
-        with _serving("-m", "local.serve", **venice, PORT="0") as answer:
+        with _serving("-m", "image_drop_local.emulator", **venice, PORT="0") as answer:
             yield cls(answer(r"AWS +(http\S+)"), answer(r"InputBucketName +(\S+)"), venice)
 
     def edit(self, folder: Path, name: str, number: int) -> Figures:

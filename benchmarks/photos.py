@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
-from local.demo_photos import photographs
+from image_drop_local.demo.photo_cases import photographs
 
 NOISE = 12.0  # standard deviation, of 255: a camera at night
 

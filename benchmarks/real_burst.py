@@ -16,10 +16,10 @@ from PIL import Image
 
 from benchmarks import machine
 from image_drop.uploads import Upload
-from local.queues import depth
-from local.serve import CONCURRENCY, MAXIMUM_CONCURRENCY
-from local.simulator import Simulator, most_in
-from local.stack import Stack
+from image_drop_cli.queues import depth
+from image_drop_local.emulator.__main__ import CONCURRENCY, MAXIMUM_CONCURRENCY
+from image_drop_local.emulator.stack import Stack
+from image_drop_local.simulator import Simulator, most_in
 
 PHOTOS = 1200
 LIMIT = 600  # calls a minute

@@ -38,11 +38,11 @@ from functions.upload.app import PATIENCE as UPLOAD_PATIENCE
 from image_drop import account, pipeline, retry
 from image_drop.errors import AccountError, RetryableError
 from image_drop.events import AccountRestored, AccountUnavailable
-from image_drop.rate_limit import Turn
 from image_drop.services import Invocation, Services
+from image_drop.state.rate_limit import Turn
 from image_drop.telemetry import logger
 from image_drop.uploads import Upload
-from local.simulator.settings import Settings as VeniceSettings
+from image_drop_local.simulator.settings import Settings as VeniceSettings
 
 INPUT, OUTPUT = "input", "output"
 ENVIRONMENT = {

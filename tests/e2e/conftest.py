@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.simulator import Simulator
-from local.stack import Stack
+from image_drop_local.emulator.stack import Stack
+from image_drop_local.simulator import Simulator
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import json
 import zipfile
 from typing import Any
 
-from local.stack import Stack
+from image_drop_local.emulator.stack import Stack
 
 # A function that does what its event says: calls one operation of AWS, or tells where code is, or
 # the names of the variables in its environment.

@@ -12,9 +12,9 @@ from urllib.parse import quote_plus, urlencode
 from botocore.exceptions import ClientError
 from PIL import Image, ImageDraw
 
-from local.queues import depth
-from local.simulator import Call, Simulator
-from local.stack import Stack
+from image_drop_cli.queues import depth
+from image_drop_local.emulator.stack import Stack
+from image_drop_local.simulator import Call, Simulator
 from tests.e2e.waiting import until
 
 PATIENCE = 60.0  # seconds for what takes less than one on an idle machine, and may share a busy one

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from local.simulator import Simulator, most_in
-from local.stack import Stack
+from image_drop_local.emulator.stack import Stack
+from image_drop_local.simulator import Simulator, most_in
 from tests.e2e.system import CUT_OUT, PATIENCE, System
 from tests.e2e.waiting import until
 

@@ -15,14 +15,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from image_drop.errors import RetriesExhaustedError
-from image_drop.results import REPORT_TYPE, encoded, report_key, report_on
-from local.cli import app
-from local.demo_photos import photographs
-from local.deployment import OUTPUTS, Deployment
-from local.drops import Run, Sent
-from local.folders import Drop, NotSent, drops
-from local.simulator import Simulator
-from local.stack import STACK_NAME, Stack
+from image_drop.storage.output_bucket import REPORT_TYPE, encoded, report_key, report_on
+from image_drop_cli import app
+from image_drop_cli.deployment import OUTPUTS, Deployment
+from image_drop_cli.upload.drops import Run, Sent
+from image_drop_cli.upload.folders import Drop, NotSent, drops
+from image_drop_local.demo.photo_cases import photographs
+from image_drop_local.emulator.stack import STACK_NAME, Stack
+from image_drop_local.simulator import Simulator
 from tests.e2e.waiting import until
 
 
@@ -111,7 +111,16 @@ def test_instructions_of_the_command_line_count_for_that_image(
 def test_ctrl_c_leaves_the_work_running_and_says_how_to_pick_it_up(
     stack: Stack, run: Callable[..., Result], shoes: Path, venice: Simulator, slow: None
 ) -> None:
-    command = [sys.executable, "-m", "local.cli", "put", "shoes/one.png", "--to", "slow", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "image_drop_cli",
+        "put",
+        "shoes/one.png",
+        "--to",
+        "slow",
+        "--json",
+    ]
     with subprocess.Popen(
         [*command, "--prompt", "red"],
         env={**os.environ, "AWS_ENDPOINT_URL": stack.endpoint_url},

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from image_drop.records import Records
-from local.simulator import Simulator
-from local.stack import Stack
+from image_drop.state.records import Records
+from image_drop_local.emulator.stack import Stack
+from image_drop_local.simulator import Simulator
 from tests.e2e.interception import Interceptor
 from tests.e2e.system import CUT_OUT, PATIENCE, System
 from tests.e2e.waiting import until

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from local import demo_photos
+from image_drop_local.demo import photo_cases
 from tests.e2e.waiting import until
 
-DEMO = (sys.executable, "-m", "local.demo")
+DEMO = (sys.executable, "-m", "image_drop_local.demo.run")
 DEADLINE = 120  # seconds; it takes about 20 on an idle machine
 
 
@@ -81,7 +81,7 @@ def test_cut_outs_are_transparent_around_a_solid_subject(demo: Demo, name: str) 
 
 
 def test_a_photo_that_is_stored_sideways_comes_out_upright(demo: Demo) -> None:
-    with Image.open(demo_photos.photographs() / "chelsea.png") as before:
+    with Image.open(photo_cases.photographs() / "chelsea.png") as before:
         upright = before.convert("L")
     with demo.open("phone/cat.jpg.png") as after:
         came_out = after.convert("L")
@@ -92,7 +92,7 @@ def test_a_photo_that_is_stored_sideways_comes_out_upright(demo: Demo) -> None:
 def test_the_layer_lies_on_the_poster(demo: Demo) -> None:
     with demo.open("posters/motorcycle.png.png") as poster:
         corner = poster.convert("RGB").crop((620, 30, 700, 110))
-    with Image.open(demo_photos.photographs() / "motorcycle_left.png") as photo:
+    with Image.open(photo_cases.photographs() / "motorcycle_left.png") as photo:
         below = photo.convert("RGB").crop((620, 30, 700, 110))
     assert _greens(corner) > 1000 > _greens(below)
 
@@ -124,8 +124,8 @@ def test_the_contact_sheet_shows_every_pair(demo: Demo) -> None:
 def test_own_photos_are_cut_out_and_what_is_no_photo_gets_its_report(tmp_path: Path) -> None:
     photos = tmp_path / "my photos"
     photos.mkdir()
-    shutil.copy(demo_photos.photographs() / "coffee.png", photos / "tasse à café.png")
-    whole = (demo_photos.photographs() / "rocket.jpg").read_bytes()
+    shutil.copy(photo_cases.photographs() / "coffee.png", photos / "tasse à café.png")
+    whole = (photo_cases.photographs() / "rocket.jpg").read_bytes()
     (photos / "broken.jpg").write_bytes(whole[:9000])
 
     demo = run(tmp_path, PHOTOS=str(photos))

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from local.simulator import Simulator
-from local.stack import Stack
+from image_drop_local.emulator.stack import Stack
+from image_drop_local.simulator import Simulator
 from tests.e2e.system import CUT_OUT, PATIENCE, System, photo
 from tests.e2e.waiting import until
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from local.simulator import Simulator
-from local.stack import Stack
+from image_drop_local.emulator.stack import Stack
+from image_drop_local.simulator import Simulator
 from tests.e2e.system import CUT_OUT, PATIENCE, System, photo
 from tests.e2e.waiting import until
 from tests.unit import pictures

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from image_drop.atomic_item import AtomicItem
-from image_drop.line import Status
-from local.simulator import Simulator
-from local.stack import Stack
+from image_drop.state.atomic_item import AtomicItem
+from image_drop.state.circuit_breaker import Status
+from image_drop_local.emulator.stack import Stack
+from image_drop_local.simulator import Simulator
 from tests.e2e.system import CUT_OUT, PATIENCE, System, photo
 from tests.e2e.test_line import five_minutes_pass, mapping
 from tests.e2e.waiting import until

@@ -13,8 +13,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.simulator import Simulator
-from local.stack import ACCESS_KEY, REGION, SECRET_KEY, Stack
+from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, Stack
+from image_drop_local.simulator import Simulator
 from tests.e2e.probe import Probe
 
 ALLOWED = "http://localhost:3000"

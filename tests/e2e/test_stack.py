@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from local.stack import Stack
+from image_drop_local.emulator.stack import Stack
 from tests.e2e.probe import ALLOWED, Probe
 from tests.e2e.waiting import until
 
@@ -177,7 +177,7 @@ def test_make_local_says_that_its_port_is_taken() -> None:
 def serving(**environment: str) -> Iterator[subprocess.Popen[str]]:
     """`make local`, as a process; killed in the end if it is still there."""
     with subprocess.Popen(
-        [sys.executable, "-m", "local.serve"],
+        [sys.executable, "-m", "image_drop_local.emulator"],
         cwd=PROJECT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from local.cli import app
-from local.stack import Stack
+from image_drop_cli import app
+from image_drop_local.emulator.stack import Stack
 
 # Red, clear the screen, a title, back to the beginning of the line, and an ending that reads as
 # another one. No new line: in the emulator's policies, `*` stands for anything but that.

@@ -21,7 +21,7 @@ from functions.account_watch import app as account_watch_app
 from functions.retry import app as retry_app
 from functions.upload import app as upload_app
 from image_drop.services import Services
-from local.simulator import Simulator
+from image_drop_local.simulator import Simulator
 from tests.clock import FakeClock
 from tests.integration.interruptions import Interruptions, Killed
 

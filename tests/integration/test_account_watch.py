@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from requests.structures import CaseInsensitiveDict
 
 from image_drop import account
-from image_drop.exchange import Reply
 from image_drop.services import Invocation
+from image_drop.venice.exchange import Reply
 from tests.integration.stage import Context, Stage, client, photo
 
 CUT_OUT = {"mode": "background-remove"}

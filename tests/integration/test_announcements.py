@@ -4,7 +4,7 @@ import json
 
 from jsonschema import Draft202012Validator
 
-from local.schemas import FOLDER
+from scripts.schemas import FOLDER
 from tests.integration.stage import Stage
 from tests.integration.test_account_watch import Mapping, mapping
 

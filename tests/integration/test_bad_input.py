@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from image_drop.instructions import MAX_FILE_BYTES
+from image_drop.instructions.schema import MAX_FILE_BYTES
 from tests.integration.stage import INPUT, Stage, photo
 from tests.integration.test_account_watch import Mapping, mapping
 

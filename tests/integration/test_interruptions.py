@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from image_drop.billing import MICRO
+from image_drop.state.billing import MICRO
 from tests.integration.interruptions import Fault
 from tests.integration.stage import TABLE, Stage
 

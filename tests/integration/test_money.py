@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from botocore.exceptions import ClientError
 
-from image_drop.billing import Day
-from image_drop.known_models import KNOWN
+from image_drop.state.billing import Day
+from image_drop.venice.known_models import KNOWN
 from tests.integration.stage import Context, Killed, Stage
 from tests.integration.test_account_watch import Mapping, mapping
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from image_drop.exchange import Reply
+from image_drop.venice.exchange import Reply
 from tests.integration.stage import INPUT, OUTPUT, Stage, photo
 from tests.integration.test_pay_once import results, while_venice_works
 

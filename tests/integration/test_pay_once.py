@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from image_drop.venice import Answer, Venice
+from image_drop.venice.client import Answer, Venice
 from tests.integration.stage import INPUT, OUTPUT, Context, Killed, Stage, photo
 
 CUT_OUT = {"mode": "background-remove"}

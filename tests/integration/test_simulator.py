@@ -27,12 +27,13 @@ import skimage
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
 from image_drop.errors import Charge, ImageDropError, NoAnswerError
-from image_drop.images import Photo
-from image_drop.instructions import Instructions, Mode
-from image_drop.venice import Venice
-from local.simulator import Simulator, most_in
+from image_drop.imaging.photos import Photo
+from image_drop.instructions.schema import Instructions, Mode
+from image_drop.venice.client import Venice
+from image_drop_local.simulator import Simulator, most_in
 
 KEY = {"Authorization": "Bearer a-key"}
+SIMULATOR = (sys.executable, "-m", "image_drop_local.simulator", "--port", "0")
 PHOTOS = Path(skimage.__file__).parent / "data"
 URL = "https://pictures.example/boat.jpg"
 PRESIGNED = (
@@ -1089,7 +1090,15 @@ def test_url_on_this_machine_is_fetched_and_any_other_gets_a_placeholder(shelf: 
 
 
 def test_command_prints_its_url_and_says_that_it_is_a_simulation() -> None:
-    command = [sys.executable, "-m", "local.simulator", "--port", "0", "--set", "limit=5"]
+    command = [
+        sys.executable,
+        "-m",
+        "image_drop_local.simulator",
+        "--port",
+        "0",
+        "--set",
+        "limit=5",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url, _, rest = process.stdout.readline().partition(" ")
@@ -1103,7 +1112,7 @@ def test_command_prints_its_url_and_says_that_it_is_a_simulation() -> None:
 
 
 def test_command_names_a_bad_setting() -> None:
-    command = [sys.executable, "-m", "local.simulator", "--port", "0", "--set", "limt=5"]
+    command = [*SIMULATOR, "--set", "limt=5"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1
     assert "limt" in done.stderr

@@ -17,10 +17,10 @@ FUNCTION_FILES = sorted((PROJECT / "functions").rglob("*.py"))
 
 # Data in, data out: what decides is to be tested, and simulated, without AWS and without a network.
 PURE = [
-    "image_drop.instructions",
+    "image_drop.instructions.schema",
     "image_drop.errors",
-    "image_drop.rate_limit",
-    "image_drop.catalogue",
+    "image_drop.state.rate_limit",
+    "image_drop.venice.catalogue",
 ]
 
 

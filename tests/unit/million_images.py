@@ -14,12 +14,12 @@ from typing import Any
 
 from image_drop import backfill
 from image_drop.backfill import Passes
-from image_drop.originals import Originals
-from image_drop.rate_limit import RateLimiter
-from image_drop.records import Records
-from image_drop.results import Results
-from image_drop.retry_queue import RetryQueue
 from image_drop.services import Services
+from image_drop.state.rate_limit import RateLimiter
+from image_drop.state.records import Records
+from image_drop.storage.input_bucket import Originals
+from image_drop.storage.output_bucket import Results
+from image_drop.storage.retry_queue import RetryQueue
 from tests.clock import FakeClock
 from tests.unit.virtual_aws import S3, Numbered, Sqs, Table, time
 

@@ -8,13 +8,14 @@ from typing import Any
 import boto3
 import msgspec
 
-from image_drop import edits, results
+from image_drop import edits
 from image_drop.edits import Edit
 from image_drop.errors import NotAnImageError, PermanentError
+from image_drop.storage import output_bucket
 from image_drop.uploads import Upload, from_message
-from local.deployment import PARAMETERS, Deployment
-from local.drops import Event, Run
-from local.folders import Drop, NotSent
+from image_drop_cli.deployment import PARAMETERS, Deployment
+from image_drop_cli.upload.drops import Event, Run
+from image_drop_cli.upload.folders import Drop, NotSent
 from tests.conftest import INPUT_BUCKET, OUTPUT_BUCKET, TABLE
 
 
@@ -49,7 +50,7 @@ class QuietStack:
 
     def report(self, key: str, edit_id: str | None, error: PermanentError | None = None) -> None:
         """Store a report on a key."""
-        report = results.report_on(
+        report = output_bucket.report_on(
             error or NotAnImageError("It is a text."),
             key=key,
             variant=None,
@@ -57,11 +58,11 @@ class QuietStack:
             attempts=1,
             now=0.0,
         )
-        metadata = results.as_metadata({"code": report.code, "edit-id": edit_id})
+        metadata = output_bucket.as_metadata({"code": report.code, "edit-id": edit_id})
         self.s3.put_object(
             Bucket=OUTPUT_BUCKET,
-            Key=results.report_key(key, None),
-            Body=results.encoded(report),
+            Key=output_bucket.report_key(key, None),
+            Body=output_bucket.encoded(report),
             Metadata=metadata,
         )
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 from image_drop.errors import VeniceUnavailableError
-from image_drop.exchange import Reply
-from image_drop.rate_limit import Rates, learn
-from image_drop.venice import Venice
+from image_drop.state.rate_limit import Rates, learn
+from image_drop.venice.client import Venice
+from image_drop.venice.exchange import Reply
 
 NOW = 1_800_000_000.0
 

@@ -6,8 +6,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from image_drop.api_key import ApiKey
 from image_drop.errors import AccountError, StorageBusyError
+from image_drop.venice.api_key import ApiKey
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient

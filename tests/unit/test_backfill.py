@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from image_drop import backfill, uploads
 from image_drop.backfill import AlreadyRunningError, Outputs, Pass, Passes
 from image_drop.errors import StorageBusyError
-from image_drop.originals import Originals
-from image_drop.rate_limit import RateLimiter
-from image_drop.records import Records
-from image_drop.results import Results
-from image_drop.retry_queue import RetryQueue
 from image_drop.services import Services
 from image_drop.settings import Settings
+from image_drop.state.rate_limit import RateLimiter
+from image_drop.state.records import Records
+from image_drop.storage.input_bucket import Originals
+from image_drop.storage.output_bucket import Results
+from image_drop.storage.retry_queue import RetryQueue
 from image_drop.uploads import Upload
 from tests.clock import FakeClock
 from tests.conftest import TABLE

@@ -8,15 +8,15 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_drop import venice
 from image_drop.account import rate_model
-from image_drop.catalogue import Catalogue
-from image_drop.catalogue_store import CatalogueStore
 from image_drop.errors import InvalidValueError, ModelNotAllowedError
-from image_drop.instructions import Instructions, Mode
-from image_drop.known_models import KNOWN
-from image_drop.models import REMOVAL_MODEL, Limits, Model, Price, listed
-from local.simulator import catalogue as simulator
+from image_drop.instructions.schema import Instructions, Mode
+from image_drop.state.catalogue_store import CatalogueStore
+from image_drop.venice import client
+from image_drop.venice.catalogue import Catalogue
+from image_drop.venice.known_models import KNOWN
+from image_drop.venice.models import REMOVAL_MODEL, Limits, Model, Price, listed
+from image_drop_local.simulator import catalogue as simulator
 from tests.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def priced(
     wanted = asked(**values)
     return catalogue.price(
         wanted.mode or Mode.EDIT,
-        venice.parameters(wanted),
+        client.parameters(wanted),
         images,
         enhanced=bool(wanted.enhance_prompt),
         told=told,
@@ -295,7 +295,7 @@ class TestCheck:
                 prompt="x" * length,
             )
         )
-        sent = venice.parameters(wanted)
+        sent = client.parameters(wanted)
         row = simulator.MODELS[model].constraints
         fits = (
             sent.get("aspect_ratio") in (None, *row["aspectRatios"])

@@ -8,8 +8,8 @@ from botocore.stub import Stubber
 
 from image_drop.errors import RetriesExhaustedError
 from image_drop.uploads import Upload
-from local.dead_letters import DeadLetters
-from local.deployment import Deployment
+from image_drop_cli.dead_letters import DeadLetters
+from image_drop_cli.deployment import Deployment
 from tests.conftest import INPUT_BUCKET
 from tests.unit.stacks import QuietStack, quiet_stack
 

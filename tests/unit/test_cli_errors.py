@@ -11,10 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from typer.testing import CliRunner, Result
 
 from image_drop.errors import UnreadableObjectError
-from local.cli import app
-from local.cli.connection import Exit, explaining
-from local.deployment import explained
-from local.wording import duration
+from image_drop_cli import app
+from image_drop_cli.connection import Exit, explaining
+from image_drop_cli.deployment import explained
+from image_drop_cli.wording import duration
 
 
 @pytest.fixture

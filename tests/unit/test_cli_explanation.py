@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local.explanation import Given, explain
-from local.folders import Drop
+from image_drop_cli.explanation import Given, explain
+from image_drop_cli.upload.folders import Drop
 from tests.conftest import INPUT_BUCKET
 from tests.unit.stacks import QuietStack, file, quiet_stack
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local.folders import Drop, NotSent, drops
+from image_drop_cli.upload.folders import Drop, NotSent, drops
 from tests.unit.stacks import file
 
 

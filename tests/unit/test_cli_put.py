@@ -11,8 +11,8 @@ from botocore.exceptions import EndpointConnectionError
 
 from image_drop.errors import RetriesExhaustedError
 from image_drop.uploads import Upload
-from local.drops import THREADS, Arrived, Run, Sent
-from local.folders import Drop, NotSent, drops
+from image_drop_cli.upload.drops import THREADS, Arrived, Run, Sent
+from image_drop_cli.upload.folders import Drop, NotSent, drops
 from tests.conftest import INPUT_BUCKET, OUTPUT_BUCKET
 from tests.unit.stacks import QuietStack, file, quiet_stack
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-import local.cli
-from local.cli.connection import Screen, fail, say, say_json
-from local.drops import Standing
-from local.wording import printable, progress
+import image_drop_cli
+from image_drop_cli.connection import Screen, fail, say, say_json
+from image_drop_cli.upload.drops import Standing
+from image_drop_cli.wording import printable, progress
 
 # Red, clear the screen, a title, a line of its own, and an ending that reads as another one.
 HOSTILE = "a\x1b[31m\x9b2J\x1b]0;title\x07\r\nimage-drop: all done\u2028\u202egpj.exe"
@@ -72,7 +72,7 @@ def test_why_the_line_is_stopped_is_told_in_one_line() -> None:
 
 
 def test_commands_print_by_what_makes_text_printable() -> None:
-    for module in Path(local.cli.__file__).parent.glob("*.py"):
+    for module in Path(image_drop_cli.__file__).parent.rglob("*.py"):
         code = module.read_text()
         if module.name != "connection.py":
             assert not re.search(r"typer\.(s?echo)|(?<![\w.])print\(|\bConsole\(", code), module

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from local.waiting_list import Awaited, WaitingList
+from image_drop_cli.upload.waiting_list import Awaited, WaitingList
 
 
 @pytest.fixture

@@ -21,14 +21,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from image_drop import exchange as module
-from image_drop.errors import (
-    Charge,
-    ImageDropError,
-    NoAnswerError,
-    VeniceUnavailableError,
-)
-from image_drop.exchange import Reply, exchange
+from image_drop.errors import Charge, ImageDropError, NoAnswerError, VeniceUnavailableError
+from image_drop.venice import exchange as module
+from image_drop.venice.exchange import Reply, exchange
 
 PROMPT = 0.3  # seconds that a call may take here
 GRACE = 1.0  # seconds more until it has ended, on a busy machine

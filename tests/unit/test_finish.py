@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from PIL import Image, ImageDraw
 
-from image_drop import finish as finishing
-from image_drop import images
 from image_drop.errors import DamagedImageError, InvalidValueError, LayerError
-from image_drop.finish import PRESETS, Finish, apply
+from image_drop.imaging import photos
+from image_drop.instructions import finish as finishing
+from image_drop.instructions.finish import PRESETS, Finish, apply
 from tests.unit import pictures
 from tests.unit.pictures import alike, load, save
 
@@ -125,7 +125,7 @@ def test_schema_describes_every_key_and_accepts_what_parse_accepts() -> None:
 
 def test_reading_a_finish_does_not_import_pillow() -> None:
     code = (
-        "import sys; from image_drop.finish import Finish\n"
+        "import sys; from image_drop.instructions.finish import Finish\n"
         "Finish.parse({'preset': 'amazon', 'background': '#123456'})\n"
         "Finish.parse({'background': 'studio/wood.jpg'})\n"
         "print('PIL.Image' in sys.modules)"
@@ -273,7 +273,7 @@ def test_shadow_on_a_transparent_canvas_is_transparent_black() -> None:
 def test_format_decides_type_and_ending(name: str, media_type: str, suffix: str) -> None:
     result = apply(Finish.parse({"format": name}), cutout())
     assert (result.media_type, result.suffix) == (media_type, suffix)
-    assert images.media_type_of(result.data) == media_type
+    assert photos.media_type_of(result.data) == media_type
     assert (result.width, result.height) == (400, 300)
 
 

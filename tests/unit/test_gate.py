@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.gate import Page
+from image_drop_local.emulator.gate import Page
 
 PAGE = Page("http://localhost:3000", "photos")
 HOST = ("host", "localhost:4566")

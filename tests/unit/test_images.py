@@ -9,7 +9,6 @@ from functools import partial
 import pytest
 from PIL import Image, ImageCms
 
-from image_drop import conversion, images
 from image_drop.errors import (
     DamagedImageError,
     EmptyFileError,
@@ -19,8 +18,9 @@ from image_drop.errors import (
     TooLargeError,
     TooSmallError,
 )
-from image_drop.image_headers import is_srgb, read_orientation
-from image_drop.image_pixels import redrawn
+from image_drop.imaging import conversion, photos
+from image_drop.imaging.headers import is_srgb, read_orientation
+from image_drop.imaging.pixels import redrawn
 from tests.unit import pictures
 from tests.unit.pictures import alike, corners, exif, load, quadrants, save, upright
 
@@ -31,12 +31,12 @@ from tests.unit.pictures import alike, corners, exif, load, quadrants, save, upr
 def test_file_that_venice_takes_is_sent_untouched(kind: str) -> None:
     data = pictures.untouched()[kind]
 
-    photo = images.prepare(data)
+    photo = photos.prepare_photo(data)
 
     assert photo.data is data
     assert photo.changes == ()
     assert (photo.width, photo.height) == (320, 240)
-    assert photo.media_type == images.media_type_of(data)
+    assert photo.media_type == photos.media_type_of(data)
 
 
 def srgb_by_littlecms() -> bytes:
@@ -49,7 +49,7 @@ def srgb_by_littlecms() -> bytes:
 )
 def test_image_with_an_srgb_profile_is_sent_untouched(name: str, profile: bytes) -> None:
     data = save(quadrants(), name, icc_profile=profile)
-    assert images.prepare(data).data is data
+    assert photos.prepare_photo(data).data is data
 
 
 def test_profile_in_several_segments_is_put_together_in_order() -> None:
@@ -61,17 +61,20 @@ def test_profile_in_several_segments_is_put_together_in_order() -> None:
         b"\xff\xe2" + struct.pack(">H", len(segment) + 2) + segment for segment in segments[::-1]
     )
     data = plain[:2] + app2 + plain[2:]
-    assert images.prepare(data).data is data
+    assert photos.prepare_photo(data).data is data
 
 
 def test_importing_the_module_leaves_pillow_alone() -> None:
-    code = "import sys, image_drop.images; print([m for m in sys.modules if m.startswith('PIL')])"
+    code = (
+        "import sys, image_drop.imaging.photos\n"
+        "print([m for m in sys.modules if m.startswith('PIL')])"
+    )
     assert run(code) == "[]"
 
 
 def test_importing_the_conversion_leaves_the_rare_decoders_alone() -> None:
     code = (
-        "import sys, image_drop.conversion\n"
+        "import sys, image_drop.imaging.conversion\n"
         "print([m for m in sys.modules if m in ('pillow_heif', 'PIL.ImageCms')])"
     )
     assert run(code) == "[]"
@@ -88,7 +91,7 @@ def run(code: str) -> str:
 
 @pytest.mark.parametrize("kind", pictures.convertible())
 def test_other_files_are_converted_and_show_the_same_picture(kind: str) -> None:
-    photo = conversion.prepare(pictures.convertible()[kind])
+    photo = conversion.to_photo(pictures.convertible()[kind])
 
     image = load(photo.data)
     assert photo.changes
@@ -96,11 +99,11 @@ def test_other_files_are_converted_and_show_the_same_picture(kind: str) -> None:
     assert image.mode in ("L", "RGB")
     assert upright(image, tolerance=14)
     assert "icc_profile" not in image.info
-    assert images.prepare(photo.data).data is photo.data
+    assert photos.prepare_photo(photo.data).data is photo.data
 
 
 def test_conversion_runs_behind_prepare_in_its_own_process() -> None:
-    photo = images.prepare(pictures.convertible()["heic"])
+    photo = photos.prepare_photo(pictures.convertible()["heic"])
 
     assert photo.media_type == "image/jpeg"
     assert photo.changes == ("converted-from-heic",)
@@ -123,12 +126,12 @@ def test_conversion_runs_behind_prepare_in_its_own_process() -> None:
     ],
 )
 def test_changes_say_what_was_done(kind: str, changes: tuple[str, ...]) -> None:
-    assert conversion.prepare(pictures.convertible()[kind]).changes == changes
+    assert conversion.to_photo(pictures.convertible()[kind]).changes == changes
 
 
 @pytest.mark.parametrize("kind", ["tiff", "bmp", "gif", "palette png", "animated png", "lzw tiff"])
 def test_lossless_original_stays_lossless(kind: str) -> None:
-    photo = conversion.prepare(pictures.convertible()[kind])
+    photo = conversion.to_photo(pictures.convertible()[kind])
 
     assert photo.media_type == "image/png"
     assert corners(load(photo.data)) == [
@@ -145,7 +148,7 @@ def test_every_orientation_comes_out_upright(name: str, orientation: int) -> Non
     fast = {"speed": 10} if name == "AVIF" else {}
     data = save(pictures.lying_down(orientation), name, exif=exif(orientation), **fast)
 
-    photo = conversion.prepare(data)
+    photo = conversion.to_photo(data)
 
     image = load(photo.data)
     assert image.size == (photo.width, photo.height) == (320, 240)
@@ -179,7 +182,7 @@ def test_display_p3_becomes_srgb(name: str) -> None:
     profile = pictures.rgb_profile(pictures.DISPLAY_P3)
     data = save(Image.new("RGB", (300, 300), colour), name, icc_profile=profile, **options)
 
-    photo = conversion.prepare(data)
+    photo = conversion.to_photo(data)
 
     assert "srgb" in photo.changes
     assert alike(load(photo.data).convert("RGB").getpixel((150, 150)), expected, 5)
@@ -189,7 +192,7 @@ def test_transparency_survives_a_profile() -> None:
     image = Image.new("RGBA", (300, 300), (200, 100, 60, 90))
     data = save(image, "PNG", icc_profile=pictures.rgb_profile(pictures.ADOBE_RGB))
 
-    photo = conversion.prepare(data)
+    photo = conversion.to_photo(data)
 
     pixel = load(photo.data).getpixel((5, 5))
     assert photo.media_type == "image/png"
@@ -202,7 +205,7 @@ def test_grey_profile_is_applied_and_grey_stays_grey(mode: str) -> None:
     image = Image.new(mode, (300, 300), 128 if mode == "L" else (128, 77))
     data = save(image, "PNG", icc_profile=pictures.grey_profile(1.0))
 
-    photo = conversion.prepare(data)
+    photo = conversion.to_photo(data)
 
     result = load(photo.data)
     assert result.mode == mode
@@ -217,8 +220,8 @@ def test_cmyk_is_converted_with_its_own_profile(name: str) -> None:
     image = Image.new("CMYK", (300, 300), (255, 0, 0, 0))
     options = {"quality": 95} if name == "JPEG" else {}
 
-    without = conversion.prepare(save(image, name, **options))
-    with_profile = conversion.prepare(
+    without = conversion.to_photo(save(image, name, **options))
+    with_profile = conversion.to_photo(
         save(image, name, icc_profile=pictures.cmyk_profile(), **options)
     )
 
@@ -241,7 +244,7 @@ def test_cmyk_is_converted_with_its_own_profile(name: str) -> None:
     ids=["text", "zeros", "cut off", "of another colour space"],
 )
 def test_unusable_profile_is_ignored(profile: bytes) -> None:
-    photo = conversion.prepare(save(quadrants(), "PNG", icc_profile=profile))
+    photo = conversion.to_photo(save(quadrants(), "PNG", icc_profile=profile))
     assert "srgb" not in photo.changes
     assert upright(load(photo.data), tolerance=2)
 
@@ -270,7 +273,7 @@ def test_srgb_is_told_by_its_numbers(profile: bytes, expected: bool) -> None:
 
 @pytest.mark.parametrize("colour", [0, 2, 4, 6], ids=["grey", "RGB", "grey+alpha", "RGBA"])
 def test_sixteen_bit_png_is_scaled_not_clipped(colour: int) -> None:
-    photo = conversion.prepare(pictures.deep_png(colour))
+    photo = conversion.to_photo(pictures.deep_png(colour))
 
     image = load(photo.data)
     bands = image.getpixel((7, 100)) if image.mode != "L" else (image.getpixel((7, 100)),)
@@ -279,14 +282,14 @@ def test_sixteen_bit_png_is_scaled_not_clipped(colour: int) -> None:
 
 
 def test_sixteen_bit_png_is_not_sent_as_it_is() -> None:
-    assert images.prepare(pictures.deep_png(2)).changes == ("8-bit",)
+    assert photos.prepare_photo(pictures.deep_png(2)).changes == ("8-bit",)
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16B"])
 def test_sixteen_bit_tiff_is_scaled_not_clipped(mode: str) -> None:
     order = "<" if mode == "I;16" else ">"
     rows = b"".join(struct.pack(f"{order}H", y * 256) * 300 for y in range(256))
-    photo = conversion.prepare(save(Image.frombytes(mode, (300, 256), rows), "TIFF"))
+    photo = conversion.to_photo(save(Image.frombytes(mode, (300, 256), rows), "TIFF"))
 
     assert photo.changes == ("converted-from-tiff", "8-bit")
     assert [load(photo.data).getpixel((3, y)) for y in (0, 100, 255)] == [0, 100, 255]
@@ -297,20 +300,20 @@ def test_float_and_integer_samples_use_the_whole_range() -> None:
         image = Image.new(mode, (300, 300), values[0])
         image.paste(values[1], (0, 100, 300, 200))
         image.paste(values[2], (0, 200, 300, 300))
-        result = load(conversion.prepare(save(image, "TIFF")).data)
+        result = load(conversion.to_photo(save(image, "TIFF")).data)
         found = [result.getpixel((9, y)) for y in (50, 150, 250)]
         assert alike(found, (0, 127, 255), 1)
 
 
 def test_black_float_image_stays_black() -> None:
-    photo = conversion.prepare(save(Image.new("F", (300, 300), 0.0), "TIFF"))
+    photo = conversion.to_photo(save(Image.new("F", (300, 300), 0.0), "TIFF"))
     assert load(photo.data).getextrema() == (0, 0)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_few_grey_levels_become_eight_bits(depth: int) -> None:
     row = b"\0" + b"\xff" * (300 * depth // 8 + 1)
-    photo = images.prepare(
+    photo = photos.prepare_photo(
         pictures.png(300, 300, depth, 0, row[: 1 + (300 * depth + 7) // 8] * 300)
     )
     assert load(photo.data).convert("L").getextrema() == (255, 255)
@@ -328,7 +331,7 @@ def transparent_palette_png() -> bytes:
 
 @pytest.mark.parametrize("data", [transparent_gif(), transparent_palette_png()], ids=["GIF", "PNG"])
 def test_transparent_palette_entry_stays_transparent(data: bytes) -> None:
-    image = load(conversion.prepare(data).data)
+    image = load(conversion.to_photo(data).data)
     assert image.mode == "RGBA"
     assert image.getpixel((10, 10))[3] == 0
     assert image.getpixel((300, 200))[3] == 255
@@ -337,7 +340,7 @@ def test_transparent_palette_entry_stays_transparent(data: bytes) -> None:
 @pytest.mark.parametrize("colour", [0, 2])
 def test_transparent_colour_of_a_deep_png_stays_transparent(colour: int) -> None:
     key = struct.pack(">H", 50 * 256) * (1 if colour == 0 else 3)
-    image = load(conversion.prepare(pictures.deep_png(colour, (b"tRNS", key))).data)
+    image = load(conversion.to_photo(pictures.deep_png(colour, (b"tRNS", key))).data)
     assert image.getpixel((9, 50))[-1] == 0
     assert image.getpixel((9, 51))[-1] == 255
 
@@ -348,7 +351,7 @@ def test_transparency_is_kept(name: str) -> None:
     image.putalpha(Image.linear_gradient("L").resize(image.size))
     options = {"speed": 10} if name == "AVIF" else {}
 
-    photo = conversion.prepare(save(image.convert("RGBA"), name, **options))
+    photo = conversion.to_photo(save(image.convert("RGBA"), name, **options))
 
     result = load(photo.data)
     assert photo.media_type == "image/png"
@@ -357,7 +360,7 @@ def test_transparency_is_kept(name: str) -> None:
 
 def test_alpha_that_hides_nothing_is_dropped() -> None:
     image = quadrants().convert("RGBA")
-    assert load(conversion.prepare(save(image, "TIFF")).data).mode == "RGB"
+    assert load(conversion.to_photo(save(image, "TIFF")).data).mode == "RGB"
 
 
 # --- limits ----------------------------------------------------------------------------------
@@ -377,18 +380,18 @@ def test_image_below_the_smallest_is_refused_with_both_limits(
 ) -> None:
     both = "Venice takes 65,536 to 33,177,600, with at least 64 on each side"
     with pytest.raises(TooSmallError, match=f"{figures}; {both}"):
-        images.prepare(save(Image.new("RGB", size), name))
+        photos.prepare_photo(save(Image.new("RGB", size), name))
 
 
 def test_side_of_64_pixels_is_enough() -> None:
     data = save(Image.new("RGB", (2048, 64)), "PNG")
-    assert images.prepare(data).data is data
+    assert photos.prepare_photo(data).data is data
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("size", [(1, 1), (8, 63), (255, 255)])
 def test_image_for_a_cut_out_may_have_any_small_size(name: str, size: tuple[int, int]) -> None:
-    photo = images.prepare(save(Image.new("RGB", size, pictures.RED), name), smallest=False)
+    photo = photos.prepare_photo(save(Image.new("RGB", size, pictures.RED), name), smallest=False)
 
     assert photo.media_type in ("image/jpeg", "image/png", "image/webp")
     assert load(photo.data).size == (photo.width, photo.height) == size
@@ -397,7 +400,7 @@ def test_image_for_a_cut_out_may_have_any_small_size(name: str, size: tuple[int,
 @pytest.mark.parametrize("name", FORMATS)
 def test_cut_out_is_refused_where_one_side_is_more_than_100_times_the_other(name: str) -> None:
     with pytest.raises(TooLargeError, match="101 times"):
-        images.prepare(save(Image.new("RGB", (101, 1)), name), smallest=False)
+        photos.prepare_photo(save(Image.new("RGB", (101, 1)), name), smallest=False)
 
 
 @pytest.mark.parametrize("size", [(0, 0), (0, 300), (300, 0)])
@@ -407,7 +410,11 @@ def test_image_that_claims_to_have_no_pixels_is_damaged(size: tuple[int, int]) -
     frame = jpeg.index(b"\xff\xc0")
     jpeg[frame + 5 : frame + 9] = struct.pack(">HH", *size[::-1])
     for data in (png, bytes(jpeg)):
-        for read in (partial(images.prepare, smallest=False), images.prepare, images.to_png):
+        for read in (
+            partial(photos.prepare_photo, smallest=False),
+            photos.prepare_photo,
+            photos.to_png,
+        ):
             with pytest.raises(DamagedImageError, match=f"{size[0]} × {size[1]} pixels"):
                 read(data)
 
@@ -415,15 +422,15 @@ def test_image_that_claims_to_have_no_pixels_is_damaged(size: tuple[int, int]) -
 def test_smallest_and_largest_size_are_sent_untouched() -> None:
     for size in ((256, 256), (7680, 4320)):
         data = save(Image.new("L", size), "JPEG")
-        assert images.prepare(data).data is data
+        assert photos.prepare_photo(data).data is data
 
 
 @pytest.mark.parametrize("size", [(7680, 4321), (8000, 8000), (40_000, 900)])
 def test_larger_image_is_shrunk_just_below_the_limit(size: tuple[int, int]) -> None:
-    photo = images.prepare(save(Image.new("L", size), "PNG", compress_level=1))
+    photo = photos.prepare_photo(save(Image.new("L", size), "PNG", compress_level=1))
 
     assert photo.changes == ("shrunk",)
-    assert images.MAX_PIXELS * 0.998 < photo.width * photo.height <= images.MAX_PIXELS
+    assert photos.MAX_PIXELS * 0.998 < photo.width * photo.height <= photos.MAX_PIXELS
     assert photo.width / photo.height == pytest.approx(size[0] / size[1], rel=0.002)
 
 
@@ -451,7 +458,7 @@ def test_shrunk_transparent_image_has_no_dark_fringe() -> None:
 
 def test_extreme_shape_is_refused_clearly() -> None:
     with pytest.raises(TooLargeError, match=r"10,000 × 64 = 640,000 pixels.*156 times.*100 times"):
-        images.prepare(save(Image.new("L", (10_000, 64)), "PNG"))
+        photos.prepare_photo(save(Image.new("L", (10_000, 64)), "PNG"))
 
 
 def padded_png(size: int) -> bytes:
@@ -460,10 +467,10 @@ def padded_png(size: int) -> bytes:
 
 
 def test_byte_limit_is_exclusive() -> None:
-    below, at = padded_png(images.MAX_BYTES - 1), padded_png(images.MAX_BYTES)
-    assert images.prepare(below, keep_metadata=True).data is below
+    below, at = padded_png(photos.MAX_BYTES - 1), padded_png(photos.MAX_BYTES)
+    assert photos.prepare_photo(below, keep_metadata=True).data is below
 
-    photo = images.prepare(at, keep_metadata=True)
+    photo = photos.prepare_photo(at, keep_metadata=True)
     assert len(photo.data) < 100_000
     assert photo.changes == ("compressed",)
     assert upright(load(photo.data))
@@ -471,22 +478,22 @@ def test_byte_limit_is_exclusive() -> None:
 
 def test_video_behind_a_photo_is_cut_where_it_makes_the_file_too_large() -> None:
     photo = save(quadrants(), "JPEG", comment="kept")
-    prepared = images.prepare(photo + b"\0" * images.MAX_BYTES, keep_metadata=True)
+    prepared = photos.prepare_photo(photo + b"\0" * photos.MAX_BYTES, keep_metadata=True)
     assert prepared.data == photo
     assert prepared.changes == ("trailer-cut",)
 
 
 def test_file_that_fits_without_its_metadata_is_not_compressed() -> None:
-    photo = images.prepare(padded_png(images.MAX_BYTES + 1))
+    photo = photos.prepare_photo(padded_png(photos.MAX_BYTES + 1))
     assert photo.data == save(quadrants(), "PNG")
     assert photo.changes == ("metadata-removed",)
 
 
 def test_result_over_the_byte_limit_loses_quality_before_size() -> None:
     noise = Image.frombytes("L", (5600, 5600), random.Random(1).randbytes(5600 * 5600))
-    photo = conversion.prepare(save(noise, "BMP"))
+    photo = conversion.to_photo(save(noise, "BMP"))
 
-    assert len(photo.data) < images.MAX_BYTES
+    assert len(photo.data) < photos.MAX_BYTES
     assert (photo.width, photo.height) == (5600, 5600)
     assert photo.changes == ("converted-from-bmp", "compressed")
 
@@ -495,7 +502,7 @@ def test_result_over_the_byte_limit_loses_quality_before_size() -> None:
 
 
 def test_ten_files_of_together_100_mb_fit_into_one_request() -> None:
-    images.check_together([photo_of(10_000_000)] * 10)
+    photos.check_together([photo_of(10_000_000)] * 10)
 
 
 @pytest.mark.parametrize(
@@ -509,11 +516,11 @@ def test_too_many_or_too_large_files_for_one_request_are_refused(
     sizes: list[int], message: str
 ) -> None:
     with pytest.raises(LayerError, match=message):
-        images.check_together([photo_of(size) for size in sizes])
+        photos.check_together([photo_of(size) for size in sizes])
 
 
-def photo_of(size: int) -> images.Photo:
-    return images.Photo(bytes(size), "image/png", 300, 300)
+def photo_of(size: int) -> photos.Photo:
+    return photos.Photo(bytes(size), "image/png", 300, 300)
 
 
 # --- what is refused -------------------------------------------------------------------------
@@ -521,7 +528,7 @@ def photo_of(size: int) -> images.Photo:
 
 def test_empty_file_is_refused() -> None:
     with pytest.raises(EmptyFileError):
-        images.prepare(b"")
+        photos.prepare_photo(b"")
 
 
 @pytest.mark.parametrize(
@@ -540,7 +547,7 @@ def test_empty_file_is_refused() -> None:
 )
 def test_other_files_are_no_images_whatever_their_name(data: bytes) -> None:
     with pytest.raises(NotAnImageError, match=data[:4].hex(" ")):
-        images.prepare(data)
+        photos.prepare_photo(data)
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
@@ -548,14 +555,14 @@ def test_other_files_are_no_images_whatever_their_name(data: bytes) -> None:
 def test_file_that_is_cut_off_is_refused_before_any_call(kind: str, part: float) -> None:
     data = pictures.untouched()[kind]
     with pytest.raises(DamagedImageError, match="cut off"):
-        images.prepare(data[: int(len(data) * part)])
+        photos.prepare_photo(data[: int(len(data) * part)])
 
 
 @pytest.mark.parametrize("kind", ["heic", "avif", "lzw tiff", "bmp", "gif"])
 def test_other_format_that_is_cut_off_is_refused(kind: str) -> None:
     data = pictures.convertible()[kind]
     with pytest.raises(ImageError):
-        images.prepare(data[: len(data) // 2])
+        photos.prepare_photo(data[: len(data) // 2])
 
 
 def test_thumbnail_does_not_make_a_cut_off_photo_look_whole() -> None:
@@ -564,14 +571,14 @@ def test_thumbnail_does_not_make_a_cut_off_photo_look_whole() -> None:
     thumbnail = tags.tobytes() + save(Image.new("RGB", (160, 120)), "JPEG")
     data = save(quadrants(), "JPEG", exif=thumbnail)
     with pytest.raises(DamagedImageError, match="cut off"):
-        images.prepare(data[:-400])
+        photos.prepare_photo(data[:-400])
 
 
 def test_flipped_bit_in_a_png_is_found() -> None:
     data = bytearray(pictures.untouched()["RGB PNG"])
     data[data.index(b"IDAT") + 30] ^= 4
     with pytest.raises(DamagedImageError, match="checksum"):
-        images.prepare(bytes(data))
+        photos.prepare_photo(bytes(data))
 
 
 # --- Venice's answer ---------------------------------------------------------------------------
@@ -579,24 +586,24 @@ def test_flipped_bit_in_a_png_is_found() -> None:
 
 def test_png_answer_is_stored_as_it_came() -> None:
     data = pictures.untouched()["RGBA PNG"]
-    assert images.to_png(data) is data
+    assert photos.to_png(data) is data
 
 
 @pytest.mark.parametrize("kind", ["baseline JPEG", "lossy WebP", "lossless WebP", "grey JPEG"])
 def test_other_answers_become_png(kind: str) -> None:
-    png = images.to_png(pictures.untouched()[kind])
-    assert images.media_type_of(png) == "image/png"
+    png = photos.to_png(pictures.untouched()[kind])
+    assert photos.media_type_of(png) == "image/png"
     assert upright(load(png).convert("RGB"), 14) or kind == "grey JPEG"
 
 
 def test_transparency_of_an_answer_is_kept() -> None:
-    png = load(images.to_png(pictures.untouched()["transparent WebP"]))
+    png = load(photos.to_png(pictures.untouched()["transparent WebP"]))
     assert png.mode == "RGBA"
     assert png.getpixel((5, 120))[3] in range(120, 136)
 
 
 def test_small_answer_is_an_answer() -> None:
-    assert load(images.to_png(save(Image.new("RGB", (64, 64)), "JPEG"))).size == (64, 64)
+    assert load(photos.to_png(save(Image.new("RGB", (64, 64)), "JPEG"))).size == (64, 64)
 
 
 @pytest.mark.parametrize(
@@ -604,33 +611,33 @@ def test_small_answer_is_an_answer() -> None:
 )
 def test_answer_that_is_no_image_is_refused(data: bytes) -> None:
     with pytest.raises(NotAnImageError):
-        images.to_png(data)
+        photos.to_png(data)
 
 
 @pytest.mark.parametrize("kind", ["RGB PNG", "baseline JPEG", "lossless WebP"])
 def test_answer_that_is_cut_off_is_refused(kind: str) -> None:
     data = pictures.untouched()[kind]
     with pytest.raises(DamagedImageError):
-        images.to_png(data[:-20])
+        photos.to_png(data[:-20])
 
 
 def test_answer_with_broken_picture_data_is_refused() -> None:
     data = bytearray(save(Image.effect_noise((300, 300), 50), "WEBP", lossless=True))
     data[60:-20] = b"\x55" * (len(data) - 80)
     with pytest.raises(DamagedImageError):
-        images.to_png(bytes(data))
+        photos.to_png(bytes(data))
 
 
 @pytest.mark.parametrize("name", ["PNG", "JPEG"])
 def test_answer_of_more_pixels_than_any_edit_has_is_refused(name: str) -> None:
     data = save(Image.new("L", (8200, 8100)), name)
     with pytest.raises(TooLargeError, match=r"8,200 × 8,100 = 66,420,000 .* 66,355,200 are taken"):
-        images.to_png(data)
+        photos.to_png(data)
 
 
 def test_answer_that_lies_on_its_side_is_turned_before_that_is_forgotten() -> None:
     answer = save(pictures.lying_down(6), "PNG", exif=exif(6))
-    image = load(images.to_png(answer))
+    image = load(photos.to_png(answer))
     assert upright(image)
     assert image.getexif().get(0x0112, 1) == 1
 
@@ -651,4 +658,4 @@ def test_answer_that_lies_on_its_side_is_turned_before_that_is_forgotten() -> No
     ],
 )
 def test_media_type_is_told_by_the_first_bytes(start: bytes, expected: str | None) -> None:
-    assert images.media_type_of(start) == expected
+    assert photos.media_type_of(start) == expected

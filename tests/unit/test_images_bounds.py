@@ -15,20 +15,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from image_drop import conversion, images
 from image_drop.errors import DamagedImageError, ImageError, TooLargeError
-from image_drop.image_headers import is_srgb, read_header, read_orientation
-from image_drop.photo_metadata import without_metadata
+from image_drop.imaging import conversion, photos
+from image_drop.imaging.headers import is_srgb, read_header, read_orientation
+from image_drop.imaging.metadata import without_metadata
 from tests.unit import pictures
 
 MB = 1_000_000
 
 MEASURE = """
 import json, resource, sys
-from image_drop import errors, images
+from image_drop import errors
+from image_drop.imaging import photos
 data = open(sys.argv[1], "rb").read()
 try:
-    photo = images.prepare(data, limits=images.Limits(int(sys.argv[2]), 60))
+    photo = photos.prepare_photo(data, limits=photos.Limits(int(sys.argv[2]), 60))
     outcome = f"{photo.width}x{photo.height}"
 except errors.ImageError as error:
     outcome = type(error).__name__
@@ -292,23 +293,23 @@ def test_endless_segments_and_chunks_are_refused_quickly() -> None:
     png = pictures.save(pictures.quadrants(), "PNG")
     for data in (jpeg, png[:33] + empty * 300_000 + png[33:]):
         with pytest.raises(DamagedImageError, match="200,000"):
-            images.prepare(data)
+            photos.prepare_photo(data)
 
 
 def test_refusal_names_the_limit_and_the_figures_of_the_file() -> None:
     with pytest.raises(TooLargeError, match=r"100,000 × 90,000 = 9,000,000,000 pixels; a PNG file"):
-        images.prepare(png_that_claims(100_000, 90_000))
+        photos.prepare_photo(png_that_claims(100_000, 90_000))
 
 
 def test_conversion_that_takes_too_long_says_so() -> None:
     with pytest.raises(TooLargeError, match="more than 1 seconds of CPU"):
-        images.prepare(progressive_jpeg_of_many_scans(), limits=images.Limits(1, 60))
+        photos.prepare_photo(progressive_jpeg_of_many_scans(), limits=photos.Limits(1, 60))
 
 
 def test_conversion_that_lasts_too_long_by_the_clock_is_ended() -> None:
     begun = time.monotonic()
     with pytest.raises(TooLargeError, match=r"takes longer than 0\.5 seconds"):
-        images.prepare(progressive_jpeg_of_many_scans(), limits=images.Limits(20, 0.5))
+        photos.prepare_photo(progressive_jpeg_of_many_scans(), limits=photos.Limits(20, 0.5))
     assert time.monotonic() - begun < 5
 
 
@@ -316,7 +317,7 @@ def test_conversion_that_lasts_too_long_by_the_clock_is_ended() -> None:
 
 TAKEN_OVER = """
 import io, json, os, sys, tempfile
-from image_drop import conversion
+from image_drop.imaging import conversion
 log = tempfile.TemporaryFile(buffering=0)
 target = io.BytesIO()
 conversion.main("prepare", 20, open(sys.argv[1], "rb"), target)
@@ -358,7 +359,7 @@ def test_converting_process_can_open_and_write_no_file(tmp_path: Path) -> None:
 EVERY_FILE = """
 import io, json, os, sys
 from pathlib import Path
-from image_drop import conversion
+from image_drop.imaging import conversion
 for task in ("prepare", "prepare-any-size", "to-png"):
     for path in sorted(Path(sys.argv[1]).iterdir()):
         source, target = path.open("rb"), io.BytesIO()
@@ -477,9 +478,9 @@ def assert_result_or_our_error(prepare, data: bytes) -> None:
 @given(broken_files())
 def test_broken_file_ends_in_a_result_or_one_of_our_errors(broken: BrokenFile) -> None:
     data = broken.data
-    assert_result_or_our_error(conversion.prepare, data)
-    if images.media_type_of(data) == "image/png":
-        assert_result_or_our_error(conversion.prepare, checked_checksums(data))
+    assert_result_or_our_error(conversion.to_photo, data)
+    if photos.media_type_of(data) == "image/png":
+        assert_result_or_our_error(conversion.to_photo, checked_checksums(data))
 
 
 @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
@@ -503,18 +504,18 @@ def test_broken_file_is_read_and_bared_or_refused_without_decoding(broken: Broke
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(broken_files())
 def test_broken_file_does_not_break_the_process_that_called(broken: BrokenFile) -> None:
-    for prepare in (images.prepare, lambda data: images.to_png(data)):
+    for prepare in (photos.prepare_photo, lambda data: photos.to_png(data)):
         try:
             photo = prepare(broken.data)
         except ImageError:
             continue
-        assert isinstance(photo, bytes) or photo.width * photo.height <= images.MAX_PIXELS
+        assert isinstance(photo, bytes) or photo.width * photo.height <= photos.MAX_PIXELS
 
 
 def test_jpeg_without_components_is_damaged_not_a_surprise() -> None:
     data = bytearray(pictures.save(pictures.quadrants(), "JPEG", progressive=True))
     data[data.index(b"\xff\xc2") + 9] = 0
-    for read in (images.prepare, images.to_png):
+    for read in (photos.prepare_photo, photos.to_png):
         with pytest.raises(DamagedImageError):
             read(bytes(data))
 
@@ -531,7 +532,8 @@ def test_metadata_readers_take_any_bytes(data: bytes) -> None:
 
 FINISH = """
 import json, resource, sys
-from image_drop.finish import Finish, apply
+from image_drop.imaging.canvas import apply
+from image_drop.instructions.finish import Finish
 finish = Finish.parse({"trim": True, "size": "4000x4000", "shadow": True, "format": sys.argv[2]})
 result = apply(finish, open(sys.argv[1], "rb").read())
 print(json.dumps([result.width, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from image_drop import conversion, images
-from image_drop.finish import Finish, apply
-from image_drop.image_parts import jpeg_segments, png_chunks
+from image_drop.imaging import conversion, photos
+from image_drop.imaging.parts import jpeg_segments, png_chunks
+from image_drop.instructions.finish import Finish, apply
 from tests.unit import pictures
 from tests.unit.pictures import chunk, exif, load, quadrants, save
 
@@ -123,12 +123,12 @@ def test_bytes_between_the_segments_of_a_jpeg_do_not_leave() -> None:
 @pytest.mark.parametrize("jpeg", JPEGS)
 def test_nothing_behind_a_jpeg_leaves(jpeg: str, kind: str) -> None:
     assert_only_the_picture_leaves(JPEGS[jpeg] + TRAILERS[kind], JPEGS[jpeg])
-    assert images.prepare(JPEGS[jpeg] + TRAILERS[kind]).data == JPEGS[jpeg]
+    assert photos.prepare_photo(JPEGS[jpeg] + TRAILERS[kind]).data == JPEGS[jpeg]
 
 
 def test_further_pictures_of_a_multi_picture_file_do_not_leave() -> None:
     data = save(quadrants(), "MPO", save_all=True, append_images=[Image.new("RGB", (320, 240))])
-    photo = images.prepare(data)
+    photo = photos.prepare_photo(data)
     assert photo.changes == ("metadata-removed",)
     assert b"MPF" not in photo.data
     assert load(photo.data).tobytes() == load(data).tobytes()
@@ -181,20 +181,20 @@ def test_second_profile_of_a_png_does_not_leave() -> None:
 
 def test_time_of_a_png_does_not_leave() -> None:
     data = pictures.with_chunk(PNGS["RGB"], b"tIME", b"\x07\xea\x01\x02\x03\x04\x05")
-    assert images.prepare(data).data == PNGS["RGB"]
+    assert photos.prepare_photo(data).data == PNGS["RGB"]
 
 
 @pytest.mark.parametrize("kind", PNGS)
 def test_nothing_behind_a_png_leaves_nor_in_its_end(kind: str) -> None:
     for trailer in TRAILERS.values():
         assert_only_the_picture_leaves(PNGS[kind] + trailer, PNGS[kind])
-        assert images.prepare(PNGS[kind] + trailer).data == PNGS[kind]
+        assert photos.prepare_photo(PNGS[kind] + trailer).data == PNGS[kind]
     assert_only_the_picture_leaves(PNGS[kind][:-12] + chunk(b"IEND", SECRET), PNGS[kind])
 
 
 @pytest.mark.parametrize("kind", PNGS)
 def test_png_without_metadata_is_sent_untouched(kind: str) -> None:
-    assert images.prepare(PNGS[kind]).data is PNGS[kind]
+    assert photos.prepare_photo(PNGS[kind]).data is PNGS[kind]
 
 
 # --- WebP ------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_unknown_chunks_of_a_webp_and_what_is_behind_it_do_not_leave(kind: str) 
 
 
 def test_webp_says_no_longer_that_it_has_what_was_removed() -> None:
-    before, after = WEBPS["lossy"], images.prepare(WEBPS["lossy"]).data
+    before, after = WEBPS["lossy"], photos.prepare_photo(WEBPS["lossy"]).data
     assert (before[12:16], before[20] & 0x0C) == (b"VP8X", 0x0C)
     assert (after[12:16], after[20] & 0x0C) == (b"VP8X", 0)
 
@@ -236,7 +236,7 @@ def test_webp_says_no_longer_that_it_has_what_was_removed() -> None:
 
 def assert_only_the_picture_leaves(data: bytes, picture: bytes) -> None:
     """`picture`: the file that `data` was made from, for Pillow does not read all of `data`."""
-    photo = images.prepare(data)
+    photo = photos.prepare_photo(data)
 
     before, after = readable(data, picture), load(photo.data)
     assert SECRET not in photo.data
@@ -246,8 +246,8 @@ def assert_only_the_picture_leaves(data: bytes, picture: bytes) -> None:
     assert (after.mode, after.size) == (before.mode, before.size)
     assert after.tobytes() == before.tobytes()
     assert after.info.get("icc_profile") == before.info.get("icc_profile")
-    assert photo.media_type == images.media_type_of(data) == images.media_type_of(photo.data)
-    assert images.prepare(photo.data).data is photo.data
+    assert photo.media_type == photos.media_type_of(data) == photos.media_type_of(photo.data)
+    assert photos.prepare_photo(photo.data).data is photo.data
 
 
 def readable(data: bytes, otherwise: bytes) -> Image.Image:
@@ -285,7 +285,7 @@ EVERY_KIND = {
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_metadata_leave_where_that_is_wished(kind: str) -> None:
     data = EVERY_KIND[kind]
-    photo = images.prepare(data, keep_metadata=True)
+    photo = photos.prepare_photo(data, keep_metadata=True)
     assert photo.data is data
     assert photo.changes == ()
 
@@ -297,7 +297,7 @@ def test_removal_from_a_photo_of_5_mb_takes_some_milliseconds() -> None:
 
     begun = time.process_time()
     for _ in range(5):
-        images.prepare(photo)
+        photos.prepare_photo(photo)
     assert (time.process_time() - begun) / 5 < 0.05
 
 
@@ -339,14 +339,14 @@ CONVERTED = {
 def test_no_metadata_outlive_a_conversion(kind: str) -> None:
     data = CONVERTED[kind]
     assert SECRET in data or kind == "PNG with a profile that cannot be used"
-    for convert in (conversion.prepare, conversion.to_png):
+    for convert in (conversion.to_photo, conversion.to_png):
         result = convert(data)
         assert_bare(result.data)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "HEIF"])
 def test_a_conversion_keeps_no_metadata_even_where_that_is_wished(kind: str) -> None:
-    assert_bare(images.prepare(CONVERTED[kind], keep_metadata=True).data)
+    assert_bare(photos.prepare_photo(CONVERTED[kind], keep_metadata=True).data)
 
 
 def assert_bare(data: bytes) -> None:
@@ -364,7 +364,7 @@ def test_result_tells_nothing_but_the_picture(kind: str) -> None:
     for png in [*PNGS.values(), save(quadrants().quantize(8), "PNG"), pictures.deep_png(2)]:
         told_by_venice = png[:33] + PNG_CHUNKS.get(kind, b"") + png[33:] + SECRET
 
-        result = images.to_png(told_by_venice)
+        result = photos.to_png(told_by_venice)
 
         assert result == png
         assert load(result).tobytes() == load(told_by_venice).tobytes()
@@ -372,7 +372,7 @@ def test_result_tells_nothing_but_the_picture(kind: str) -> None:
 
 def test_result_keeps_everything_where_that_is_wished() -> None:
     data = EVERY_KIND["PNG"]
-    assert images.to_png(data, keep_metadata=True) is data
+    assert photos.to_png(data, keep_metadata=True) is data
 
 
 @pytest.mark.parametrize("form", ["png", "webp", "jpeg"])
@@ -393,6 +393,6 @@ def test_colour_profile_of_a_background_does_not_become_that_of_the_result() -> 
 
 def test_orientation_that_is_upright_goes_with_the_rest() -> None:
     for name in ("JPEG", "PNG", "WEBP"):
-        photo = images.prepare(save(quadrants(), name, exif=exif(1)))
+        photo = photos.prepare_photo(save(quadrants(), name, exif=exif(1)))
         assert photo.changes == ("metadata-removed",)
         assert not load(photo.data).getexif()

@@ -10,7 +10,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from image_drop import instructions
 from image_drop.errors import (
     InstructionsError,
     InvalidValueError,
@@ -20,12 +19,13 @@ from image_drop.errors import (
     UnknownModeError,
     UnreadableInstructionsError,
 )
-from image_drop.finish import END
-from image_drop.instructions import KEYS, TAKES, Instructions, Mode, Source, resolve
+from image_drop.instructions import schema
+from image_drop.instructions.finish import END
+from image_drop.instructions.schema import KEYS, TAKES, Instructions, Mode, Source, resolve
 
 
 def sidecar(**values: Any) -> Source:
-    return instructions.from_file("shoe.jpg.json", json.dumps(values).encode())
+    return schema.from_file("shoe.jpg.json", json.dumps(values).encode())
 
 
 def merged(*sources: Source) -> Instructions:
@@ -56,22 +56,22 @@ def resolved(**values: Any) -> Instructions:
 def test_value_that_ends_in_a_line_feed_is_refused_here_and_in_an_editor(
     values: dict[str, Any],
 ) -> None:
-    schema = Draft202012Validator(instructions.json_schema())
+    validator = Draft202012Validator(schema.json_schema())
     text = json.dumps(values)
     for part in ("qwen-edit", "4K", "cutout", "5%", "2000x2000"):
         text = text.replace(f'"{part}"', f'"{part}\\n"')
     ended = json.loads(text)
 
     assert resolve([sidecar(prompt="pink", **values)])
-    assert schema.is_valid(values)
+    assert validator.is_valid(values)
     assert ended != values
-    assert not schema.is_valid(ended)
+    assert not validator.is_valid(ended)
     with pytest.raises(InvalidValueError):
         resolved(prompt="pink", **ended)
 
 
 def test_every_pattern_that_ends_a_text_ends_it_before_a_line_feed() -> None:
-    patterns = re.findall(r'"pattern": "(.*?)"[,}]', json.dumps(instructions.json_schema()))
+    patterns = re.findall(r'"pattern": "(.*?)"[,}]', json.dumps(schema.json_schema()))
 
     assert len(patterns) >= 6
     assert all(json.loads(f'"{p}"').endswith(END) for p in patterns if "^" in p)
@@ -124,10 +124,10 @@ def test_the_words_for_mistakes_cover_every_key() -> None:
 def test_the_nearest_source_wins_key_by_key() -> None:
     wanted = merged(
         sidecar(prompt="of the sidecar"),
-        instructions.from_tags({"prompt": "of the tags", "aspect_ratio": "1:1"}),
-        instructions.from_metadata({"aspect_ratio": "3:2", "quality": "low"}),
-        instructions.from_file(".image-drop.json", b'{"quality": "high", "safe_mode": false}'),
-        instructions.from_defaults("multi-edit", "of the template"),
+        schema.from_tags({"prompt": "of the tags", "aspect_ratio": "1:1"}),
+        schema.from_metadata({"aspect_ratio": "3:2", "quality": "low"}),
+        schema.from_file(".image-drop.json", b'{"quality": "high", "safe_mode": false}'),
+        schema.from_defaults("multi-edit", "of the template"),
     )
 
     assert wanted == Instructions(
@@ -140,7 +140,7 @@ def test_the_nearest_source_wins_key_by_key() -> None:
 
 
 def test_a_folder_can_be_a_drop_box_and_one_image_in_it_an_exception() -> None:
-    folder = instructions.from_file("products/.image-drop.json", b'{"mode": "background-remove"}')
+    folder = schema.from_file("products/.image-drop.json", b'{"mode": "background-remove"}')
     exception = sidecar(mode="edit", prompt="on grass")
 
     assert merged(folder).mode is Mode.BACKGROUND_REMOVE
@@ -151,19 +151,19 @@ def test_a_folder_can_be_a_drop_box_and_one_image_in_it_an_exception() -> None:
     ("text", "value"), [("true", True), ("false", False), ("1", True), ("0", False)]
 )
 def test_a_tag_can_say_yes_and_no(text: str, value: bool) -> None:
-    wanted = merged(instructions.from_tags({"prompt": "pink sky", "safe_mode": text}))
+    wanted = merged(schema.from_tags({"prompt": "pink sky", "safe_mode": text}))
 
     assert wanted.safe_mode is value
 
 
-@pytest.mark.parametrize("read", [instructions.from_tags, instructions.from_metadata])
+@pytest.mark.parametrize("read", [schema.from_tags, schema.from_metadata])
 def test_layers_in_a_tag_are_separated_by_spaces(read: Any) -> None:
     wanted = merged(read({"prompt": "pink sky", "layers": " mask.png  _layers/logo.png "}))
 
     assert wanted.layers == ("mask.png", "_layers/logo.png")
 
 
-@pytest.mark.parametrize("read", [instructions.from_tags, instructions.from_metadata])
+@pytest.mark.parametrize("read", [schema.from_tags, schema.from_metadata])
 def test_tags_and_metadata_of_other_tools_are_left_alone(read: Any) -> None:
     theirs = {"cost-center": "4711", "mtime": "1770000000.5", "Owner": "anna", "s3cmd-attrs": "x"}
 
@@ -171,7 +171,7 @@ def test_tags_and_metadata_of_other_tools_are_left_alone(read: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["promt", "Prompt", "aspect-ratio", "safemode", "Mode"])
-@pytest.mark.parametrize("read", [instructions.from_tags, instructions.from_metadata])
+@pytest.mark.parametrize("read", [schema.from_tags, schema.from_metadata])
 def test_a_near_miss_in_a_tag_is_not_taken_for_another_tools(read: Any, key: str) -> None:
     with pytest.raises(UnknownKeyError, match="Did you mean"):
         merged(read({key: "x"}))
@@ -193,19 +193,19 @@ def test_a_near_miss_in_a_tag_is_not_taken_for_another_tools(read: Any, key: str
     ],
 )
 def test_metadata_beyond_ascii_is_decoded(stored: str, text: str) -> None:
-    assert merged(instructions.from_metadata({"prompt": stored})).prompt == text
+    assert merged(schema.from_metadata({"prompt": stored})).prompt == text
 
 
 def test_template_defaults_that_are_empty_say_nothing() -> None:
-    assert instructions.from_defaults("", "").values == {}
+    assert schema.from_defaults("", "").values == {}
     with pytest.raises(NoInstructionsError):
-        merged(instructions.from_defaults("", ""))
+        merged(schema.from_defaults("", ""))
 
 
 def test_a_file_may_name_its_schema_and_begin_with_a_byte_order_mark() -> None:
     content = b'\xef\xbb\xbf{"$schema": "https://example.com/s.json", "prompt": "pink sky"}'
 
-    assert merged(instructions.from_file("a.json", content)) == resolved(prompt="pink sky")
+    assert merged(schema.from_file("a.json", content)) == resolved(prompt="pink sky")
 
 
 # --- mistakes --------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_a_mode_that_needs_a_prompt_says_so(mode: str) -> None:
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(content: bytes, words: str) -> None:
     with pytest.raises(UnreadableInstructionsError) as caught:
-        instructions.from_file("photos/shoe.jpg.json", content)
+        schema.from_file("photos/shoe.jpg.json", content)
 
     assert "photos/shoe.jpg.json" in caught.value.detail
     assert words in caught.value.detail
@@ -351,7 +351,7 @@ def test_multi_edit_takes_ten_images_in_all() -> None:
     [("1k", "1K"), ("4k", "4K"), ("2K", "2K"), ("16k", "16K"), ("hd", "hd"), ("1080p", "1080p")],
 )
 def test_a_resolution_has_one_spelling_wherever_it_is_written(written: str, tier: str) -> None:
-    tagged = instructions.from_tags({"prompt": "pink", "resolution": written})
+    tagged = schema.from_tags({"prompt": "pink", "resolution": written})
     variants = sidecar(prompt="pink", variants={"large": {"resolution": written}})
 
     assert merged(tagged).resolution == tier
@@ -377,7 +377,7 @@ def test_a_mistake_in_a_farther_source_is_found_too() -> None:
         resolve(
             [
                 sidecar(prompt="pink sky"),
-                instructions.from_file("products/.image-drop.json", b'{"qualty": "low"}'),
+                schema.from_file("products/.image-drop.json", b'{"qualty": "low"}'),
             ]
         )
 
@@ -408,7 +408,7 @@ def test_whatever_a_sidecar_holds_ends_in_instructions_or_in_an_error_for_a_repo
 def test_whatever_metadata_holds_ends_in_instructions_or_in_an_error_for_a_report(
     texts: dict[str, str],
 ) -> None:
-    for read in (instructions.from_tags, instructions.from_metadata):
+    for read in (schema.from_tags, schema.from_metadata):
         try:
             assert merged(read(texts)).mode
         except InstructionsError as error:
@@ -421,7 +421,7 @@ def test_whatever_metadata_holds_ends_in_instructions_or_in_an_error_for_a_repor
 def test_each_variant_takes_over_what_stands_outside_key_by_key() -> None:
     cutout = {"mode": "background-remove"}
     studio = {"prompt": "on marble", "aspect_ratio": "1:1"}
-    folder = instructions.from_file(".image-drop.json", b'{"quality": "high", "prompt": "far"}')
+    folder = schema.from_file(".image-drop.json", b'{"quality": "high", "prompt": "far"}')
 
     wanted = resolve(
         [sidecar(aspect_ratio="3:2", variants={"cutout": cutout, "studio": studio}), folder]
@@ -435,7 +435,7 @@ def test_each_variant_takes_over_what_stands_outside_key_by_key() -> None:
 
 
 def test_the_nearest_sources_variants_replace_those_of_the_others() -> None:
-    folder = instructions.from_file(
+    folder = schema.from_file(
         ".image-drop.json", b'{"variants": {"cutout": {"mode": "background-remove"}}}'
     )
 
@@ -486,27 +486,25 @@ def test_a_mistake_in_a_variant_names_the_variant(
 
 
 def test_the_schema_lists_every_key_and_refuses_others() -> None:
-    schema = instructions.json_schema()
+    listed = schema.json_schema()
 
-    definition = schema["$defs"]["Instructions"] if "$ref" in schema else schema
-    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    definition = listed["$defs"]["Instructions"] if "$ref" in listed else listed
+    assert listed["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert set(definition["properties"]) == set(KEYS)
     assert definition["additionalProperties"] is False
 
 
 def test_file_permissions_that_s3fs_keeps_in_the_metadata_are_no_mode() -> None:
-    assert instructions.from_metadata({"mode": "33188", "prompt": "pink"}).values == {
-        "prompt": "pink"
-    }
+    assert schema.from_metadata({"mode": "33188", "prompt": "pink"}).values == {"prompt": "pink"}
 
 
 @pytest.mark.parametrize("foreign", ["module", "code", "node", "quantity", "project"])
 def test_tags_of_other_tools_are_no_near_miss(foreign: str) -> None:
-    source = instructions.from_tags({foreign: "x", "prompt": "pink"})
-    assert instructions.checked(source) == {"prompt": "pink"}
+    source = schema.from_tags({foreign: "x", "prompt": "pink"})
+    assert schema.checked(source) == {"prompt": "pink"}
 
 
 @pytest.mark.parametrize("key", ["aspect_ratio", "quality", "safe_mode"])
 def test_the_word_null_in_a_tag_is_a_wrong_value(key: str) -> None:
     with pytest.raises(InvalidValueError, match=key):
-        instructions.checked(instructions.from_tags({key: "NULL"}))
+        schema.checked(schema.from_tags({key: "NULL"}))

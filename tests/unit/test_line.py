@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image_drop.errors import LineStoppedError
-from image_drop.line import Line, Status, is_renewed
+from image_drop.state.circuit_breaker import Line, Status, is_renewed
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

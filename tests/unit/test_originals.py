@@ -21,8 +21,14 @@ from image_drop.errors import (
     UnreadableInstructionsError,
     UnreadableObjectError,
 )
-from image_drop.instructions import resolve
-from image_drop.originals import Original, Originals, folders_of, layer_key, unusable_layer
+from image_drop.instructions.schema import resolve
+from image_drop.storage.input_bucket import (
+    Original,
+    Originals,
+    folders_of,
+    layer_key,
+    unusable_layer,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from local.cli.status import picture
-from local.overview import Hour, gather
+from image_drop_cli.commands.status import picture
+from image_drop_cli.overview import Hour, gather
 from tests.unit.stacks import quiet_stack
 
 

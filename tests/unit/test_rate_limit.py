@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_drop.errors import NoSlotError
-from image_drop.instructions import Instructions
-from image_drop.rate_limit import (
+from image_drop.instructions.schema import Instructions
+from image_drop.state.rate_limit import (
     FAILURE_BUDGET,
     KEY,
     RateLimiter,

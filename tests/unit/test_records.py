@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from image_drop.billing import Billing, Settlement, micro
 from image_drop.errors import (
     EditTooDearError,
     InProgressError,
     OutcomeUnknownError,
     SpendLimitError,
 )
-from image_drop.records import Call, CallState, Hold, Record, Records, record_id
+from image_drop.state.billing import Billing, Settlement, micro
+from image_drop.state.records import Call, CallState, Hold, Record, Records, record_id
 from tests.clock import FakeClock
 
 if TYPE_CHECKING:

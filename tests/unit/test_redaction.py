@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_drop.redaction import redact
+from image_drop.untrusted_text import redact
 
 KEY = "VENICE_INFERENCE_KEY_0aB1-cD2eF3_gH4iJ5kL6mN7oP8qR9sT0uV1w"
 OTHER = "xY9-wV8uT7sR6_qP5oN4mL3kJ2iH1gF0eD9cB8aZ7yX6w"

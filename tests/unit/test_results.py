@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from image_drop.errors import ModelNotFoundError, SettingsError
-from image_drop.results import (
+from image_drop.storage.output_bucket import (
     ResultChangedError,
     Results,
     as_metadata,

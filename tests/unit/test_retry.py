@@ -27,10 +27,10 @@ from image_drop.errors import (
     VeniceUnavailableError,
 )
 from image_drop.pipeline import Outcome
-from image_drop.retry_queue import Message, RetryQueue
 from image_drop.services import Invocation, Services
+from image_drop.storage.retry_queue import Message, RetryQueue
 from image_drop.uploads import Upload, from_message
-from local.simulator import Simulator
+from image_drop_local.simulator import Simulator
 from tests.clock import FakeClock
 from tests.context import FakeContext
 

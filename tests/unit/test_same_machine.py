@@ -3,8 +3,8 @@
 import pytest
 import requests
 
-from local.same_machine import refusal
-from local.simulator import Simulator
+from image_drop_local.same_machine import refusal
+from image_drop_local.simulator import Simulator
 
 ORIGIN = "http://localhost:3000"
 

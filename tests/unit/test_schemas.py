@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from local.schemas import FOLDER, schemas, text
+from scripts.schemas import FOLDER, schemas, text
 
 
 def test_files_are_not_stale() -> None:

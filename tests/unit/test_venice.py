@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from image_drop import venice
 from image_drop.errors import (
     AccountError,
     Charge,
@@ -36,10 +35,10 @@ from image_drop.errors import (
     UnusableAnswerError,
     VeniceUnavailableError,
 )
-from image_drop.images import Photo
-from image_drop.instructions import Instructions, Mode
-from image_drop.venice import Account, Venice, parameters
-from local.simulator import Simulator
+from image_drop.imaging.photos import Photo
+from image_drop.instructions.schema import Instructions, Mode
+from image_drop.venice.client import Account, Venice, longest_call, parameters
+from image_drop_local.simulator import Simulator
 from tests.clock import FakeClock
 
 NOW = 1_800_000_000.0
@@ -510,7 +509,7 @@ def test_a_netrc_file_does_not_replace_the_key(
 def test_a_slow_model_and_a_prompt_that_is_rewritten_get_more_time(
     wanted: Instructions, seconds: float
 ) -> None:
-    assert venice.longest_call(wanted) == seconds
+    assert longest_call(wanted) == seconds
 
 
 # --- errors ------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from image_drop import venice_errors
 from image_drop.errors import (
     AccountError,
     Charge,
@@ -22,9 +21,10 @@ from image_drop.errors import (
     RefusedError,
     VeniceUnavailableError,
 )
-from image_drop.exchange import Reply
-from image_drop.instructions import Mode
-from image_drop.venice_errors import error_for
+from image_drop.instructions.schema import Mode
+from image_drop.venice import http_errors
+from image_drop.venice.exchange import Reply
+from image_drop.venice.http_errors import error_for
 
 NOW = 1_800_000_000.0
 KEY = "VENICE_INFERENCE_KEY_0aB1-cD2eF3_gH4iJ5kL6mN7oP8qR9sT0uV1w"
@@ -180,7 +180,7 @@ def test_no_detail_shows_the_key_that_venice_echoes(status: int, mode: Mode | No
 
 
 def test_a_key_that_the_end_of_the_detail_would_cut_is_hidden_too() -> None:
-    detail = error(400, {"error": "x" * (venice_errors.MAX_WORDS - 30) + " " + KEY}).detail
+    detail = error(400, {"error": "x" * (http_errors.MAX_WORDS - 30) + " " + KEY}).detail
 
     assert "VENICE" not in detail
     assert detail.endswith("[key]")
@@ -259,7 +259,7 @@ def test_venices_time_is_read_in_every_form_and_not_believed_beyond_two_minutes(
 
 @given(st.text(max_size=40) | st.floats().map(str) | st.integers().map(str))
 def test_whatever_stands_for_a_time_is_none_or_within_two_minutes(text: str) -> None:
-    for at in (venice_errors.reset_at(text, NOW), error(503, Retry_After=text).retry_at):
+    for at in (http_errors.reset_at(text, NOW), error(503, Retry_After=text).retry_at):
         assert at is None or NOW <= at <= NOW + 120
 
 
@@ -292,11 +292,11 @@ def test_a_429_names_the_limit_and_a_503_or_504_its_time() -> None:
     [("20", 20), ("0", None), ("", None), ("-1", None), ("many", None), ("2.5", None), ("٢", None)],
 )
 def test_a_limit_is_a_positive_whole_number_or_not_known(text: str, limit: int | None) -> None:
-    assert venice_errors.rate_limit({"x-ratelimit-limit-requests": text}) == limit
+    assert http_errors.rate_limit({"x-ratelimit-limit-requests": text}) == limit
 
 
 @given(st.text(max_size=20) | st.integers().map(str) | st.just("9" * 5000))
 def test_whatever_stands_in_the_limit_is_no_harm(text: str) -> None:
-    limit = venice_errors.rate_limit({"x-ratelimit-limit-requests": text})
+    limit = http_errors.rate_limit({"x-ratelimit-limit-requests": text})
 
     assert limit is None or 1 <= limit < 1_000_000

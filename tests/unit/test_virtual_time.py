@@ -20,7 +20,7 @@ from benchmarks.virtual_aws import (
 from benchmarks.virtual_deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
 from benchmarks.virtual_time import World
 from benchmarks.virtual_venice import Venice
-from local.simulator.settings import Settings
+from image_drop_local.simulator.settings import Settings
 
 START = 1_800_000_000.0  # the beginning of a minute
 RETRY_AFTER = OTHERS[2]

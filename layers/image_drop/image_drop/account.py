@@ -6,27 +6,23 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from image_drop import line, paid_call, retry
-from image_drop.catalogue import Catalogue
-from image_drop.errors import (
-    AccountError,
-    ImageDropError,
-    NoAnswerError,
-    SpendLimitError,
-)
-from image_drop.instructions import Mode
-from image_drop.known_models import DEFAULT_EDIT_MODEL
-from image_drop.models import KINDS, REMOVAL_MODEL, Model, listed
+from image_drop import paid_call, retry
+from image_drop.errors import AccountError, ImageDropError, NoAnswerError, SpendLimitError
+from image_drop.instructions.schema import Mode
 from image_drop.pipeline import Outcome
 from image_drop.services import Invocation
+from image_drop.state import circuit_breaker
 from image_drop.telemetry import logger, measure
-from image_drop.venice import CALL_SECONDS, ENHANCE_SECONDS
+from image_drop.venice.catalogue import Catalogue
+from image_drop.venice.client import CALL_SECONDS, ENHANCE_SECONDS
+from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
+from image_drop.venice.models import KINDS, REMOVAL_MODEL, Model, listed
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-    from image_drop.line import Line, Status
     from image_drop.services import Services
+    from image_drop.state.circuit_breaker import Line, Status
 
 MAX_CALLS = 5  # in one round, while they are refused
 # Seconds that the invocation must have left before a trial: an ordinary call, and 60 to store. A
@@ -96,7 +92,7 @@ def try_to_resume(status: "Status", services: "Services", invocation: Invocation
     """
     accepted = False
     if status.limit_usd is not None:
-        if not line.is_renewed(status, services.billing.limit_usd, services.now()):
+        if not circuit_breaker.is_renewed(status, services.billing.limit_usd, services.now()):
             return
     else:
         trial = try_some(services, invocation)

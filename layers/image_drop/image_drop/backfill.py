@@ -29,12 +29,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from image_drop import results, uploads
-from image_drop.instructions import Mode
-from image_drop.known_models import DEFAULT_EDIT_MODEL
-from image_drop.records import Record, record_id
+from image_drop import uploads
+from image_drop.instructions.schema import Mode
+from image_drop.state.records import Record, record_id
+from image_drop.storage import output_bucket
 from image_drop.telemetry import logger, measure
 from image_drop.uploads import SIDECAR_SUFFIX, Upload
+from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -378,8 +379,8 @@ def _missing(
 def result_keys(key_format: str, key: str) -> tuple[str, ...]:
     """Where the result of an image without variants can be, and its report, likeliest first."""
     modes = list(Mode) if "{mode" in key_format else [Mode.EDIT]
-    found = [name for mode in modes for name in results.possible_keys(key_format, key, mode)]
-    return (*found, results.report_key(key, None))
+    found = [name for mode in modes for name in output_bucket.possible_keys(key_format, key, mode)]
+    return (*found, output_bucket.report_key(key, None))
 
 
 def _is_image(candidate: Candidate) -> bool:

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 
 import msgspec
 
-from image_drop import instructions, results, venice
-from image_drop.catalogue import Catalogue
 from image_drop.errors import (
     EditTooDearError,
     ImageDeletedError,
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.instructions import Instructions, Mode
-from image_drop.originals import Original
+from image_drop.instructions import schema
+from image_drop.instructions.schema import Instructions, Mode
 from image_drop.services import Services
+from image_drop.storage import output_bucket
+from image_drop.storage.input_bucket import Original
 from image_drop.uploads import Upload
+from image_drop.venice import client
+from image_drop.venice.catalogue import Catalogue
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Edit:
     def original_key(self) -> str | None:
         """Where Venice's own answer goes, for `keep_original` with a finish."""
         kept = self.instructions.finish and self.instructions.keep_original
-        return results.original_key(self.output_key) if kept else None
+        return output_bucket.original_key(self.output_key) if kept else None
 
 
 def load_instructions(upload: Upload, services: Services) -> Wanted:
@@ -75,9 +77,9 @@ def load_instructions(upload: Upload, services: Services) -> Wanted:
     if original is None:
         raise ImageDeletedError(f"{upload.key} is not in the bucket any more.")
     settings = services.settings
-    defaults = instructions.from_defaults(settings.default_mode, settings.default_prompt)
+    defaults = schema.from_defaults(settings.default_mode, settings.default_prompt)
     sources = [*services.originals.sources(original), defaults]
-    return Wanted(original, instructions.resolve(sources))
+    return Wanted(original, schema.resolve(sources))
 
 
 def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
@@ -99,7 +101,7 @@ def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
             original, chosen.finish.background_key, services.now()
         )
     call_digest = _digest(
-        [original.bucket, original.key, original.etag, mode, venice.parameters(chosen)],
+        [original.bucket, original.key, original.etag, mode, client.parameters(chosen)],
         [layer if isinstance(layer, str) else layer.etag for layer in layers],
     )
     return Edit(
@@ -111,7 +113,7 @@ def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
         rate_model=services.catalogue.current().rate_model(mode, chosen.model),
         call_digest=call_digest,
         id=_digest(call_digest, variant, chosen.finish, background.etag if background else None),
-        output_key=results.output_key(
+        output_key=output_bucket.output_key(
             services.settings.output_key_format,
             original.key,
             mode,
@@ -144,7 +146,7 @@ def price(wanted: Instructions, catalogue: Catalogue) -> float:
     layers = wanted.layers or () if mode is Mode.MULTI_EDIT else ()
     return catalogue.price(
         mode,
-        venice.parameters(wanted),
+        client.parameters(wanted),
         1 + len(layers),
         enhanced=bool(wanted.enhance_prompt) and mode is not Mode.BACKGROUND_REMOVE,
     )

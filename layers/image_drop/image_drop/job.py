@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from image_drop.edits import Edit, load_instructions, plan_edit
 from image_drop.errors import CrashedError
-from image_drop.originals import Original
-from image_drop.records import Hold, record_id
 from image_drop.services import Invocation, Services
+from image_drop.state.records import Hold, record_id
+from image_drop.storage.input_bucket import Original
 from image_drop.telemetry import never_failing
 from image_drop.uploads import Upload
 

@@ -6,14 +6,15 @@ cost, so whoever finds it after a crash finishes the bookkeeping and the announc
 
 import msgspec
 
-from image_drop import events, results
-from image_drop.billing import Settlement, micro
+from image_drop import events
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import NotAnnouncedError
 from image_drop.events import ImageEdited, Place
 from image_drop.job import Job
-from image_drop.records import MAX_DROPS, CallState, Outcome, OutcomeKind, Record, Step
-from image_drop.results import Stored
+from image_drop.state.billing import Settlement, micro
+from image_drop.state.records import MAX_DROPS, CallState, Outcome, OutcomeKind, Record, Step
+from image_drop.storage import output_bucket
+from image_drop.storage.output_bucket import Stored
 
 
 def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
@@ -98,7 +99,7 @@ def announce(job: Job) -> None:
 
 def edited(edit: Edit, result: Stored, job: Job) -> ImageEdited:
     """The event about a result, from what the result itself says."""
-    told = results.from_metadata(result.metadata)
+    told = output_bucket.from_metadata(result.metadata)
     return ImageEdited(
         input=Place(edit.original.bucket, edit.original.key),
         output=Place(job.services.settings.output_bucket, result.key),
@@ -122,7 +123,7 @@ def attempts(edit: Edit | None, job: Job) -> int:
 
 def settlement_of(result: Stored, job: Job) -> Settlement | None:
     """Of the call that a result names, where it is still open."""
-    told = results.from_metadata(result.metadata)
+    told = output_bucket.from_metadata(result.metadata)
     call = job.hold.record.call(told.get("call", ""))
     if call is None or call.state is not CallState.OPEN:
         return None

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from image_drop import billing, edits, refusals, venice
-from image_drop.answers import Paid
-from image_drop.billing import Settlement
+from image_drop import edits, refusals
 from image_drop.edits import Edit
 from image_drop.errors import (
     AccountError,
@@ -25,12 +23,16 @@ from image_drop.errors import (
     SpendLimitError,
 )
 from image_drop.events import AccountRestored, AccountUnavailable
-from image_drop.images import Photo
+from image_drop.imaging.photos import Photo
 from image_drop.job import Job
-from image_drop.rate_limit import KEY
-from image_drop.records import Call, CallState
+from image_drop.paid_answers import Paid
 from image_drop.services import Services
+from image_drop.state import billing
+from image_drop.state.billing import Settlement
+from image_drop.state.rate_limit import KEY
+from image_drop.state.records import Call, CallState
 from image_drop.telemetry import logger, measure, never_failing
+from image_drop.venice import client
 
 BLOCK = 15.0  # seconds that a 429 blocks a model for when Venice names no time
 STORE_SECONDS = 20.0  # of an invocation that have to be left after the call, to store the result
@@ -43,7 +45,7 @@ def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
     """
     refusals.require_none(edit, job)
     services = job.services
-    seconds = venice.longest_call(edit.instructions)
+    seconds = client.longest_call(edit.instructions)
     with services.limiter.turn(edit.rate_model, _patience(job, seconds)) as turn:
         now = services.now()
         if not job.invocation.trial:
@@ -60,7 +62,7 @@ def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
             raise
     usd = services.catalogue.current().price(
         edit.mode,
-        venice.parameters(edit.instructions),
+        client.parameters(edit.instructions),
         1 + len(edit.layers),
         enhanced=answer.enhanced,
         told=answer.model,

@@ -11,8 +11,7 @@ from botocore.exceptions import (
     IncompleteReadError,
 )
 
-from image_drop import answers, edits, finish, images, outcomes, paid_call, reports, results
-from image_drop.answers import Paid
+from image_drop import edits, outcomes, paid_answers, paid_call, reports
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import (
     ImageDeletedError,
@@ -25,12 +24,15 @@ from image_drop.errors import (
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.images import Photo
-from image_drop.instructions import Mode
+from image_drop.imaging.photos import MAX_READ_TOGETHER, Photo, check_together, prepare_photo
+from image_drop.instructions import finish
+from image_drop.instructions.schema import Mode
 from image_drop.job import Job, in_hand
-from image_drop.originals import Original, unusable_layer
-from image_drop.results import ResultChangedError, Stored
+from image_drop.paid_answers import Paid
 from image_drop.services import Invocation, Services
+from image_drop.storage import output_bucket
+from image_drop.storage.input_bucket import Original, unusable_layer
+from image_drop.storage.output_bucket import ResultChangedError, Stored
 from image_drop.telemetry import logger, measure
 from image_drop.uploads import Upload
 
@@ -118,13 +120,13 @@ def make(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     """
     started = job.services.now()
     require_own(edit, there, job)
-    photos = prepare(edit, job.services)
-    paid = answers.kept(edit, job) or paid_call.make(edit, photos, job)
-    with answers.kept_on_failure(edit, paid, job):
-        png = answers.check(paid.answer, job.services.settings.keep_metadata)
+    photos = prepare_images(edit, job.services)
+    paid = paid_answers.kept(edit, job) or paid_call.make(edit, photos, job)
+    with paid_answers.kept_on_failure(edit, paid, job):
+        png = paid_answers.check(paid.answer, job.services.settings.keep_metadata)
         result = png, "image/png"
         if edit.instructions.finish:
-            answers.keep(edit, paid, job)
+            paid_answers.keep(edit, paid, job)
             result = draw_finish(edit, png, job.services)
         metadata = metadata_of(edit, paid, photos, job.services.now() - started, job.services)
         stored = store(edit, png, result, metadata, there, job)
@@ -158,7 +160,7 @@ def require_own(edit: Edit, there: Stored | None, job: Job) -> None:
             )
 
 
-def prepare(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
+def prepare_images(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
     """The image and its layers as Venice takes them; a layer that is a URL stays one.
 
     All of them are in memory at the end, so their sum is bounded: before, and after each.
@@ -173,7 +175,7 @@ def prepare(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
             continue
         photos.append(prepare_layer(layer, image, edit, services))
         sent.append(photos[-1])
-        images.check_together(photos)
+        check_together(photos)
     size = sum(len(photo.data) for photo in photos)
     if len(photos) < len(sent) and size * 4 / 3 > MAX_JSON_BYTES:
         raise LayerError(
@@ -187,9 +189,9 @@ def require_readable_together(edit: Edit) -> None:
     """Nothing, where an image and its layers fit into memory. Raises `LayerError`."""
     layers = [layer for layer in edit.layers if isinstance(layer, Original)]
     size = edit.original.size + sum(layer.size for layer in layers)
-    if layers and size > images.MAX_READ_TOGETHER:
+    if layers and size > MAX_READ_TOGETHER:
         raise LayerError(
-            f"The image and its layers have more than {images.MAX_READ_TOGETHER:,} bytes together. "
+            f"The image and its layers have more than {MAX_READ_TOGETHER:,} bytes together. "
             "Save some of them smaller."
         )
 
@@ -230,7 +232,7 @@ def metadata_of(
 ) -> dict[str, str]:
     """What a result tells about itself; enough to finish its bookkeeping after a crash."""
     first, settlement = photos[0], paid.settlement
-    return results.as_metadata(
+    return output_bucket.as_metadata(
         {
             "edit-id": edit.id,
             "call": settlement.call_id if settlement else None,
@@ -265,7 +267,7 @@ def store(
     for _ in range(STORE_TRIES):
         require_wanted(edit, job)
         if edit.original_key:
-            answers.publish(edit, png, job)
+            paid_answers.publish(edit, png, job)
         try:
             return bucket.store(edit.output_key, *result, metadata, there)
         except ResultChangedError:
@@ -292,13 +294,13 @@ def require_wanted(edit: Edit, job: Job) -> None:
 def clean_up(edit: Edit, job: Job) -> None:
     """Remove what the result makes superfluous: an older report, the kept answer."""
     remove_report(job)
-    answers.forget(edit, job)
+    paid_answers.forget(edit, job)
 
 
 def remove_report(job: Job) -> None:
     """Remove an older report about this image, if there is one."""
     bucket, upload = job.services.results, job.upload
-    for key in results.report_keys(upload.key, upload.variant):
+    for key in output_bucket.report_keys(upload.key, upload.variant):
         report = bucket.find(key)
         if report is None:
             return
@@ -323,7 +325,7 @@ def model_of(edit: Edit, services: Services) -> str:
 
 
 def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:
-    return images.prepare(
+    return prepare_photo(
         data,
         smallest=edit.mode is not Mode.BACKGROUND_REMOVE,
         keep_metadata=services.settings.keep_metadata,

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from image_drop.billing import Settlement
 from image_drop.edits import Edit
 from image_drop.errors import Charge, RefusedError, subclasses
 from image_drop.job import Job
-from image_drop.records import Call, CallState, Record, Refusal
+from image_drop.state.billing import Settlement
+from image_drop.state.records import Call, CallState, Record, Refusal
 
 
 def note(error: RefusedError, call: Call, job: Job) -> None:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from image_drop import events, outcomes, results
+from image_drop import events, outcomes
 from image_drop.edits import Edit
 from image_drop.errors import (
     ImageDeletedError,
@@ -14,7 +14,8 @@ from image_drop.errors import (
 )
 from image_drop.events import ImageEditFailed, Place
 from image_drop.job import Job
-from image_drop.records import Outcome, OutcomeKind
+from image_drop.state.records import Outcome, OutcomeKind
+from image_drop.storage import output_bucket
 from image_drop.telemetry import logger, measure
 
 
@@ -100,7 +101,7 @@ def _outcome(error: PermanentError, edit: Edit | None, job: Job) -> Outcome:
         edit_id=edit.id if edit else "",
         drops=(job.invocation.message_id if dead else job.drop(original),),
         source_etag=original.etag if original else "",
-        key=results.report_key(upload.key, upload.variant),
+        key=output_bucket.report_key(upload.key, upload.variant),
         etag="",
         at=services.now(),
         code=error.code,
@@ -119,7 +120,7 @@ def _is_told(outcome: Outcome, last: Outcome | None) -> bool:
 
 def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job) -> Outcome:
     """Write the report's object; where another image's report is in its place, next to it."""
-    report = results.report_on(
+    report = output_bucket.report_on(
         error,
         key=job.upload.key,
         variant=job.upload.variant,
@@ -127,7 +128,7 @@ def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job)
         attempts=outcomes.attempts(edit, job),
         now=outcome.at,
     )
-    metadata = results.as_metadata(
+    metadata = output_bucket.as_metadata(
         {
             "code": outcome.code,
             "edit-id": None if outcome.kind is OutcomeKind.DEAD_LETTER else outcome.edit_id,
@@ -136,11 +137,13 @@ def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job)
         }
     )
     bucket = job.services.results
-    for key in results.report_keys(job.upload.key, job.upload.variant):
+    for key in output_bucket.report_keys(job.upload.key, job.upload.variant):
         seen = bucket.find(key)
         if seen is None or seen.is_of(job.upload.key, job.upload.variant):
             break
-    stored = bucket.store(key, results.encoded(report), results.REPORT_TYPE, metadata, seen)
+    stored = bucket.store(
+        key, output_bucket.encoded(report), output_bucket.REPORT_TYPE, metadata, seen
+    )
     return msgspec.structs.replace(outcome, key=stored.key, etag=stored.etag)
 
 

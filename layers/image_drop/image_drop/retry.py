@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from image_drop import pipeline, reports, retry_queue, uploads
+from image_drop import pipeline, reports, uploads
 from image_drop.errors import (
     AccountError,
     ImageChangedError,
@@ -23,6 +23,7 @@ from image_drop.errors import (
     WaitsForImageError,
 )
 from image_drop.job import in_hand
+from image_drop.storage import retry_queue
 from image_drop.telemetry import logger, measure
 
 if TYPE_CHECKING:

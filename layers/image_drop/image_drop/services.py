@@ -12,21 +12,21 @@ import boto3
 import botocore
 from botocore.config import Config
 
-from image_drop.api_key import ApiKey
 from image_drop.backfill import Passes
-from image_drop.billing import Billing
-from image_drop.catalogue_store import CatalogueStore
 from image_drop.errors import SettingsError
 from image_drop.events import EventBus
-from image_drop.failures import Failures
-from image_drop.line import Line
-from image_drop.originals import Originals
-from image_drop.rate_limit import RateLimiter
-from image_drop.records import Records
-from image_drop.results import Results
-from image_drop.retry_queue import RetryQueue
 from image_drop.settings import Settings
-from image_drop.venice import Venice
+from image_drop.state.billing import Billing
+from image_drop.state.catalogue_store import CatalogueStore
+from image_drop.state.circuit_breaker import Line
+from image_drop.state.failures import Failures
+from image_drop.state.rate_limit import RateLimiter
+from image_drop.state.records import Records
+from image_drop.storage.input_bucket import Originals
+from image_drop.storage.output_bucket import Results
+from image_drop.storage.retry_queue import RetryQueue
+from image_drop.venice.api_key import ApiKey
+from image_drop.venice.client import Venice
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

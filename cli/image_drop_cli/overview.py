@@ -1,0 +1,175 @@
+"""What is going on in a stack, gathered from its queues, its table and its output bucket."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from image_drop.instructions.schema import Mode
+from image_drop.state.rate_limit import WINDOW
+from image_drop.storage.output_bucket import REPORT_SUFFIX
+from image_drop.telemetry import NAMESPACE
+from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
+from image_drop_cli.dead_letters import DeadLetters
+from image_drop_cli.queues import Depth, depth
+
+if TYPE_CHECKING:
+    from image_drop.backfill import Pass
+    from image_drop_cli.deployment import Deployment
+
+MODELS = (DEFAULT_EDIT_MODEL, Mode.BACKGROUND_REMOVE.value)
+MOST_LETTERS = 100  # whose reports are read
+MOST_PAGES = 100  # of the output bucket, a thousand keys each
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The rate limit of a model. `used`: calls in the last minute; `free_in`: seconds."""
+
+    model: str
+    limit: int
+    used: int
+    free_in: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """Whether calls are made. `since` in seconds since 1970."""
+
+    stopped: bool
+    reason: str
+    detail: str
+    since: float
+
+
+@dataclass(frozen=True)
+class Hour:
+    """What came out in the last hour. `complete` is false in a bucket too large to look through."""
+
+    results: int
+    reports: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Today:
+    """What the day of UTC came to so far, in US dollars.
+
+    `unconfirmed_usd`: calls in progress, and calls without an answer, which may have been charged.
+    `limit_usd`: 0 is none.
+    """
+
+    usd: float
+    unconfirmed_usd: float
+    limit_usd: float
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A stack at one moment.
+
+    `seconds_left`: until the queue is empty, if all of it counted against the slower limit; None
+    while the line is stopped. `dead_codes`: of up to a hundred dead letters. `balance` in US
+    dollars and diem together, None where nobody has asked for it lately.
+    """
+
+    stack: str
+    queue: Depth
+    rates: tuple[Rate, ...]
+    seconds_left: float | None
+    line: Line
+    balance: float | None
+    today: Today
+    dead: int
+    dead_codes: dict[str, int]
+    last_hour: Hour
+    backfill: "Pass | None"
+
+    @property
+    def needs_somebody(self) -> bool:
+        """Whether a person should do something."""
+        return self.line.stopped or self.dead > 0
+
+
+def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
+    """Look at everything once. `last_hour`: where that has been counted a moment ago."""
+    services = deployment.services
+    queue = depth(deployment.client("sqs"), services.settings.retry_queue_url)
+    rates = tuple(_rate(deployment, model) for model in MODELS)
+    status = services.line.status()
+    slowest = min(rate.limit for rate in rates)
+    dead = DeadLetters(deployment)
+    count = dead.count()
+    return Overview(
+        stack=deployment.name,
+        queue=queue,
+        rates=rates,
+        seconds_left=None if status.stopped else queue.total / slowest * WINDOW,
+        line=Line(status.stopped, status.reason, status.detail, status.since),
+        balance=balance(deployment),
+        today=_today(deployment),
+        dead=count,
+        dead_codes=_codes(dead) if count else {},
+        last_hour=last_hour or count_last_hour(deployment),
+        backfill=services.passes.current(),
+    )
+
+
+def count_last_hour(deployment: "Deployment") -> Hour:
+    """Results and reports of the last hour, from a listing of the output bucket."""
+    pages = deployment.client("s3").get_paginator("list_objects_v2")
+    since = datetime.now(UTC) - timedelta(hours=1)
+    found: Counter[bool] = Counter()
+    complete = True
+    listing = pages.paginate(Bucket=deployment.outputs["OutputBucketName"])
+    for number, page in enumerate(listing, 1):
+        found += _recent(page.get("Contents", ()), since)
+        if number == MOST_PAGES:
+            complete = not page.get("IsTruncated")
+            break
+    return Hour(found[False], found[True], complete)
+
+
+def balance(deployment: "Deployment") -> float | None:
+    """What the account watch last published, if it did so within half an hour."""
+    now = datetime.now(UTC)
+    points = deployment.client("cloudwatch").get_metric_statistics(
+        Namespace=NAMESPACE,
+        MetricName="Balance",
+        Dimensions=[{"Name": "service", "Value": deployment.name}],
+        StartTime=now - timedelta(minutes=30),
+        EndTime=now,
+        Period=300,  # seconds, as often as the account watch looks
+        Statistics=["Minimum"],
+    )["Datapoints"]
+    latest = max(points, key=lambda point: point["Timestamp"], default=None)
+    return float(latest["Minimum"]) if latest else None
+
+
+def _rate(deployment: "Deployment", model: str) -> Rate:
+    slots, next_slot = deployment.services.limiter.look(model)
+    now = deployment.services.now()
+    used = sum(now - WINDOW < time <= now for time in slots.times)
+    return Rate(model, slots.limit, used, max(0.0, next_slot - now))
+
+
+def _today(deployment: "Deployment") -> Today:
+    billing = deployment.services.billing
+    day = billing.day(deployment.services.now())
+    return Today(day.usd, day.unconfirmed_usd, billing.limit_usd)
+
+
+def _codes(dead: DeadLetters) -> dict[str, int]:
+    with dead.held(MOST_LETTERS) as letters:
+        reports = [dead.report_on(letter) for letter in letters]
+    return dict(Counter(report.code if report else "unknown" for report in reports))
+
+
+def _recent(objects: Iterable[dict[str, object]], since: datetime) -> Counter[bool]:
+    """How many of each, by whether they are reports."""
+    return Counter(
+        str(each["Key"]).endswith(REPORT_SUFFIX)
+        for each in objects
+        if isinstance(changed := each["LastModified"], datetime) and changed >= since
+    )

@@ -1,0 +1,1 @@
+"""What `put` does: find files, send them, follow their edits."""

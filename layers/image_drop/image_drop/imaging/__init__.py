@@ -1,0 +1,1 @@
+"""Photos: read, checked, converted, put on a canvas, freed of metadata."""

@@ -1,0 +1,107 @@
+"""Runs `image_drop.imaging.conversion` as a process of its own, and ends it where it goes too far.
+
+A decoder is the one part of this package that a hostile file may take over. So it gets no
+environment, no file and no more memory and time than an honest image needs; whatever happens to
+it, the function goes on and writes a report.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from signal import SIGKILL, SIGXCPU
+
+import msgspec
+
+from image_drop.errors import (
+    DamagedImageError,
+    ImageDropError,
+    ImageError,
+    NotAnImageError,
+    TooLargeError,
+    TooSmallError,
+)
+from image_drop.imaging.headers import media_type_of
+
+# 1,024 MB function: 1,024 - 120 for its imports - 200 for the largest file - 44 in reserve.
+# The sums for each format stand in image_drop.imaging.conversion.
+CONVERSION_MEMORY = 660_000_000
+
+_ERRORS: dict[str, type[ImageError]] = {
+    known.__name__: known
+    for known in (NotAnImageError, DamagedImageError, TooSmallError, TooLargeError)
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a conversion may take: whole seconds of CPU, and seconds by the clock."""
+
+    cpu_seconds: int
+    wall_seconds: float
+
+
+# The slowest honest files that were measured take 4.5 s of a server's x86 core: 48 megapixels in
+# Display P3, as a PNG that has to be compressed. Four times that leaves room for slower cores such
+# as Graviton2. A function of 1,024 MB gets 1,024 / 1,769 of a core: 20 s of CPU are 35 s by the
+# clock, which has to end only what sleeps.
+LIMITS = Limits(cpu_seconds=20, wall_seconds=60)
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """First line of what the process writes; the bytes of the image follow it."""
+
+    error: str = ""
+    detail: str = ""
+    media_type: str = ""
+    width: int = 0
+    height: int = 0
+    changes: tuple[str, ...] = ()
+
+
+def convert(task: str, data: bytes, limits: Limits) -> tuple[Outcome, bytes]:
+    """Return what `image_drop.imaging.conversion` makes of `data`; raise the errors that it raises.
+
+    Raises `TooLargeError` beyond the limits, `DamagedImageError` for a file that crashes its
+    decoder, `ImageDropError` when the process itself does not work, for which no image is to
+    blame.
+    """
+    size, seconds = f"{len(data):,} bytes", str(limits.cpu_seconds)
+    try:
+        process = subprocess.run(  # noqa: S603 - our own interpreter, our own module
+            [sys.executable, "-S", "-P", "-m", "image_drop.imaging.conversion", task, seconds],
+            input=data,
+            capture_output=True,
+            check=False,
+            env=_environment(),
+            timeout=limits.wall_seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise TooLargeError(
+            f"Decoding the {size} takes longer than {limits.wall_seconds:g} seconds."
+        ) from None
+    if process.returncode in (-SIGXCPU, -SIGKILL):
+        raise TooLargeError(
+            f"Decoding the {size} takes more than {seconds} seconds of CPU "
+            f"or {CONVERSION_MEMORY:,} bytes of memory."
+        )
+    if process.returncode < 0:
+        raise DamagedImageError(
+            f"The {size} begin as {media_type_of(data)} and crash its decoder "
+            f"(signal {-process.returncode})."
+        )
+    if process.returncode > 0:
+        last = process.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise ImageDropError(f"The conversion process does not work: {last}")
+    line, _, image = process.stdout.partition(b"\n")
+    outcome = msgspec.json.decode(line, type=Outcome)
+    if outcome.error:
+        raise _ERRORS[outcome.error](outcome.detail)
+    return outcome, image
+
+
+def _environment() -> dict[str, str]:
+    """Where Python and its libraries are, and nothing else: no credentials near a decoder."""
+    found = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    # One malloc arena: each further one takes address space that counts as memory.
+    return found | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_ARENA_MAX": "1"}

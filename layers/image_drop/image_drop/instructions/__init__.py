@@ -1,0 +1,1 @@
+"""What a person wants: the words, where they come from, and the options of a finish."""

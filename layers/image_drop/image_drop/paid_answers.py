@@ -1,0 +1,132 @@
+"""Answers that were paid for: checked, kept while they are not a result yet, and found again.
+
+Whatever fails after a payment never leads to a new payment: the answer is kept where the next try
+finds it. Where even that fails, the call stays open, and the rule of two calls holds.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import msgspec
+
+from image_drop import refusals
+from image_drop.edits import Edit
+from image_drop.errors import ImageError, UnusableAnswerError
+from image_drop.imaging import photos
+from image_drop.job import Job
+from image_drop.state.billing import Settlement
+from image_drop.state.records import Call, Record
+from image_drop.storage import output_bucket
+from image_drop.telemetry import never_failing
+from image_drop.venice.client import Answer
+
+
+@dataclass(frozen=True)
+class Paid:
+    """An answer, its call and the call's settlement; None where it was paid for before."""
+
+    answer: Answer
+    call: Call | None = None
+    settlement: Settlement | None = None
+
+
+def check(answer: Answer, keep_metadata: bool) -> bytes:
+    """The answer as PNG. Raises `UnusableAnswerError` where it is no image."""
+    try:
+        return photos.to_png(answer.data, keep_metadata=keep_metadata)
+    except ImageError as error:
+        raise UnusableAnswerError(
+            f"Venice's image cannot be read: {error.detail}",
+            status=200,
+            request_id=answer.request_id,
+        ) from error
+
+
+def kept(edit: Edit, job: Job) -> Paid | None:
+    """The answer to the same call, where it was kept."""
+    record = job.hold.record
+    key = record.kept_key if record.kept_digest == edit.call_digest else edit.original_key
+    found = job.services.results.read(key) if key else None
+    if found is None or found[0].metadata.get("call-digest") != edit.call_digest:
+        return None
+    stored, media_type, data = found
+    told = output_bucket.from_metadata(stored.metadata)
+    headers = {header: told[name] for name, header in HEADERS.items() if name in told}
+    return Paid(Answer(data, media_type, headers))
+
+
+HEADERS = {  # of an answer, by the names in the metadata that keep them
+    "model": "x-venice-model-id",
+    "venice-request-id": "CF-RAY",
+    "blurred": "x-venice-is-blurred",
+}
+
+
+def keep(edit: Edit, paid: Paid, job: Job) -> None:
+    """Keep an answer where the next try finds it; its call is settled with that."""
+    if job.hold.record.kept_digest == edit.call_digest:
+        return
+    key = output_bucket.answer_key(edit.call_digest)
+    answer = paid.answer
+    job.services.results.keep(key, answer.data, answer.media_type, _metadata(edit, paid))
+
+    def with_answer(record: Record) -> Record:
+        new = msgspec.structs.replace(record, kept_digest=edit.call_digest, kept_key=key)
+        return paid.settlement.change(new) if paid.settlement else new
+
+    job.hold.update(with_answer, paid.settlement.move if paid.settlement else None)
+
+
+def publish(edit: Edit, png: bytes, job: Job) -> None:
+    """Put Venice's own answer next to the finished result, for `keep_original`."""
+    assert edit.original_key is not None
+    metadata = output_bucket.as_metadata(
+        {
+            "call-digest": edit.call_digest,
+            "variant": edit.variant,
+            "source-key": edit.original.key,
+        }
+    )
+    job.services.results.keep(edit.original_key, png, "image/png", metadata)
+
+
+def forget(edit: Edit, job: Job) -> None:
+    """Remove the kept answer of this edit's call."""
+    record, bucket = job.hold.record, job.services.results
+    if record.kept_digest != edit.call_digest:
+        return
+    if stored := bucket.find(record.kept_key):
+        bucket.remove(stored)
+    job.hold.update(lambda record: msgspec.structs.replace(record, kept_digest="", kept_key=""))
+
+
+@contextmanager
+def kept_on_failure(edit: Edit, paid: Paid, job: Job) -> Iterator[None]:
+    """Keep the answer where the body fails, unless it is the answer that is no good."""
+    try:
+        yield
+    except UnusableAnswerError as error:
+        with never_failing("answer not forgotten"):
+            forget(edit, job)
+        if paid.call:
+            refusals.note(error, paid.call, job)
+        raise
+    except Exception:
+        with never_failing("answer not kept"):
+            keep(edit, paid, job)
+        raise
+
+
+def _metadata(edit: Edit, paid: Paid) -> dict[str, str]:
+    answer = paid.answer
+    return output_bucket.as_metadata(
+        {
+            "call-digest": edit.call_digest,
+            "variant": edit.variant,
+            "model": answer.model,
+            "venice-request-id": answer.request_id,
+            "blurred": "true" if answer.blurred else None,
+            "source-key": edit.original.key,
+        }
+    )

@@ -1,0 +1,1 @@
+"""What the functions share: the items of the state table, one module for each kind."""

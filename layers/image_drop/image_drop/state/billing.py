@@ -1,0 +1,208 @@
+"""Money: each call is reserved before it is made, and settled when its charge is known.
+
+Every call has an id. `begin` writes it into the record of its image and reserves its price on the
+day, in one transaction; `settle` turns the reservation into spend, or gives it back, under the
+condition that the call is still open. So whatever is repeated, lost or killed, spend and
+unconfirmed together are at least what Venice charged, and no call is counted twice.
+
+A call that is never settled stays unconfirmed: Venice has no idempotency key, so a call that was
+sent and never answered may have been charged.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from image_drop.errors import EditTooDearError, OutcomeUnknownError, SpendLimitError
+from image_drop.state.circuit_breaker import LOOK_AGAIN
+from image_drop.state.records import Call, CallState, Hold, Record, Records, RefusedMoveError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+MAX_UNANSWERED = 2  # calls for the same thing that may have been charged; there is no third
+SPEND_TTL = 400 * 86_400  # seconds: a year, and some to compare
+MICRO = 1_000_000  # of a dollar, so that sums are exact
+
+
+@dataclass(frozen=True)
+class Day:
+    """What one day of UTC came to, in US dollars.
+
+    `unconfirmed_usd`: calls in flight, and calls that stayed without an answer and may have been
+    charged.
+    """
+
+    date: str
+    usd: float = 0.0
+    unconfirmed_usd: float = 0.0
+    usd_by_model: Mapping[str, float] = field(default_factory=dict)
+    calls_by_model: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def at_most_usd(self) -> float:
+        """What it cost if all that is unconfirmed was charged."""
+        return round(self.usd + self.unconfirmed_usd, 6)
+
+
+@dataclass(frozen=True)
+class Billing:
+    """The account book. `limit_usd`: for a day of UTC; 0 is none."""
+
+    dynamodb: "DynamoDBClient"
+    table: str
+    records: Records
+    limit_usd: float = 0.0
+
+    def day(self, now: float) -> Day:
+        """The day that `now`, in seconds since 1970, lies in."""
+        item = self.dynamodb.get_item(
+            TableName=self.table, Key={"id": {"S": _day_id(date_of(now))}}, ConsistentRead=True
+        ).get("Item", {})
+        return _day(date_of(now), item)
+
+    def spent_error(self, now: float) -> SpendLimitError | None:
+        """The error that nothing is left of the day; None where something is."""
+        day = self.day(now)
+        if not self.limit_usd or day.at_most_usd < self.limit_usd:
+            return None
+        return spend_limit_error(day, self.limit_usd, now)
+
+    def begin(self, hold: Hold, call: Call) -> None:
+        """Reserve a call's price and note that it is about to be made.
+
+        Raises `OutcomeUnknownError` where two calls for the same thing stayed without an answer,
+        `EditTooDearError` where the call alone costs more than the day's limit, and
+        `SpendLimitError` where it does not fit into what is left of the day.
+        """
+        if hold.record.unanswered(call.digest, call.drop) >= MAX_UNANSWERED:
+            raise OutcomeUnknownError(
+                f"{MAX_UNANSWERED} calls for this edit stayed without an answer."
+            )
+        limit = round(self.limit_usd * MICRO)
+        if limit and call.micro_usd > limit:
+            raise EditTooDearError(
+                f"This edit costs ${call.micro_usd / MICRO:,.2f}, more than the limit of a day, "
+                f"${self.limit_usd:,.2f} (DailySpendLimitUSD)."
+            )
+        reserve = _move(call.date, call.at, unconfirmed=call.micro_usd, committed=call.micro_usd)
+        if limit:
+            reserve["ConditionExpression"] = "attribute_not_exists(committed) OR committed <= :room"
+            reserve["ExpressionAttributeValues"][":room"] = {"N": str(limit - call.micro_usd)}
+        try:
+            hold.update(lambda record: record.begun(call), lambda _: reserve)
+        except RefusedMoveError as error:
+            raise spend_limit_error(self.day(call.at), self.limit_usd, call.at) from error
+
+    def settle(self, id: str, settlement: "Settlement") -> None:
+        """Say what a call cost, whoever holds the record by now; once, however often it is said."""
+        self.records.change(id, settlement.change, settlement.move)
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What a call cost: a change of its record, and the move of money that goes with it.
+
+    `state`: `PAID` or `FREE`. Where the call is not open any more, nothing changes.
+    """
+
+    call_id: str
+    state: CallState
+    micro_usd: int
+    at: float
+
+    @property
+    def usd(self) -> float:
+        """The same in US dollars."""
+        return self.micro_usd / MICRO
+
+    def change(self, record: Record) -> Record:
+        """The record with the call settled."""
+        if self._open_call(record) is None:
+            return record
+        return record.settled(self.call_id, self.state, self.micro_usd)
+
+    def move(self, record: Record) -> Mapping[str, Any] | None:
+        """How the day of the call changes, as an update for `Records`."""
+        call = self._open_call(record)
+        if call is None:
+            return None
+        reserved = call.micro_usd
+        if self.state is CallState.FREE:
+            return _move(call.date, self.at, unconfirmed=-reserved, committed=-reserved)
+        return _move(
+            call.date,
+            self.at,
+            model=call.model,
+            usd=self.micro_usd,
+            unconfirmed=-reserved,
+            committed=self.micro_usd - reserved,
+        )
+
+    def _open_call(self, record: Record) -> Call | None:
+        call = record.call(self.call_id)
+        return call if call and call.state is CallState.OPEN else None
+
+
+def spend_limit_error(day: Day, limit_usd: float, now: float) -> SpendLimitError:
+    """The error that no more calls fit into the day."""
+    return SpendLimitError(
+        f"${day.at_most_usd:,.2f} of the ${limit_usd:,.2f} for {day.date} are spent or reserved. "
+        f"Calls resume at {_midnight(now):%Y-%m-%d %H:%M} UTC.",
+        retry_at=now + LOOK_AGAIN,
+    )
+
+
+def date_of(now: float) -> str:
+    """The day of UTC, such as 2026-11-24."""
+    return datetime.fromtimestamp(now, UTC).date().isoformat()
+
+
+def micro(usd: float) -> int:
+    """Dollars in millionths, exact from here on."""
+    return round(usd * MICRO)
+
+
+def _move(date: str, now: float, *, model: str = "", **sums: int) -> dict[str, Any]:
+    """An update that adds to the sums of a day, and to the calls and dollars of a model."""
+    if model:
+        sums |= {f"calls#{model}": 1, f"usd#{model}": sums["usd"]}
+    names = {f"#a{number}": name for number, name in enumerate(sums)}
+    values = {f":a{number}": {"N": str(value)} for number, value in enumerate(sums.values())}
+    added = ", ".join(f"#a{number} :a{number}" for number in range(len(sums)))
+    return {
+        "Key": {"id": {"S": _day_id(date)}},
+        "UpdateExpression": f"ADD {added} SET expiration = :expiration",
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values | {":expiration": {"N": str(int(now) + SPEND_TTL)}},
+    }
+
+
+def _day(date: str, item: Mapping[str, Any]) -> Day:
+    sums = {name: int(value["N"]) for name, value in item.items() if "N" in value}
+    dollars = {name: count / MICRO for name, count in _by_model(sums, "usd#").items()}
+    return Day(
+        date=date,
+        usd=sums.get("usd", 0) / MICRO,
+        unconfirmed_usd=sums.get("unconfirmed", 0) / MICRO,
+        usd_by_model=dollars,
+        calls_by_model=_by_model(sums, "calls#"),
+    )
+
+
+def _by_model(sums: Mapping[str, int], prefix: str) -> dict[str, int]:
+    return {
+        name.removeprefix(prefix): number
+        for name, number in sorted(sums.items())
+        if name.startswith(prefix)
+    }
+
+
+def _day_id(date: str) -> str:
+    return f"spend#{date}"
+
+
+def _midnight(now: float) -> datetime:
+    today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return today + timedelta(days=1)

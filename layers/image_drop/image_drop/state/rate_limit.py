@@ -1,0 +1,365 @@
+"""One rate limiter for all functions: sliding-window logs of all models in one item.
+
+Venice allows a number of requests a minute for each model and account, and locks a key out for
+half a minute after more than 20 failures in 30 s, whatever the model. Both are held by handing out
+*slots*, times at which one call may start:
+
+- The slots of a model's last minute are kept, so the limit holds whether Venice counts in fixed
+  minutes or in a sliding one, and a small drop still starts at once.
+- Calls in flight count as failures in advance, as far as they are *in doubt*. Like TCP's slow
+  start, a model begins with the 14 that the key can bear; each success lets one more call be in
+  flight, and a failure takes half of that away.
+
+The first half of this module decides and is pure; `RateLimiter` at the end keeps the state in
+DynamoDB. All times are seconds since 1970.
+"""
+
+import random
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from image_drop.errors import NoSlotError
+from image_drop.state.atomic_item import TRIES, AtomicItem
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+DEFAULT_LIMIT = 20  # requests a minute, Venice's own default for images
+MOST = 1000  # requests a minute that are believed; it bounds the size of the item
+WINDOW = 60.0
+MARGIN = 1.1  # 2 × 0.5 s that two Lambda clocks may differ, and some for a request's way
+FAILURE_WINDOW = 30.0
+FAILURE_BUDGET = 14  # Venice locks the key out above 20; its own advice is to stay below 15
+YOUNG = 10  # calls, at the full rate of all models, of which none need have been answered yet
+TRUSTED_FOR = 60.0  # after a success; what has stood idle for longer begins anew
+LONGEST_CALL = 300.0  # Lambda's timeout: nobody is at work after it
+KEPT_FOR = 86_400.0  # after the last use; the account watch teaches the limits again
+MOST_MODELS = 200  # Venice has about 30 that edit
+LOOK_AGAIN = 1.0  # for an answer that takes a call in flight out of doubt
+COME_AGAIN = 5.0  # the same, for who does not wait
+KEY = "the key"  # stands for all models; no model has a name with a space in it
+
+
+@dataclass(frozen=True)
+class Log:
+    """The calls of one model.
+
+    `times`: its slots of the last minute, oldest first, some still to come. `limit`: slots a
+    minute. `in_flight`: the slots of calls without an answer, by id. `trust`: how many of those
+    are not in doubt, until `trusted_until`. Nothing starts before `blocked_until`.
+    """
+
+    times: tuple[float, ...] = ()
+    limit: int = DEFAULT_LIMIT
+    in_flight: Mapping[str, float] = field(default_factory=dict)
+    trust: int = 0
+    trusted_until: float = 0.0
+    blocked_until: float = 0.0
+    used_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The logs of all models, and what counts for the key: failures by id, and a lock-out."""
+
+    logs: Mapping[str, Log] = field(default_factory=dict)
+    failures: Mapping[str, float] = field(default_factory=dict)
+    blocked_until: float = 0.0
+
+    def log(self, model: str) -> Log:
+        """Return the log of a model, which is empty where nothing is known of it."""
+        return self.logs.get(model, Log())
+
+
+def next_slot(rates: Rates, model: str, now: float) -> float:
+    """Return the earliest time at which one more call may start, as far as times tell.
+
+    Never more than `limit` slots in any 60 s. Of those, 14 may start at once and the others at the
+    model's own rate, so that the first failures are known before many more are made. Slots never
+    go back in time.
+    """
+    log = rates.log(model)
+    pace = min(FAILURE_WINDOW + MARGIN, FAILURE_BUDGET * WINDOW / log.limit)
+    return max(
+        open_from(rates, model, now),
+        log.times[-1] if log.times else now,
+        _room(log.times, log.limit, WINDOW + MARGIN),
+        _room(log.times, FAILURE_BUDGET, pace),
+    )
+
+
+def open_from(rates: Rates, model: str, now: float) -> float:
+    """Return when a call may start for all that has been refused: blocks and failures."""
+    failures = sorted(rates.failures.values())
+    return max(
+        now,
+        rates.blocked_until,
+        rates.log(model).blocked_until,
+        _room(failures, FAILURE_BUDGET, FAILURE_WINDOW + MARGIN),
+    )
+
+
+def in_doubt(rates: Rates, now: float) -> int:
+    """Return how many calls have failed in the last 30 s, or may do so together.
+
+    A call in flight is in doubt when its model has not earned trust for so many, or when it has
+    just begun: at the full rate of all models, ten may have.
+    """
+    busy = [log for log in rates.logs.values() if log.in_flight]
+    rate = sum(log.limit for log in busy) or 1
+    young = now - min(FAILURE_WINDOW + MARGIN, YOUNG * WINDOW / rate)
+    failed = sum(time > now - FAILURE_WINDOW - MARGIN for time in rates.failures.values())
+    return failed + sum(_doubtful(log, young, now) for log in busy)
+
+
+def may_start(rates: Rates, model: str, now: float) -> bool:
+    """Return whether a call whose slot has come may start after all that happened meanwhile."""
+    return open_from(rates, model, now) <= now and in_doubt(rates, now) <= FAILURE_BUDGET
+
+
+def reserve(rates: Rates, model: str, id: str, slot: float, now: float) -> Rates:
+    """Return the rates with one more slot, without what no longer counts."""
+    rates = _tidy(rates, now)
+    log = rates.log(model)
+    changed = replace(
+        log,
+        times=tuple(sorted((*log.times, slot))),
+        in_flight={**log.in_flight, id: slot},
+        used_at=now,
+    )
+    return _with(rates, model, changed)
+
+
+def give_back(rates: Rates, model: str, id: str) -> Rates:
+    """Return the rates without a slot that was not used."""
+    log = rates.log(model)
+    if id not in log.in_flight:
+        return rates
+    times = list(log.times)
+    with suppress(ValueError):  # it has been out for longer than a minute
+        times.remove(log.in_flight[id])
+    return _with(rates, model, replace(_without(log, id), times=tuple(times)))
+
+
+def succeed(rates: Rates, model: str, id: str, now: float) -> Rates:
+    """Return the rates after a call was answered well: one more may be in flight."""
+    log = rates.log(model)
+    if id not in log.in_flight:
+        return rates
+    changed = replace(
+        _without(log, id), trust=_trust(log, now) + 1, trusted_until=now + TRUSTED_FOR
+    )
+    return _with(rates, model, changed)
+
+
+def miss(rates: Rates, model: str, id: str, now: float) -> Rates:
+    """Return the rates after a call ended otherwise: half of the model's trust is gone."""
+    log = rates.log(model)
+    if id not in log.in_flight:
+        return rates
+    trust = min(_trust(log, now), len(log.in_flight)) // 2
+    return _with(rates, model, replace(_without(log, id), trust=trust))
+
+
+def fail(rates: Rates, id: str, now: float) -> Rates:
+    """Return the rates with one more failure of the key."""
+    return (
+        replace(rates, failures={**rates.failures, id: now}) if id not in rates.failures else rates
+    )
+
+
+def block(rates: Rates, model: str, until: float) -> Rates:
+    """Return the rates with nothing to start before `until`; the model `KEY` stands for all."""
+    if model == KEY:
+        return replace(rates, blocked_until=max(rates.blocked_until, until))
+    log = rates.log(model)
+    return _with(rates, model, replace(log, blocked_until=max(log.blocked_until, until)))
+
+
+def learn(rates: Rates, limits: Mapping[str, int], now: float) -> Rates:
+    """Return the rates with limits that Venice named, held between 1 and 1,000 a minute."""
+    logs = dict(rates.logs)
+    for model, limit in limits.items():
+        log = rates.log(model)
+        known = min(max(limit, 1), MOST)
+        if log.limit == known and log.used_at > now - KEPT_FOR / 2:
+            continue  # nothing is written about it
+        if model in logs or len(logs) < MOST_MODELS:
+            logs[model] = replace(log, limit=known, used_at=max(log.used_at, now))
+    return replace(rates, logs=logs)
+
+
+def _room(times: Iterable[float], count: int, seconds: float) -> float:
+    """When `seconds` that hold at most `count` times have room for one more; 0 is at once."""
+    sequence = tuple(times)
+    return sequence[-count] + seconds if len(sequence) >= count else 0.0
+
+
+def _doubtful(log: Log, young: float, now: float) -> int:
+    slots = [slot for slot in log.in_flight.values() if slot > now - LONGEST_CALL]
+    begun = sum(young < slot <= now + MARGIN for slot in slots)
+    return max(begun, len(slots) - _trust(log, now))
+
+
+def _trust(log: Log, now: float) -> int:
+    return log.trust if now < log.trusted_until else 0
+
+
+def _with(rates: Rates, model: str, log: Log) -> Rates:
+    return replace(rates, logs={**rates.logs, model: log})
+
+
+def _without(log: Log, id: str) -> Log:
+    return replace(
+        log, in_flight={other: slot for other, slot in log.in_flight.items() if other != id}
+    )
+
+
+def _tidy(rates: Rates, now: float) -> Rates:
+    """Forget slots of more than a minute ago, failures of half of one, and what nobody uses."""
+    logs = {
+        model: replace(
+            log,
+            times=tuple(time for time in log.times if time > now - WINDOW - MARGIN),
+            in_flight={i: t for i, t in log.in_flight.items() if t > now - LONGEST_CALL},
+        )
+        for model, log in rates.logs.items()
+        if max(log.used_at, log.blocked_until) > now - KEPT_FOR
+    }
+    recent = now - FAILURE_WINDOW - MARGIN
+    failures = {id: time for id, time in rates.failures.items() if time > recent}
+    return replace(rates, logs=logs, failures=failures)
+
+
+@dataclass
+class Turn:
+    """A slot that was waited for. Set `used` when the call is made; else it is given back."""
+
+    slot: float
+    limit: int
+    used: bool = False
+
+
+@dataclass(frozen=True)
+class RateLimiter:
+    """The limiter over DynamoDB.
+
+    It reads first and writes only when the slot is within the caller's patience, so a burst of a
+    thousand uploads reads one item and queues. A call costs two writes: its slot and its end.
+    `new_id` names a turn, so that a write whose answer was lost is known when it is met again.
+    """
+
+    dynamodb: "DynamoDBClient"
+    table: str
+    now: Callable[[], float]
+    sleep: Callable[[float], None]
+    chance: random.Random = field(default_factory=random.Random)
+    new_id: Callable[[], str] = field(default=partial(secrets.token_hex, 6))
+
+    @contextmanager
+    def turn(self, model: str, patience: float) -> Iterator[Turn]:
+        """Wait up to `patience` seconds for a slot of `model`; the body is to use it at once.
+
+        How the body ends says how the call ended: a call that raises nothing has succeeded.
+        Raises `NoSlotError` with the time of the next slot when that is further away.
+        """
+        id = self.new_id()
+        turn = self._wait(model, id, self.now() + patience)
+        try:
+            yield turn
+        except Exception:
+            self._end(model, id, miss if turn.used else None)
+            raise
+        self._end(model, id, succeed if turn.used else None)
+
+    def block(self, model: str, until: float) -> None:
+        """Let nobody call before `until`. The model `KEY` stands for all models."""
+        self._change(lambda rates: block(rates, model, until))
+
+    def learn(self, model: str, limit: int) -> None:
+        """Keep the model's limit that Venice named, in requests a minute."""
+        self.learn_all({model: limit})
+
+    def learn_all(self, limits: Mapping[str, int]) -> None:
+        """Keep the limits of several models, in requests a minute, in one write."""
+        now = self.now()
+        self._change(lambda rates: learn(rates, limits, now))
+
+    def failed(self) -> None:
+        """Venice answered a call with an error: it counts against the key, whatever the model."""
+        id, now = self.new_id(), self.now()
+        self._change(lambda rates: fail(rates, id, now))
+
+    def look(self, model: str) -> tuple[Log, float]:
+        """Return the model's log and the time of its next slot; nothing is reserved."""
+        rates, _ = self._item.read()
+        now = self.now()
+        slot = next_slot(rates, model, now)
+        if in_doubt(reserve(rates, model, "", slot, now), now) > FAILURE_BUDGET:
+            slot = max(slot, now + LOOK_AGAIN)
+        return rates.log(model), slot
+
+    @property
+    def _item(self) -> AtomicItem[Rates]:
+        return AtomicItem(self.dynamodb, self.table, "rate", Rates())
+
+    def _wait(self, model: str, id: str, deadline: float) -> Turn:
+        while True:
+            turn = self._reserve(model, id, deadline)
+            wait = turn.slot - self.now()
+            if wait <= 0:
+                return turn
+            self.sleep(wait)
+            if may_start(self._item.read()[0], model, self.now()):
+                return turn
+            # Calls failed while this one was waiting: its slot is void.
+            self._change(lambda rates: give_back(rates, model, id))
+
+    def _reserve(self, model: str, id: str, deadline: float) -> Turn:
+        conflicts = 0
+        while conflicts < TRIES:
+            rates, version = self._item.read()
+            now, log = self.now(), rates.log(model)
+            if id in log.in_flight:  # written by ourselves; the answer was lost
+                return Turn(log.in_flight[id], log.limit)
+            slot = next_slot(rates, model, now)
+            if slot > deadline:
+                raise NoSlotError("The next free slot is too far away.", retry_at=slot)
+            reserved = reserve(rates, model, id, slot, now)
+            if in_doubt(reserved, now) > FAILURE_BUDGET:
+                self._wait_for_answers(now, deadline)
+            elif self._item.swap(version, reserved, now + KEPT_FOR):
+                return Turn(slot, log.limit)
+            else:
+                conflicts += 1
+                self._back_off(conflicts)
+        raise NoSlotError("Too many calls want a slot at the same time.", retry_at=self.now())
+
+    def _wait_for_answers(self, now: float, deadline: float) -> None:
+        if now + LOOK_AGAIN > deadline:
+            raise NoSlotError(
+                "As many calls are in flight as may fail together.", retry_at=now + COME_AGAIN
+            )
+        self.sleep(self.chance.uniform(LOOK_AGAIN / 2, LOOK_AGAIN))
+
+    def _end(
+        self, model: str, id: str, note: Callable[[Rates, str, str, float], Rates] | None
+    ) -> None:
+        """Note how a turn ended; where that cannot be done, it ends by itself in five minutes."""
+        now = self.now()
+        with suppress(Exception):  # a paid answer is never lost over a note
+            if note is None:
+                self._change(lambda rates: give_back(rates, model, id))
+            else:
+                self._change(lambda rates: note(rates, model, id, now))
+
+    def _change(self, change: Callable[[Rates], Rates]) -> None:
+        expiration = self.now() + KEPT_FOR
+        self._item.change(change, pause=self._back_off, expiration=expiration)
+
+    def _back_off(self, conflicts: int) -> None:
+        self.sleep(self.chance.uniform(0.005, 0.05 * min(conflicts, 20)))

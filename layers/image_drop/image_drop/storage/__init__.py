@@ -1,0 +1,1 @@
+"""The buckets and the queue."""

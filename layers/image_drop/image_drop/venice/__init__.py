@@ -1,0 +1,1 @@
+"""Venice: its calls, its models with their limits and prices, its errors."""

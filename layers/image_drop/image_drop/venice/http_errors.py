@@ -1,0 +1,173 @@
+"""What Venice's error answers mean, and when it says to come back.
+
+Told by status and endpoint, never by words, for Venice changes them; the lock-out is the one
+exception, since nothing else marks it. Facts: Venice's API description of 2026-08-21 and its skill
+documents of 2026-10-02, which win; 520 and 524 are Cloudflare's own codes for an origin that took
+the request and sent no answer.
+"""
+
+import email.utils
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from image_drop.errors import (
+    AccountError,
+    Charge,
+    ContentRefusedError,
+    ImageDropError,
+    LockedOutError,
+    MediaNotFoundError,
+    ModelNotFoundError,
+    NoAnswerError,
+    RateLimitedError,
+    RefusedError,
+    VeniceUnavailableError,
+)
+from image_drop.instructions.schema import Mode
+from image_drop.untrusted_text import printable, redact
+from image_drop.venice.exchange import Reply
+
+LOCK_OUT = 32.0  # seconds: Venice blocks a key for 30
+MAX_WAIT = 120.0  # seconds: no reset time of Venice's is believed beyond this
+MAX_WORDS = 500  # characters of Venice's explanation
+UNANSWERED = (408, 504, 520, 524)
+PROMPTED = (Mode.EDIT, Mode.MULTI_EDIT)
+VIOLATIONS = (
+    "x-venice-is-content-violation",
+    "x-venice-is-adult-model-content-violation",
+    "x-venice-contains-minor",
+)
+
+
+def error_for(reply: Reply, mode: Mode | None, now: float, key: str = "") -> ImageDropError:
+    """Return the error that an answer other than 200 stands for.
+
+    `mode`: whose endpoint answered, None for the free pages. `now`: seconds since 1970. `key`: the
+    API key, which must not show in the detail where Venice's words echo it.
+    """
+    words, code = _words(reply.body)
+    words = printable(redact(words, key), MAX_WORDS)
+    status, headers = reply.status, reply.headers
+    detail = f"Venice answered {status}: {words}" if words else f"Venice answered {status}."
+    told: dict[str, Any] = {"status": status, "request_id": headers.get("CF-RAY")}
+    if status == 429:
+        return _rate_limited(detail, words, headers, now, told)
+    if status in (401, 402, 403):
+        return AccountError(detail, **told)
+    if status in UNANSWERED:
+        charge = Charge.NO if mode is None else Charge.MAYBE
+        return NoAnswerError(detail, retry_at=_retry_after(headers, now), charge=charge, **told)
+    if status >= 500 or mode is None:  # a page takes no input that could be at fault
+        return VeniceUnavailableError(detail, retry_at=_retry_after(headers, now), **told)
+    return _refusal(mode, code, headers, detail, told)
+
+
+def violates(headers: Mapping[str, str]) -> bool:
+    """Whether a header marks the answer as a content violation."""
+    return any(is_true(headers, name) for name in VIOLATIONS)
+
+
+def is_true(headers: Mapping[str, str], name: str) -> bool:
+    """Whether the header is there and says `true`."""
+    return headers.get(name, "").strip().lower() == "true"
+
+
+def rate_limit(headers: Mapping[str, str]) -> int | None:
+    """Return the requests a minute for this model and account, where Venice names them."""
+    text = headers.get("x-ratelimit-limit-requests", "")
+    return (int(text[:6]) or None) if text.isascii() and text.isdigit() else None
+
+
+def reset_at(text: str, now: float) -> float | None:
+    """Return when a rate limit ends, in seconds since 1970, from `x-ratelimit-reset-requests`.
+
+    Venice's documents differ on the unit, so the size decides: above 1e11 milliseconds since
+    1970, above 1e9 seconds since 1970, else seconds from now. Clamped to two minutes.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    if not 0 <= value < 1e15:
+        return None
+    at = value / 1000 if value > 1e11 else value if value > 1e9 else now + value
+    return min(max(at, now), now + MAX_WAIT)
+
+
+def _rate_limited(
+    detail: str, words: str, headers: Mapping[str, str], now: float, told: dict[str, Any]
+) -> RateLimitedError:
+    if "too many failed attempts" in words.lower():
+        return LockedOutError(detail, retry_at=now + LOCK_OUT, limit=rate_limit(headers), **told)
+    retry_at = _retry_after(headers, now)
+    if retry_at is None:
+        retry_at = reset_at(headers.get("x-ratelimit-reset-requests", ""), now)
+    return RateLimitedError(detail, retry_at=retry_at, limit=rate_limit(headers), **told)
+
+
+def _refusal(
+    mode: Mode, code: str, headers: Mapping[str, str], detail: str, told: dict[str, Any]
+) -> RefusedError:
+    status, prompted = told["status"], mode in PROMPTED
+    if status < 300 or (status == 422 and prompted):  # it may have been made, and then blocked
+        told |= {"charge": Charge.MAYBE}
+    if code == "CONTENT_POLICY_VIOLATION" or violates(headers):
+        return ContentRefusedError(detail, **told)
+    if status == 422 and prompted and not code:
+        return ContentRefusedError(detail, **told)
+    if status == 404 and prompted:
+        return MediaNotFoundError(detail, **told)
+    if status == 410:
+        return ModelNotFoundError(detail, **told)
+    return RefusedError(detail, **told)
+
+
+def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return `Retry-After`, in either form of RFC 9110, clamped to two minutes."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        at = now + float(text[:9])
+    else:
+        try:
+            at = email.utils.parsedate_to_datetime(text).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(at, now), now + MAX_WAIT)
+
+
+def _words(body: bytes) -> tuple[str, str]:
+    """Return Venice's explanation and error code, from any of the shapes that its errors have."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return "", ""  # a proxy's HTML page explains nothing
+    if not isinstance(content, dict):
+        return "", ""
+    nested = content.get("error")
+    inner = nested if isinstance(nested, dict) else {}
+    code = inner.get("code") or content.get("code") or ""
+    parts = [
+        inner.get("message") or nested or content.get("customMessage") or content.get("message")
+    ]
+    parts += list(_details(content.get("details")))
+    parts += [
+        issue.get("message") for issue in _list(content.get("issues")) if isinstance(issue, dict)
+    ]
+    if suggestion := content.get("suggested_prompt"):
+        parts.append(f"Venice suggests: {suggestion}")
+    return "; ".join(dict.fromkeys(str(part) for part in parts if part)), str(code)
+
+
+def _details(details: Any) -> Iterator[str]:
+    if isinstance(details, str):
+        yield details
+    if isinstance(details, dict):
+        yield from _list(details.get("_errors"))
+        for name, value in details.items():
+            if isinstance(value, dict):
+                yield from (f"{name}: {text}" for text in _list(value.get("_errors")))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,1 @@
+"""What runs on a laptop in the place of AWS and Venice."""

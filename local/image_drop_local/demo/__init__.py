@@ -1,0 +1,1 @@
+"""`make demo`: photographs through the embedded stack, and a contact sheet."""

@@ -1,0 +1,1 @@
+"""AWS on this machine: the real template and functions, without Docker."""

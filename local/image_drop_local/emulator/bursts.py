@@ -1,0 +1,84 @@
+"""Bursts wait for a free function process, as they wait on AWS.
+
+Lambda keeps asynchronous events in a queue of its own until there is room to run them, for up to
+six hours. ministack has none: with every process busy an event counts as a failed try, and a drop
+of a few hundred images ends in the dead-letter queue. `Bursts` replaces the two functions through
+which every execution passes. All that it uses is private to ministack, hence the exact version in
+pyproject.toml, and only `stack` may import it, which sets the environment first.
+"""
+
+import logging
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from ministack.core import lambda_runtime
+from ministack.services import lambda_svc
+
+_acquire = lambda_svc._acquire_execution_slot
+_release = lambda_svc._release_execution_slot
+_mapping_limit = lambda_svc._sqs_esm_concurrency
+_collect = lambda_runtime._collect
+
+
+class Bursts:
+    """At most `limit` executions at a time, all functions together; the others wait their turn.
+
+    Expects ministack's own limit to be off (`LAMBDA_ACCOUNT_CONCURRENCY=0`).
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._room = threading.Semaphore(limit)
+        self._closed = False
+
+    def install(self) -> None:
+        lambda_svc._acquire_execution_slot = self._wait_for_room
+        lambda_svc._release_execution_slot = self._leave
+        lambda_svc._sqs_esm_concurrency = _numeric_mapping_limit
+        lambda_runtime._collect = _collect_and_close
+        lambda_svc.logger.setLevel(logging.NOTSET)
+
+    def close(self) -> None:
+        """End what runs, and turn away who waits or comes for another try."""
+        lambda_svc.logger.setLevel(logging.CRITICAL)  # it would report each one as an error
+        self._closed = True
+        self._room.release()
+        deadline = time.monotonic() + 10
+        while lambda_svc.executions_in_flight()[0] and time.monotonic() < deadline:
+            for workers in list(lambda_runtime._workers.values()):
+                for worker in list(workers):
+                    lambda_runtime._signal(worker._proc)
+            time.sleep(0.02)
+
+    def _wait_for_room(
+        self, function: dict[str, Any], config: dict[str, Any]
+    ) -> tuple[str | None, str | None]:
+        """Ministack's contract: a key to release later, or None and the limit that was met."""
+        self._room.acquire()
+        key = None if self._closed else _acquire(function, config)[0]
+        if key is None:
+            self._room.release()  # when closed, this wakes the next in line, who leaves too
+            return None, "account"
+        return key, None
+
+    def _leave(self, key: str) -> None:
+        _release(key)
+        self._room.release()
+
+
+def _numeric_mapping_limit(mapping: dict[str, Any], *rest: Any) -> int:
+    """ministack keeps a template's Number parameter as text and then fails to compare it."""
+    if scaling := mapping.get("ScalingConfig"):
+        scaling["MaximumConcurrency"] = int(scaling["MaximumConcurrency"])
+    return int(_mapping_limit(mapping, *rest))
+
+
+def _collect_and_close(process: subprocess.Popen[str] | None, deadline: float) -> None:
+    """ministack leaves a dead process's pipes to the garbage collector, which warns of them."""
+    _collect(process, deadline)
+    for pipe in (process.stdin, process.stdout, process.stderr) if process else ():
+        with suppress(OSError):  # what nobody will read any more
+            if pipe:
+                pipe.close()

@@ -1,0 +1,327 @@
+"""Image Drop on one machine: the real template and code on an AWS emulator in this process.
+
+    with Stack(venice_url=venice.url) as stack:
+        stack.client("s3").upload_file("shoe.jpg", stack.outputs["InputBucketName"], "shoe.jpg")
+
+The emulator is ministack. It reads its settings from the environment when it is imported, so it is
+imported here and nowhere else, late, by `_import_emulator`.
+"""
+
+import asyncio
+import io
+import logging
+import os
+import platform
+import re
+import socket
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+import hypercorn
+from botocore.config import Config
+from hypercorn.asyncio import serve
+
+from image_drop_local.emulator.gate import Gate, Page
+
+if TYPE_CHECKING:
+    from image_drop_local.emulator.bursts import Bursts
+
+PROJECT = Path(__file__).parents[3]
+STACK_NAME = "image-drop"
+REGION = "us-east-1"
+ACCESS_KEY = SECRET_KEY = "test"
+
+_one_at_a_time = threading.Lock()
+_DEADLINE = 30.0  # seconds, for the emulator to start and for the template to deploy
+_ARTIFACTS = re.compile(r"^( +)(?:CodeUri|ContentUri): +(\S+)", re.MULTILINE)
+SQS_BATCHES = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
+
+# Of this process, and so of the functions, while a stack is up.
+_ENVIRONMENT = {
+    "AUTH": "true",  # signatures, roles and resource policies count
+    "LAMBDA_EXECUTOR": "local",
+    "LAMBDA_ACCOUNT_CONCURRENCY": "0",  # Bursts limits instead, and lets wait
+    "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",  # a minute on AWS
+    "SFTP_ENABLED": "0",
+    "IOT_MTLS_ENABLED": "0",
+    # What the person's own environment says about AWS must reach neither emulator nor functions.
+    "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+    "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    "AWS_SESSION_TOKEN": None,
+    "AWS_PROFILE": None,
+    "AWS_ENDPOINT_URL": None,
+    # What stays on this machine must not go through a proxy.
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+    # The functions read the key from SSM, as on AWS; nothing else needs it.
+    "VENICE_API_KEY": None,
+}
+
+
+class Stack:
+    """The deployed template `image-drop`; a context manager, one at a time in a process.
+
+    Attributes once entered: `endpoint_url`, and `outputs`, the stack's outputs by name.
+
+    Functions run as processes of this interpreter, with the permissions of their roles and no
+    others. Third-party packages come from this environment, which uv.lock pins to the versions of
+    the runtime layer; the layer `image_drop` is the real one, zipped.
+
+    Raises `OSError` when `port` is taken, `RuntimeError` when this process has a stack already, or,
+    with CloudFormation's reasons, when the template does not deploy.
+    """
+
+    endpoint_url: str
+    outputs: dict[str, str]
+
+    def __init__(
+        self,
+        *,
+        venice_url: str,
+        venice_api_key: str = "local",
+        port: int = 0,
+        parameters: Mapping[str, str] | None = None,
+        concurrency: int = 16,
+        allow_origin: str = "",
+    ) -> None:
+        """`port` 0 takes a free one. `concurrency` is how many functions run at a time; more wait.
+
+        `parameters` are the template's, over those that fit this machine. `allow_origin`: an origin
+        whose web pages may upload to the input bucket; without one, pages may do nothing.
+        Raises `ValueError` if it is not an origin.
+        """
+        self.outputs = {}
+        self._page = Page(allow_origin, bucket="") if allow_origin else None
+        self._port = port
+        self._venice_api_key = venice_api_key
+        self._concurrency = concurrency
+        self._parameters = {
+            "VeniceBaseUrl": venice_url,
+            "Architecture": "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64",
+            **(parameters or {}),
+        }
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            self.endpoint_url = starting.enter_context(
+                _emulator(self._port, self._concurrency, lambda: self._page)
+            )
+            self._store_api_key()
+            self._deploy()
+            if self._page:
+                self._page = replace(self._page, bucket=self.outputs["InputBucketName"])
+            self._cleanup = starting.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._cleanup.close()
+
+    def client(self, service: str) -> Any:
+        """A boto3 client, as the account's owner."""
+        make: Any = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION).client
+        config = Config(max_pool_connections=50)  # a drop of many files uses many threads
+        return make(service, endpoint_url=self.endpoint_url, config=config)
+
+    def logs(self, function: str) -> list[str]:
+        """Lines that a function printed; `function` is `upload`, `retry` or `account-watch`."""
+        pages = self.client("logs").get_paginator("filter_log_events")
+        group = f"/aws/lambda/{STACK_NAME}-{function}"
+        return [
+            event["message"]
+            for page in pages.paginate(logGroupName=group)
+            for event in page["events"]
+        ]
+
+    def physical_id(self, logical_id: str) -> str:
+        """Name or id of a resource of the template, such as a function's name."""
+        found = self.client("cloudformation").describe_stack_resource(
+            StackName=STACK_NAME, LogicalResourceId=logical_id
+        )
+        return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
+    def _store_api_key(self) -> None:
+        name = self._parameters.get("VeniceApiKeyParameter", "/image-drop/venice-api-key")
+        self.client("ssm").put_parameter(Name=name, Value=self._venice_api_key, Type="SecureString")
+
+    def _deploy(self) -> None:
+        cloudformation = self.client("cloudformation")
+        cloudformation.create_stack(
+            StackName=STACK_NAME,
+            TemplateBody=self._package((PROJECT / "template.yaml").read_text()),
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in self._parameters.items()
+            ],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        )
+        deadline = time.monotonic() + _DEADLINE
+        while time.monotonic() < deadline:
+            [stack] = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"]
+            if stack["StackStatus"] == "CREATE_COMPLETE":
+                self.outputs = {o["OutputKey"]: o["OutputValue"] for o in stack["Outputs"]}
+                return
+            if stack["StackStatus"] != "CREATE_IN_PROGRESS":
+                break
+            time.sleep(0.05)
+        events = cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
+        reasons = [
+            f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+            for event in reversed(events)
+            if event.get("ResourceStatusReason")
+        ]
+        raise RuntimeError("the template did not deploy\n" + "\n".join(reasons))
+
+    def _package(self, template: str) -> str:
+        """The template with local code replaced by archives in S3, as `sam package` does it."""
+        s3 = self.client("s3")
+        bucket = "artifacts"
+        s3.create_bucket(Bucket=bucket)
+
+        def upload(uri: re.Match[str]) -> str:
+            source = PROJECT / uri[2]
+            key = f"{uri[2].strip('/').replace('/', '-')}.zip"
+            # What `sam build` does: a layer's code moves under python/, where Lambda looks for it.
+            root = "python/" if uri[2].startswith("layers/") else ""
+            s3.put_object(Bucket=bucket, Key=key, Body=_zip(source, root))
+            return uri[0].replace(uri[2], f"s3://{bucket}/{key}")
+
+        return _ARTIFACTS.sub(upload, template)
+
+
+def _zip(source: Path, root: str) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        for path in sorted(source.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                files.write(path, root + path.relative_to(source).as_posix())
+    return archive.getvalue()
+
+
+@contextmanager
+def _emulator(port: int, concurrency: int, page: Callable[[], Page | None]) -> Iterator[str]:
+    """Serve the emulator on 127.0.0.1; yields its URL. Leaves no process, file or state behind."""
+    with (
+        _alone(),
+        TemporaryDirectory(prefix="image-drop-") as folder,
+        socket.create_server(("127.0.0.1", port)) as listener,
+    ):
+        port = listener.getsockname()[1]
+        # The functions' AWS_ENDPOINT_URL is made of the port.
+        with _environment(_ENVIRONMENT | {"GATEWAY_PORT": str(port), "STATE_DIR": folder}):
+            app, bursts, reset = _import_emulator(concurrency)
+            with _serving(Gate(_as_behind_tls(app), page), listener.detach()):
+                try:
+                    yield f"http://127.0.0.1:{port}"
+                finally:
+                    bursts.close()
+                    reset()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    if not _one_at_a_time.acquire(blocking=False):
+        raise RuntimeError("this process has a stack already; ministack keeps its state in globals")
+    try:
+        yield
+    finally:
+        _one_at_a_time.release()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set (or, with None, remove) variables of this process, and put the old ones back."""
+    before = {name: os.environ.get(name) for name in variables}
+    _set_environment(variables)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _import_emulator(concurrency: int) -> tuple[Any, "Bursts", Callable[[], None]]:
+    """The emulator's ASGI app, the gate for bursts, and its reset."""
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of its own telemetry
+    with _environment({"LOG_LEVEL": "WARNING"}):  # not for the functions: Powertools reads it too
+        from ministack import app
+        from ministack.core import iam_actions
+
+    from image_drop_local.emulator.bursts import Bursts
+
+    iam_actions._action_from_target = _permission
+    bursts = Bursts(concurrency)
+    bursts.install()
+    return app.app, bursts, app._reset_all_state
+
+
+def _permission(headers: Mapping[str, str]) -> str | None:
+    """The permission that a JSON request needs: SQS's batches have none of their own on AWS.
+
+    In the place of ministack's function of the same form, which asks for `sqs:SendMessageBatch`.
+    """
+    _, dot, operation = headers.get("x-amz-target", "").rpartition(".")
+    if not dot:
+        return None
+    return operation.removesuffix("Batch") if operation in SQS_BATCHES else operation
+
+
+def _as_behind_tls(app: Any) -> Any:
+    """Say what a TLS proxy would say, for the policies that demand TLS."""
+
+    async def with_header(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            headers = [*scope["headers"], (b"x-forwarded-proto", b"https")]
+            scope = {**scope, "headers": headers}
+        await app(scope, receive, send)
+
+    return with_header
+
+
+@contextmanager
+def _serving(app: Any, listener: int) -> Iterator[None]:
+    """Serve an ASGI app on a listening socket (its descriptor, which is taken over) in a thread."""
+    config = hypercorn.Config()
+    config.bind = [f"fd://{listener}"]
+    config.loglevel = "WARNING"
+    config.graceful_timeout = 0.2  # seconds; clients keep idle connections open
+    stop: Future[Callable[[], object]] = Future()
+
+    async def until_stopped() -> None:
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        stop.set_result(lambda: loop.call_soon_threadsafe(stopping.set))
+        await stopping.wait()
+
+    with ThreadPoolExecutor(1, "aws-emulator") as thread:
+        serving = thread.submit(asyncio.run, serve(app, config, shutdown_trigger=until_stopped))
+        either: list[Future[Any]] = [serving, stop]
+        wait(either, timeout=_DEADLINE, return_when=FIRST_COMPLETED)
+        if not stop.done():
+            raise serving.exception(0) or RuntimeError("the emulator did not start")
+        try:
+            yield
+        finally:
+            stop.result()()
+            serving.result()
