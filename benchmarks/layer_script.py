@@ -17,14 +17,14 @@ def edit(photo: str, edited: str) -> None:
     """Edit one photo: checked, sent, its answer checked, as the functions do it."""
     wanted = Instructions(mode=Mode.EDIT, prompt="Remove the cup")
     venice = Venice(os.environ["VENICE_BASE_URL"], lambda: os.environ["VENICE_API_KEY"], time.time)
-    prepared = [photos.prepare(Path(photo).read_bytes())]
+    prepared = [photos.prepare_photo(Path(photo).read_bytes())]
     answer = venice.edit(wanted, prepared, seconds=longest_call(wanted))
     Path(edited).write_bytes(photos.to_png(answer.data))
 
 
 def prepare(photo: str, prepared: str) -> None:
     """Only make the photo fit for Venice."""
-    Path(prepared).write_bytes(photos.prepare(Path(photo).read_bytes()).data)
+    Path(prepared).write_bytes(photos.prepare_photo(Path(photo).read_bytes()).data)
 
 
 if __name__ == "__main__":

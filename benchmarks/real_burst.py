@@ -15,8 +15,8 @@ import msgspec
 from PIL import Image
 
 from benchmarks import machine
+from image_drop.storage.retry_queue import depth_of
 from image_drop.uploads import Upload
-from image_drop_cli.queues import depth
 from image_drop_local.emulator.__main__ import CONCURRENCY, MAXIMUM_CONCURRENCY
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator, most_in
@@ -125,7 +125,7 @@ def _wait(stack: Stack, venice: Simulator, folder: str, paid: int) -> float:
 
 
 def _depth(stack: Stack, queue: str) -> int:
-    return depth(stack.client("sqs"), stack.outputs[queue]).total
+    return depth_of(stack.client("sqs"), stack.outputs[queue]).total
 
 
 def _outputs(stack: Stack, folder: str) -> list[str]:

@@ -420,7 +420,7 @@ class Queue:
     def take(self) -> tuple[str, Message] | None:
         """A visible message and its receipt handle, or None."""
         while self._visible:
-            index = self.world.chance.randrange(len(self._visible))
+            index = self.world.rng.randrange(len(self._visible))
             message = self._visible[index]
             self._visible[index] = self._visible[-1]
             self._visible.pop()
@@ -433,7 +433,7 @@ class Queue:
             message.receives += 1
             self.most_receives = max(self.most_receives, message.receives)
             self._hide(message, self.visibility_timeout)
-            if self.world.chance.random() < self.duplicates:
+            if self.world.rng.random() < self.duplicates:
                 self._show(message, message.generation)
             handle = f"{id(message)}-{message.receives}"
             self._received[handle] = message
@@ -614,7 +614,7 @@ class Concurrency:
     def run(self, work: Callable[[], object]) -> None:
         """Run `work` in the calling process, after throttled tries if there is no room."""
         while not self.free:
-            self.world.sleep(self.world.chance.uniform(0.5, 1.5))
+            self.world.sleep(self.world.rng.uniform(0.5, 1.5))
         self._enter()
         try:
             work()

@@ -32,14 +32,15 @@ from benchmarks.virtual_aws import (
 )
 from benchmarks.virtual_time import World
 from benchmarks.virtual_venice import Session, Venice
-from functions.account_watch.app import PATIENCE as WATCH_PATIENCE
-from functions.retry.app import PATIENCE as RETRY_PATIENCE
-from functions.upload.app import PATIENCE as UPLOAD_PATIENCE
+from functions.account_watch.app import MAX_SLOT_WAIT as WATCH_MAX_SLOT_WAIT
+from functions.retry.app import MAX_SLOT_WAIT as RETRY_MAX_SLOT_WAIT
+from functions.upload.app import MAX_SLOT_WAIT as UPLOAD_MAX_SLOT_WAIT
 from image_drop import account, pipeline, retry
 from image_drop.errors import AccountError, RetryableError
 from image_drop.events import AccountRestored, AccountUnavailable
-from image_drop.services import Invocation, Services
-from image_drop.state.rate_limit import Turn
+from image_drop.invocation import Invocation
+from image_drop.services import Services
+from image_drop.state.rate_limit import Slot
 from image_drop.telemetry import logger
 from image_drop.uploads import Upload
 from image_drop_local.simulator.settings import Settings as VeniceSettings
@@ -148,13 +149,13 @@ class Deployment:
             key = f"photo-{index:06}.png"
             self.s3.put(INPUT, key, photo, {"mode": "edit", "prompt": key})
             self._notify(key)
-            if self.world.chance.random() < self.duplicates:
+            if self.world.rng.random() < self.duplicates:
                 self._notify(key)
 
     def run(self) -> None:
         """Until nothing is left to do: every message is deleted or a dead letter."""
         self.mapping.start()
-        self.world.start(WATCH_EVERY * self.world.chance.random(), self._watch_regularly)
+        self.world.start(WATCH_EVERY * self.world.rng.random(), self._watch_regularly)
         self.world.call(RETENTION, self.world.stop)
         with _counted_output(self.meter):
             self.world.run()
@@ -200,7 +201,7 @@ class Deployment:
         self._upload_function.invoke(partial(self._handle_upload, upload))
 
     def _handle_upload(self, upload: Upload, services: Services, context: Any) -> None:
-        invocation = Invocation(context, UPLOAD_PATIENCE)
+        invocation = Invocation(context, UPLOAD_MAX_SLOT_WAIT)
         if self.policy.fixed_delay is None:
             retry.edit_or_queue(upload, services, invocation)
             return
@@ -215,7 +216,7 @@ class Deployment:
     def _handle_retry(
         self, handle: str, message: Message, services: Services, context: Any
     ) -> bool:
-        invocation = Invocation(context, RETRY_PATIENCE, message.id, message.receives)
+        invocation = Invocation(context, RETRY_MAX_SLOT_WAIT, message.id, message.receives)
         try:
             if self.policy.fixed_delay is None:
                 retry.edit_or_postpone(message.body, handle, services, invocation)
@@ -241,19 +242,19 @@ class Deployment:
             self.concurrency.run(partial(self._watch_function.invoke, self._handle_watch))
 
     def _handle_watch(self, services: Services, context: Any) -> None:
-        mapping = account.Mapping(self.mapping, "")
-        account.watch(services, mapping, Invocation(context, WATCH_PATIENCE))
+        account.watch(services, Invocation(context, WATCH_MAX_SLOT_WAIT))
 
     def _services(self) -> Services:
         """What a cold start makes. Each environment has a clock of its own."""
-        skew = self.world.chance.uniform(-SKEW, SKEW)
-        chance = random.Random(self.world.chance.random())
+        skew = self.world.rng.uniform(-SKEW, SKEW)
+        rng = random.Random(self.world.rng.random())
         clients = {
             "s3": self.s3,
             "dynamodb": self.dynamodb,
             "sqs": self.queue,
             "events": self,
             "ssm": _Parameters(),
+            "lambda": self.mapping,
         }
 
         def now() -> float:
@@ -263,8 +264,8 @@ class Deployment:
             ENVIRONMENT | {"MAX_FAILURES": str(self.policy.max_receive_count)},
             now=now,
             sleep=self.world.sleep,
-            chance=chance,
-            new_id=lambda: f"{chance.getrandbits(128):032x}",
+            rng=rng,
+            new_id=lambda: f"{rng.getrandbits(128):032x}",
             client=clients.__getitem__,
         )
         return replace(
@@ -278,16 +279,16 @@ class NoLimiter:
     """What people deploy today: a try calls at once, and learns nothing for the others."""
 
     @contextmanager
-    def turn(self, model: str, patience: float) -> Iterator[Turn]:  # noqa: ARG002
-        yield Turn(slot=0.0, limit=0)
+    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:  # noqa: ARG002
+        yield Slot(at=0.0, limit=0)
 
     def block(self, model: str, until: float) -> None: ...
 
-    def learn(self, model: str, limit: int) -> None: ...
+    def set_limit(self, model: str, limit: int) -> None: ...
 
-    def learn_all(self, limits: Mapping[str, int]) -> None: ...
+    def set_limits(self, limits: Mapping[str, int]) -> None: ...
 
-    def failed(self) -> None: ...
+    def record_failure(self) -> None: ...
 
 
 class _Parameters:

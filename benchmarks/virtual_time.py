@@ -20,7 +20,7 @@ class World:
 
     def __init__(self, start: float, seed: int) -> None:
         self.time = start
-        self.chance = random.Random(seed)
+        self.rng = random.Random(seed)
         self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._serial = itertools.count()
         self._hub: greenlet = getcurrent()
@@ -72,7 +72,7 @@ class World:
 
     def about(self, median: float, spread: float) -> float:
         """A log-normal random number; two thirds lie within ÷ and × e^spread of the median."""
-        return median * math.exp(self.chance.gauss(0, spread))
+        return median * math.exp(self.rng.gauss(0, spread))
 
 
 def _begin(process: Callable[[], object]) -> None:

@@ -80,7 +80,7 @@ class Venice:
             self._failed()
             headers |= _retry_after(quota.reset_at - now)
             return self._refuse(429, "rate limited", "Rate limit exceeded", headers)
-        if self.world.chance.random() < self.unavailable:
+        if self.world.rng.random() < self.unavailable:
             self.world.sleep(1.0)
             self._failed()
             return self._refuse(503, "unavailable", "The model is at capacity.", headers)

@@ -11,6 +11,7 @@ import msgspec
 
 from image_drop.storage import output_bucket
 from image_drop.storage.output_bucket import Report
+from image_drop.storage.retry_queue import depth_of
 from image_drop.uploads import UnreadableMessageError, Upload, from_message
 
 if TYPE_CHECKING:
@@ -47,11 +48,7 @@ class DeadLetters:
 
     def count(self) -> int:
         """How many there are, about."""
-        found = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])
-        return sum(
-            int(found["Attributes"].get(name, 0))
-            for name in ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        )
+        return depth_of(self._sqs, self.url).total
 
     @contextmanager
     def held(self, most: int) -> Iterator[list[DeadLetter]]:

@@ -9,8 +9,8 @@ from image_drop import edits
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import ImageDropError, PermanentError, RetryableError
 from image_drop.instructions import schema
-from image_drop.instructions.schema import Source
-from image_drop.storage.input_bucket import Original
+from image_drop.instructions.sources import Source, checked, from_defaults, resolve
+from image_drop.storage.input_bucket import InputObject
 from image_drop.uploads import starts_nothing
 from image_drop.venice import client
 
@@ -79,32 +79,32 @@ def explain(key: str, deployment: "Deployment") -> Explanation:
             "Drop the image under another key.",
         )
     services, bucket = deployment.services, deployment.input_bucket
-    found = services.originals.find(bucket, key)
-    original = found or Original(bucket, key, "", 0, datetime.now(UTC), {}, "")
-    ignored = services.originals.ignored(original)
+    found = services.input_bucket.find(bucket, key)
+    original = found or InputObject(bucket, key, "", 0, datetime.now(UTC), {}, "")
+    ignored = services.input_bucket.ignored(original)
     settings = services.settings
     given: tuple[Given, ...] = ()
     try:
         sources = [
-            *services.originals.sources(original),
-            schema.from_defaults(settings.default_mode, settings.default_prompt),
+            *services.input_bucket.sources(original),
+            from_defaults(settings.default_mode, settings.default_prompt),
         ]
         given = origins(sources)
-        wanted = Wanted(original, schema.resolve(sources))
+        wanted = Wanted(original, resolve(sources))
     except PermanentError as error:
         return Explanation(
             key, found is not None, given, (), error.detail, error.advice, ignored=ignored
         )
     requests = tuple(
         _request(wanted, variant, deployment, there=found is not None)
-        for variant in wanted.by_variant
+        for variant in wanted.variants
     )
     return Explanation(key, found is not None, given, requests, ignored=ignored)
 
 
 def origins(sources: Sequence[Source]) -> tuple[Given, ...]:
     """Each key that is given, from the nearest of `sources`."""
-    known = [(source.name, schema.checked(source)) for source in sources]
+    known = [(source.name, checked(source)) for source in sources]
     keys = [key for key in schema.KEYS if any(key in values for _, values in known)]
     return tuple(_origin(key, [(name, v[key]) for name, v in known if key in v]) for key in keys)
 
@@ -118,7 +118,8 @@ def _request(
     wanted: Wanted, variant: str | None, deployment: "Deployment", *, there: bool
 ) -> Request:
     services = deployment.services
-    chosen = wanted.by_variant[variant]
+    chosen = wanted.instructions_of(variant)
+    assert chosen is not None, "one of `wanted.variants`"
     mode = chosen.mode or schema.Mode.EDIT
     edit, state = None, ""
     try:
@@ -127,7 +128,7 @@ def _request(
     except (PermanentError, RetryableError) as error:
         state = _problem(error)
     layers = chosen.layers or () if mode is schema.Mode.MULTI_EDIT else ()
-    sent, images = client.parameters(chosen), (wanted.original.key, *layers)
+    sent, images = client.parameters(chosen), (wanted.image.key, *layers)
     catalogue, enhanced = services.catalogue.current(), bool(sent.get("enhance_prompt"))
     return Request(
         variant=variant,
@@ -143,7 +144,7 @@ def _request(
 
 
 def _state(edit: Edit, deployment: "Deployment") -> str:
-    found = deployment.services.results.find(edit.output_key)
+    found = deployment.services.output_bucket.find(edit.output_key)
     if found is not None and found.edit_id == edit.id:
         return f"done: nothing would be called, the result is there since {found.stored_at:%c}"
     return "would be made"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from image_drop.instructions.schema import Mode
 from image_drop.state.rate_limit import WINDOW
 from image_drop.storage.output_bucket import REPORT_SUFFIX
+from image_drop.storage.retry_queue import Depth
 from image_drop.telemetry import NAMESPACE
 from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
 from image_drop_cli.dead_letters import DeadLetters
-from image_drop_cli.queues import Depth, depth
 
 if TYPE_CHECKING:
-    from image_drop.backfill import Pass
+    from image_drop.state.scans import Scan
     from image_drop_cli.deployment import Deployment
 
 MODELS = (DEFAULT_EDIT_MODEL, Mode.BACKGROUND_REMOVE.value)
@@ -84,7 +84,7 @@ class Overview:
     dead: int
     dead_codes: dict[str, int]
     last_hour: Hour
-    backfill: "Pass | None"
+    backfill: "Scan | None"
 
     @property
     def needs_somebody(self) -> bool:
@@ -95,9 +95,9 @@ class Overview:
 def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
     """Look at everything once. `last_hour`: where that has been counted a moment ago."""
     services = deployment.services
-    queue = depth(deployment.client("sqs"), services.settings.retry_queue_url)
+    queue = services.queue.depth()
     rates = tuple(_rate(deployment, model) for model in MODELS)
-    status = services.line.status()
+    status = services.circuit_breaker.status()
     slowest = min(rate.limit for rate in rates)
     dead = DeadLetters(deployment)
     count = dead.count()
@@ -112,12 +112,12 @@ def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
         dead=count,
         dead_codes=_codes(dead) if count else {},
         last_hour=last_hour or count_last_hour(deployment),
-        backfill=services.passes.current(),
+        backfill=services.scans.current(),
     )
 
 
 def count_last_hour(deployment: "Deployment") -> Hour:
-    """Results and reports of the last hour, from a listing of the output bucket."""
+    """OutputBucket and reports of the last hour, from a listing of the output bucket."""
     pages = deployment.client("s3").get_paginator("list_objects_v2")
     since = datetime.now(UTC) - timedelta(hours=1)
     found: Counter[bool] = Counter()
@@ -148,7 +148,7 @@ def balance(deployment: "Deployment") -> float | None:
 
 
 def _rate(deployment: "Deployment", model: str) -> Rate:
-    slots, next_slot = deployment.services.limiter.look(model)
+    slots, next_slot = deployment.services.limiter.peek(model)
     now = deployment.services.now()
     used = sum(now - WINDOW < time <= now for time in slots.times)
     return Rate(model, slots.limit, used, max(0.0, next_slot - now))

@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from image_drop_cli.upload.drops import Standing
+    from image_drop_cli.upload.drops import Progress
 
 
 # Controls of ASCII and Latin-1 (a terminal obeys both), line and paragraph separators, what turns
@@ -33,7 +33,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86_400:.0f} days"
 
 
-def progress(standing: "Standing") -> str:
+def progress(standing: "Progress") -> str:
     """How long a run will take, as far as that is known."""
     if standing.stopped:
         return f"the line is stopped: {printable(standing.stopped)} It goes on by itself."

@@ -4,15 +4,14 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from image_drop import account
-from image_drop.services import Invocation, Services
+from image_drop.invocation import Invocation
+from image_drop.services import Services
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-PATIENCE = 70.0  # seconds to wait for a slot; a little more than one of Venice's minutes
+MAX_SLOT_WAIT = 70.0  # seconds to wait for a slot; a little more than one of Venice's minutes
 
 
 @cache
@@ -24,5 +23,4 @@ def services() -> Services:
 def handler(_event: dict[str, Any], context: "LambdaContext") -> None:
     """Look at the account. The event does not matter: what counts is how things are now."""
     s = services()
-    mapping = account.Mapping(boto3.client("lambda"), s.settings.retry_event_source_mapping)
-    account.watch(s, mapping, Invocation(context, PATIENCE))
+    account.watch(s, Invocation(context, MAX_SLOT_WAIT))

@@ -11,14 +11,15 @@ from aws_lambda_powertools.utilities.batch import (
 )
 
 from image_drop import retry
-from image_drop.services import Invocation, Services
+from image_drop.invocation import Invocation
+from image_drop.services import Services
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-PATIENCE = 70.0  # seconds to wait for a slot; a little more than one of Venice's minutes
+MAX_SLOT_WAIT = 70.0  # seconds to wait for a slot; a little more than one of Venice's minutes
 
 
 @cache
@@ -37,5 +38,5 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFail
 def record_handler(record: "SQSRecord", lambda_context: "LambdaContext") -> None:
     """Work on one message; raises when it stays in the queue."""
     receives = int(record.attributes.approximate_receive_count)
-    invocation = Invocation(lambda_context, PATIENCE, record.message_id, receives)
+    invocation = Invocation(lambda_context, MAX_SLOT_WAIT, record.message_id, receives)
     retry.edit_or_postpone(record.body, record.receipt_handle, services(), invocation)

@@ -5,12 +5,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from image_drop import retry, uploads
-from image_drop.services import Invocation, Services
+from image_drop.invocation import Invocation
+from image_drop.services import Services
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-PATIENCE = 3.0  # seconds to wait for a slot; a message is cheaper than a function that waits
+MAX_SLOT_WAIT = 3.0  # seconds to wait for a slot; a message is cheaper than a function that waits
 
 
 @cache
@@ -22,6 +23,6 @@ def services() -> Services:
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, str]:
     """Work on each upload of an S3 notification; answers how each ended, by key."""
     return {
-        upload.key: retry.edit_or_queue(upload, services(), Invocation(context, PATIENCE))
+        upload.key: retry.edit_or_queue(upload, services(), Invocation(context, MAX_SLOT_WAIT))
         for upload in uploads.from_event(event)
     }

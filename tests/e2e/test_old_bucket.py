@@ -49,7 +49,7 @@ def test_old_bucket_is_edited_up_to_the_limit_of_a_day_and_the_rest_on_the_next(
     spent = round(sum(call.charged_usd for call in system.calls()), 6)
     assert spent == LIMIT  # calls in progress count, so it is never more
     assert not [key for key in done if key.endswith(".error.json")]
-    line = AtomicItem(system.dynamodb, system.table, "line", Status())
+    line = AtomicItem(system.dynamodb, system.table, "circuit-breaker", Status())
     assert line.read()[0].reason == "daily_spend_limit"
 
     # The same day: the watch tries nothing.

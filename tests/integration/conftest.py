@@ -65,7 +65,7 @@ def venice(clock: FakeClock) -> Iterator[Simulator]:
 
 @pytest.fixture
 def stage(aws: None, clock: FakeClock, venice: Simulator, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """The functions with real services; only their clock and their chance are the test's."""
+    """The functions with real services; only their clock and their rng are the test's."""
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "image-drop")
     made = Stage(clock, venice, upload_app.services)
     for app in (upload_app, retry_app, account_watch_app):

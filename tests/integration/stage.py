@@ -139,10 +139,10 @@ class Stage:
             self.env,
             now=self.clock.now,
             sleep=self.clock.sleep,
-            chance=Random(1),
+            rng=Random(1),
             client=self.interruptions.client,
         )
-        s3 = self.services.originals.s3
+        s3 = self.services.input_bucket.s3
         s3.meta.events.register("before-call.s3", _refuse_long_keys)
 
     def set_key(self, key: str) -> None:
@@ -294,7 +294,7 @@ class Stage:
         Only calls about the image and its result count, not the reads of instructions.
         """
         when, operation = moment.split(".")
-        events = self.services.originals.s3.meta.events
+        events = self.services.input_bucket.s3.meta.events
         name = f"{when}.s3.{operation}"
 
         def die(context: Mapping[str, Any], **_: Any) -> None:
@@ -363,9 +363,15 @@ class Stage:
         """How many edits Venice was paid for."""
         return sum(call.paid for call in self.venice.calls)
 
+    def pause(self) -> None:
+        """Stop all calls, as a call that Venice refuses does."""
+        self.services.circuit_breaker.stop(
+            "account_unavailable", "Venice answered 402.", self.clock.now()
+        )
+
     @property
-    def line_stopped(self) -> bool:
-        return self.services.line.status().stopped
+    def processing_paused(self) -> bool:
+        return self.services.circuit_breaker.status().stopped
 
     def _count(self, queue: str) -> int:
         attributes = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])

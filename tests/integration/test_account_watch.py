@@ -10,7 +10,8 @@ from botocore.exceptions import ClientError
 from requests.structures import CaseInsensitiveDict
 
 from image_drop import account
-from image_drop.services import Invocation
+from image_drop.invocation import Invocation
+from image_drop.storage.queue_trigger import QueueTrigger
 from image_drop.venice.exchange import Reply
 from tests.integration.stage import Context, Stage, client, photo
 
@@ -45,8 +46,8 @@ Metrics = Callable[[], dict[str, list[float]]]
 
 
 def paused_and_stopped(stage: Stage, mapping: Mapping) -> bool:
-    assert (mapping() == "Disabled") is stage.line_stopped
-    return stage.line_stopped
+    assert (mapping() == "Disabled") is stage.processing_paused
+    return stage.processing_paused
 
 
 def test_account_in_order_leaves_the_line_running(
@@ -61,7 +62,7 @@ def test_account_in_order_leaves_the_line_running(
         "Balance": [12.5],
         "EditLimit": [20],
         "RemovalLimit": [20],
-        "LineStopped": [0],
+        "ProcessingPaused": [0],
     }
     assert stage.events() == []
     assert stage.calls == 0
@@ -88,7 +89,7 @@ def test_watch_teaches_the_limiter_the_limits_of_the_account(
     stage.watch()
 
     for model in ("firered-image-edit", "background-remove", "qwen-image-2-edit"):
-        assert stage.services.limiter.look(model)[0].limit == 120
+        assert stage.services.limiter.peek(model)[0].limit == 120
     endings = {stage.drop(f"{number}.jpg", tags=CUT_OUT) for number in range(16)}
     assert endings == {"edited"}
 
@@ -103,7 +104,7 @@ def test_watch_that_finds_the_account_refused_stops_the_line(
 
     assert paused_and_stopped(stage, mapping)
     assert [kind for kind, _ in stage.events()] == ["Venice Account Unavailable"]
-    assert metrics()["LineStopped"][-1] == 1
+    assert metrics()["ProcessingPaused"][-1] == 1
 
     stage.watch()
     assert stage.events() == []  # said once
@@ -161,7 +162,7 @@ def test_line_resumes_by_itself_when_one_edit_has_succeeded(
     kinds = dict(stage.events())
     assert set(kinds) == {"Image Edited", "Venice Account Restored"}
     assert 2 * ROUND <= kinds["Venice Account Restored"]["stopped_for"] < 3 * ROUND
-    assert metrics()["LineStopped"][-1] == 0
+    assert metrics()["ProcessingPaused"][-1] == 0
 
     stage.work_off()
     assert stage.outputs() == [f"{number}.jpg.png" for number in range(5)]
@@ -331,7 +332,7 @@ def test_image_that_alone_is_refused_gets_its_report_and_holds_up_nobody(
 
     stage.work_off()
 
-    assert not stage.line_stopped
+    assert not stage.processing_paused
     assert stage.outputs() == ["0.jpg.png", "1.jpg.png", "2.jpg.png", "bad.jpg.error.json"]
     assert stage.report("bad.jpg")["status"] == status
     assert (stage.dead(), stage.paid) == (1, 3)
@@ -348,7 +349,7 @@ def test_images_of_a_refused_model_stop_the_line_once(stage: Stage, mapping: Map
     stage.watch("account-unavailable")
     stage.pass_time(ROUND)
     stage.watch()
-    assert not stage.line_stopped
+    assert not stage.processing_paused
 
     stage.work_off()
 
@@ -402,7 +403,7 @@ def test_any_number_of_images_that_need_no_call_are_passed_in_one_round(
         stage.drop(f"{number}.jpg", tags=CUT_OUT)
         body = json.dumps({"bucket": stage.env["INPUT_BUCKET"], "key": f"{number}.jpg"})
         stage.sqs.send_message(QueueUrl=stage.queue, MessageBody=body)
-    stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+    stage.pause()
     stage.drop("new.jpg", tags=CUT_OUT)
     stage.pass_time(ROUND)
 
@@ -417,7 +418,7 @@ def test_any_number_of_images_that_need_no_call_are_passed_in_one_round(
 def test_no_trial_begins_that_the_invocation_may_not_outlive(
     stage: Stage, mapping: Mapping, seconds: int, calls: int
 ) -> None:
-    stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+    stage.pause()
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.pass_time(ROUND)
 
@@ -432,7 +433,7 @@ def test_trial_that_reaches_the_days_limit_does_not_resume_the_line(
 ) -> None:
     stage.configure(DAILY_SPEND_LIMIT_USD="0.05")
     stage.drop("before.jpg", tags=CUT_OUT)
-    stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+    stage.pause()
     for key in ("a.jpg", "b.jpg"):
         stage.drop(key, tags=CUT_OUT)
     stage.pass_time(ROUND)
@@ -442,7 +443,7 @@ def test_trial_that_reaches_the_days_limit_does_not_resume_the_line(
         stage.pass_time(ROUND)
 
     assert paused_and_stopped(stage, mapping)
-    assert stage.services.line.status().reason == "daily_spend_limit"
+    assert stage.services.circuit_breaker.status().reason == "daily_spend_limit"
     assert events_named(stage, "Venice Account Restored") == 0
     assert stage.paid == 1
 
@@ -451,7 +452,7 @@ def test_trial_that_takes_the_last_of_the_day_does_not_resume_the_line(
     stage: Stage, mapping: Mapping
 ) -> None:
     stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
-    stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+    stage.pause()
     for key in ("a.jpg", "b.jpg"):
         stage.drop(key, tags=CUT_OUT)
     stage.pass_time(ROUND)
@@ -459,7 +460,7 @@ def test_trial_that_takes_the_last_of_the_day_does_not_resume_the_line(
     stage.watch()
 
     assert paused_and_stopped(stage, mapping)
-    assert stage.services.line.status().reason == "daily_spend_limit"
+    assert stage.services.circuit_breaker.status().reason == "daily_spend_limit"
     assert events_named(stage, "Venice Account Restored") == 0
     assert stage.paid == 1
 
@@ -471,7 +472,7 @@ def test_paused_mapping_of_a_running_line_is_resumed(stage: Stage, mapping: Mapp
     stage.venice.change(account="no_balance")
     stage.watch()
     assert mapping() == "Disabled"
-    stage.dynamodb.delete_item(TableName="state", Key={"id": {"S": "line"}})  # lost
+    stage.dynamodb.delete_item(TableName="state", Key={"id": {"S": "circuit-breaker"}})  # lost
 
     stage.venice.change(account="ok")
     stage.watch()
@@ -501,8 +502,9 @@ class LambdaApi:
 
 
 def watch_with(stage: Stage, api: LambdaApi) -> None:
-    mapping = account.Mapping(api, "uuid")  # type: ignore[arg-type]
-    account.watch(stage.services, mapping, Invocation(Context(), 70))  # type: ignore[arg-type]
+    trigger = QueueTrigger(api, "uuid")  # type: ignore[arg-type]
+    services = replace(stage.services, queue_trigger=trigger)
+    account.watch(services, Invocation(Context(), 70))  # type: ignore[arg-type]
 
 
 def test_mapping_is_updated_once_in_a_round(stage: Stage) -> None:
@@ -518,7 +520,7 @@ def test_mapping_is_updated_once_in_a_round(stage: Stage) -> None:
     stage.venice.change(account="ok")
     watch_with(stage, api)
     assert (api.updates, api.enabled) == (3, True)
-    assert not stage.line_stopped
+    assert not stage.processing_paused
 
 
 def test_mapping_that_another_watch_is_changing_is_left_to_the_next_round(stage: Stage) -> None:
@@ -528,7 +530,7 @@ def test_mapping_that_another_watch_is_changing_is_left_to_the_next_round(stage:
     stage.venice.change(account="ok")
 
     watch_with(stage, api)
-    assert not stage.line_stopped
+    assert not stage.processing_paused
     assert not api.enabled
 
     api.settle()
@@ -539,7 +541,7 @@ def test_mapping_that_another_watch_is_changing_is_left_to_the_next_round(stage:
 def test_pause_that_another_watch_has_overtaken_is_taken_back(stage: Stage) -> None:
     api = LambdaApi()
     stage.venice.change(account="no_balance")
-    api.meanwhile = lambda: stage.services.line.resume(stage.clock.now())
+    api.meanwhile = lambda: stage.services.circuit_breaker.resume(stage.clock.now())
 
     watch_with(stage, api)
 
@@ -594,14 +596,14 @@ def test_watch_survives_whatever_the_accounts_page_answers(
     stage: Stage, mapping: Mapping, status: int, body: bytes, stopped: bool
 ) -> None:
     if stopped:
-        stage.services.line.stop("account_unavailable", "Venice answered 402.", stage.clock.now())
+        stage.pause()
     account_page(stage, status, body)
 
     stage.watch()
 
-    assert stopped or not stage.line_stopped
-    assert (mapping() == "Disabled") is stage.line_stopped
-    assert 1 <= stage.services.limiter.look("firered-image-edit")[0].limit <= 1000
+    assert stopped or not stage.processing_paused
+    assert (mapping() == "Disabled") is stage.processing_paused
+    assert 1 <= stage.services.limiter.peek("firered-image-edit")[0].limit <= 1000
 
 
 def test_page_that_is_forbidden_by_something_in_between_is_a_refusal(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from image_drop.instructions.schema import MAX_FILE_BYTES
+from image_drop.instructions.sources import MAX_FILE_BYTES
 from tests.integration.stage import INPUT, Stage, photo
 from tests.integration.test_account_watch import Mapping, mapping
 
@@ -156,7 +156,7 @@ def test_bad_image(stage: Stage, data: bytes, code: str, words: list[str]) -> No
 def test_file_above_the_limit_is_refused_before_it_is_downloaded(stage: Stage) -> None:
     stage.configure(MAX_IMAGE_BYTES="1000")
     downloads: list[str] = []
-    stage.services.originals.s3.meta.events.register(
+    stage.services.input_bucket.s3.meta.events.register(
         "before-call.s3.GetObject",
         lambda context, **_: downloads.append(context["input_params"]["Key"]),
     )
@@ -227,7 +227,7 @@ def test_image_that_can_be_edited_is(stage: Stage, size: tuple[int, int], change
 
 def before(stage: Stage, operation: str, action: Callable[[], object]) -> None:
     """Do something right before the function's next S3 request of that kind about the image."""
-    events = stage.services.originals.s3.meta.events
+    events = stage.services.input_bucket.s3.meta.events
     name = f"before-call.s3.{operation}"
 
     def act(context: dict[str, Any], **_: Any) -> None:

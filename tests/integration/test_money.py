@@ -196,7 +196,7 @@ class TestPrices:
         stage.watch()
 
         assert stage.services.catalogue.current().models.keys() >= KNOWN.keys()
-        assert not stage.line_stopped
+        assert not stage.processing_paused
 
 
 class TestLimit:
@@ -211,7 +211,7 @@ class TestLimit:
             "queued",
         ]
 
-        status = stage.services.line.status()
+        status = stage.services.circuit_breaker.status()
         assert (status.stopped, status.reason) == (True, "daily_spend_limit")
         assert "$0.06" in status.detail
         assert "00:00 UTC" in status.detail
@@ -228,7 +228,7 @@ class TestLimit:
 
         while until_midnight(stage) > ROUND:
             stage.watch("account-unavailable" if stage.calls else "schedule")
-            assert stage.line_stopped
+            assert stage.processing_paused
             assert mapping() == "Disabled"
             stage.clock.sleep(3600 if until_midnight(stage) > 3600 + ROUND else ROUND)
         assert stage.paid == 1
@@ -236,7 +236,7 @@ class TestLimit:
         stage.clock.sleep(ROUND)
         stage.watch()
 
-        assert not stage.line_stopped
+        assert not stage.processing_paused
         assert mapping() == "Enabled"
         assert [name for name, _ in stage.events()][-1] == "Venice Account Restored"
         assert stage.paid == 1  # nothing was tried: the date decides
@@ -251,40 +251,40 @@ class TestLimit:
         stage.drop("a.jpg", tags=CUT_OUT)
         stage.drop("b.jpg", tags=CUT_OUT)
         stage.watch()
-        assert stage.line_stopped
+        assert stage.processing_paused
 
         stage.configure(DAILY_SPEND_LIMIT_USD="0")
         stage.watch()
 
-        assert not stage.line_stopped
+        assert not stage.processing_paused
 
     def test_line_stopped_for_another_reason_is_not_tried_when_the_limit_is_reached(
         self, stage: Stage, mapping: Mapping
     ) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("a.jpg", tags=CUT_OUT)
-        stage.services.line.resume(stage.clock.now())
+        stage.services.circuit_breaker.resume(stage.clock.now())
         stage.venice.change(account="no_balance")
         stage.watch()
-        assert stage.services.line.status().reason == "account_unavailable"
+        assert stage.services.circuit_breaker.status().reason == "account_unavailable"
         stage.drop("b.jpg", tags=CUT_OUT)
 
         stage.venice.change(account="ok")
         stage.clock.sleep(ROUND)
         stage.watch()
 
-        assert stage.line_stopped
+        assert stage.processing_paused
         assert stage.paid == 1
 
     def test_limit_holds_even_where_the_line_was_not_stopped(self, stage: Stage) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("first.jpg", tags=CUT_OUT)
-        stage.services.line.resume(stage.clock.now())
+        stage.services.circuit_breaker.resume(stage.clock.now())
 
         assert stage.drop("a.jpg", tags=CUT_OUT) == "queued"
 
         assert stage.calls == 1
-        assert stage.line_stopped
+        assert stage.processing_paused
 
     def test_waiting_for_midnight_uses_up_no_tries(self, stage: Stage, mapping: Mapping) -> None:
         stage.configure(tries=2, DAILY_SPEND_LIMIT_USD="0.03")

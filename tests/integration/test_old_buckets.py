@@ -86,7 +86,7 @@ def test_result_that_was_moved_away_is_made_again_by_a_pass_that_a_person_begins
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
 
-    stage.services.passes.start("", stage.clock.now())
+    stage.services.scans.start("", stage.clock.now())
     backfill()
     stage.work_off()
 
@@ -131,12 +131,12 @@ def test_only_the_prefix_that_was_asked_for_is_worked_through(
     backfill()
     assert stage.waiting() == 0
 
-    stage.services.passes.start("old/", stage.clock.now())
+    stage.services.scans.start("old/", stage.clock.now())
     backfill()
 
     ((found,),) = [uploads.from_message(body) for body in bodies(stage)]
     assert (found.key, bool(found.retry)) == ("old/a.jpg", True)
-    done = stage.services.passes.current()
+    done = stage.services.scans.current()
     assert done is not None
     assert (done.seen, done.queued, done.running) == (1, 1, False)
 

@@ -139,7 +139,7 @@ def test_deleting_the_input_of_finished_variants_is_no_failure(stage: Stage) -> 
 
 def test_sidecar_that_comes_while_its_absence_is_reported_wins(stage: Stage) -> None:
     event = stage.put("a.jpg")
-    events = stage.services.originals.s3.meta.events
+    events = stage.services.input_bucket.s3.meta.events
     sidecars: list[dict[str, Any]] = []
 
     def arrive(context: dict[str, Any], **_: Any) -> None:
@@ -285,7 +285,7 @@ def test_paid_answer_survives_a_bucket_that_refuses_the_result(stage: Stage) -> 
             denied.append("denied")
             raise ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
 
-    stage.services.results.s3.meta.events.register("before-call.s3.PutObject", deny)
+    stage.services.output_bucket.s3.meta.events.register("before-call.s3.PutObject", deny)
     event = stage.put("a.jpg", metadata=CUT_OUT)
 
     stage.deliver(event)

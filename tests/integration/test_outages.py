@@ -50,7 +50,7 @@ def test_any_request_of_an_outage_that_goes_wrong_leaves_the_line_running_in_the
 
         stage.interruptions.at = None
         trouble = f"{fault} at request {stage.interruptions.what(number)}"
-        assert not stage.line_stopped, trouble
+        assert not stage.processing_paused, trouble
         assert mapping() == "Enabled", trouble
         assert {f"{key}.png", f"other-{key}.png"} <= set(stage.outputs()), trouble
         assert (stage.waiting(), stage.dead()) == (0, 0), trouble

@@ -162,7 +162,7 @@ def test_older_edit_is_not_stored_when_the_newer_one_is_yet_to_be_made(stage: St
 
 def test_upload_right_before_the_older_result_is_stored_still_wins(stage: Stage) -> None:
     older = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
-    events = stage.services.originals.s3.meta.events
+    events = stage.services.input_bucket.s3.meta.events
 
     def overtake(**_: Any) -> None:
         events.unregister("before-call.s3.PutObject", overtake)
@@ -179,7 +179,7 @@ def test_upload_right_before_the_older_result_is_stored_still_wins(stage: Stage)
 def test_refusal_of_an_older_upload_leaves_no_report_about_the_newer(stage: Stage) -> None:
     older = stage.put("a.jpg", photo("darkred"), tags={"prompt": "bad"})
     stage.venice.faults.add("content_violation", prompt="bad")
-    events = stage.services.results.s3.meta.events
+    events = stage.services.output_bucket.s3.meta.events
 
     def overtake(**_: Any) -> None:
         events.unregister("before-call.s3.GetObjectTagging", overtake)
@@ -204,7 +204,7 @@ def test_refusal_of_an_older_upload_leaves_no_report_about_the_newer(stage: Stag
 
 def test_image_that_is_replaced_while_it_is_read_is_edited_as_it_is_now(stage: Stage) -> None:
     event = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
-    events = stage.services.originals.s3.meta.events
+    events = stage.services.input_bucket.s3.meta.events
 
     def replace(context: dict[str, Any], **_: Any) -> None:
         if context["input_params"]["Key"] == "a.jpg":

@@ -152,7 +152,11 @@ def test_connection_that_is_closed_before_an_answer_is_tried_again_later(stage: 
 def test_image_waits_where_aws_asks_to_slow_down(
     stage: Stage, service: str, operation: str, code: str, status: int
 ) -> None:
-    client = stage.services.originals.s3 if service == "s3" else stage.services.line.dynamodb
+    client = (
+        stage.services.input_bucket.s3
+        if service == "s3"
+        else stage.services.circuit_breaker.dynamodb
+    )
     name = f"before-call.{service}.{operation}"
 
     def busy(**_: Any) -> None:
@@ -359,7 +363,7 @@ def test_unexpected_failure_is_tried_again_and_reported_at_last(stage: Stage) ->
     def refuse(**_: Any) -> None:
         raise refused
 
-    stage.services.originals.s3.meta.events.register("before-call.s3.GetObject", refuse)
+    stage.services.input_bucket.s3.meta.events.register("before-call.s3.GetObject", refuse)
     event = stage.put("a.jpg", metadata=CUT_OUT)
     with pytest.raises(ClientError):  # Lambda tries it twice more, then hands it to the queue
         stage.upload(event)
@@ -469,14 +473,14 @@ def test_refused_account_stops_the_line_and_blames_no_image(
 
     assert stage.drop("a.jpg", tags=CUT_OUT) == "queued"
 
-    assert stage.line_stopped
+    assert stage.processing_paused
     assert stage.outputs() == []
     assert stage.waiting() == 1
     ((kind, event),) = stage.events()
     assert kind == "Venice Account Unavailable"
     assert event["reason"] == "account_unavailable"
     assert str(status) in event["detail"]
-    assert metrics()["LineStopped"] == [1]
+    assert metrics()["ProcessingPaused"] == [1]
 
     assert stage.drop("b.jpg", tags=CUT_OUT) == "queued"
     stage.clock.sleep(30)
@@ -494,7 +498,7 @@ def test_missing_key_stops_the_line_without_a_call(stage: Stage, value: str | No
 
     assert stage.drop("a.jpg", tags=CUT_OUT) == "queued"
 
-    assert stage.line_stopped
+    assert stage.processing_paused
     assert (stage.calls, stage.waiting(), stage.outputs()) == (0, 1, [])
     ((_, event),) = stage.events()
     assert KEY_PARAMETER in event["detail"]
@@ -519,7 +523,7 @@ def test_key_that_was_rotated_is_fetched_again_and_the_line_does_not_stop(stage:
 
     assert stage.drop("b.jpg", tags=CUT_OUT) == "queued"  # it still had the first one
 
-    assert not stage.line_stopped
+    assert not stage.processing_paused
     stage.work_off()
     assert stage.outputs() == ["a.jpg.png", "b.jpg.png"]
     assert [kind for kind, _ in stage.events()] == ["Image Edited", "Image Edited"]

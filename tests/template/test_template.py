@@ -531,7 +531,7 @@ class TestAlarms:
     @pytest.mark.parametrize(
         ("alarm", "metric", "of", "threshold"),
         [
-            ("LineStoppedAlarm", "LineStopped", {"Ref": "AWS::StackName"}, 0),
+            ("ProcessingPausedAlarm", "ProcessingPaused", {"Ref": "AWS::StackName"}, 0),
             (
                 "DeadLetterAlarm",
                 "ApproximateNumberOfMessagesVisible",

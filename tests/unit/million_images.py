@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from image_drop import backfill
-from image_drop.backfill import Passes
 from image_drop.services import Services
 from image_drop.state.rate_limit import RateLimiter
 from image_drop.state.records import Records
-from image_drop.storage.input_bucket import Originals
-from image_drop.storage.output_bucket import Results
+from image_drop.state.scans import ScanStore
+from image_drop.storage.input_bucket import InputBucket
+from image_drop.storage.output_bucket import OutputBucket
 from image_drop.storage.retry_queue import RetryQueue
 from tests.clock import FakeClock
 from tests.unit.virtual_aws import S3, Numbered, Sqs, Table, time
@@ -50,11 +50,11 @@ def main() -> None:
     aws: Any = {"s3": S3({"in": inputs, "out": outputs}), "sqs": sqs, "table": table}
     services = replace(
         Services.from_env(ENV, now=clock.now, sleep=clock.sleep),
-        originals=Originals(aws["s3"]),
-        results=Results(aws["s3"], "out"),
+        input_bucket=InputBucket(aws["s3"]),
+        output_bucket=OutputBucket(aws["s3"], "out"),
         queue=RetryQueue(aws["sqs"], "retry", "dead"),
         limiter=RateLimiter(aws["table"], "state", clock.now, clock.sleep, random.Random(1)),
-        passes=Passes(aws["table"], "state"),
+        scans=ScanStore(aws["table"], "state"),
         records=Records(aws["table"], "state", clock.now, clock.sleep, random.Random(1)),
     )
     begun, most = clock.now(), 0

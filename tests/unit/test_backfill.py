@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_drop import backfill, uploads
-from image_drop.backfill import AlreadyRunningError, Outputs, Pass, Passes
+from image_drop.backfill import Outputs
 from image_drop.errors import StorageBusyError
 from image_drop.services import Services
 from image_drop.settings import Settings
 from image_drop.state.rate_limit import RateLimiter
 from image_drop.state.records import Records
-from image_drop.storage.input_bucket import Originals
-from image_drop.storage.output_bucket import Results
+from image_drop.state.scans import AlreadyRunningError, Scan, ScanStore
+from image_drop.storage.input_bucket import InputBucket
+from image_drop.storage.output_bucket import OutputBucket
 from image_drop.storage.retry_queue import RetryQueue
 from image_drop.uploads import Upload
 from tests.clock import FakeClock
@@ -63,11 +64,11 @@ class Place:
         self.services = replace(
             made,
             settings=Settings.from_env(ENV | env),
-            originals=Originals(s3),
-            results=Results(s3, OUT),
+            input_bucket=InputBucket(s3),
+            output_bucket=OutputBucket(s3, OUT),
             queue=RetryQueue(sqs, "retry", "dead"),
             limiter=RateLimiter(self.dynamodb, TABLE, clock.now, clock.sleep),
-            passes=Passes(self.dynamodb, TABLE),
+            scans=ScanStore(self.dynamodb, TABLE),
             records=Records(self.dynamodb, TABLE, clock.now, clock.sleep, Random(1)),
             now=clock.now,
         )
@@ -83,9 +84,9 @@ class Place:
     def allow(self, limit: int) -> None:
         """So many edits a minute."""
         for name in ("firered-image-edit", "background-remove"):
-            self.services.limiter.learn(name, limit)
+            self.services.limiter.set_limit(name, limit)
 
-    def tick(self, seconds: Iterable[float] = ()) -> Pass | None:
+    def tick(self, seconds: Iterable[float] = ()) -> Scan | None:
         """One invocation. `seconds`: what is left of it, each time it asks; then 240."""
         left = iter(seconds)
         return backfill.run(self.services, lambda: next(left, 240.0))
@@ -109,8 +110,8 @@ def queue(sqs: "SQSClient") -> RetryQueue:
 
 
 @pytest.fixture
-def passes(dynamodb: "DynamoDBClient", table: str) -> Passes:
-    return Passes(dynamodb, table)
+def passes(dynamodb: "DynamoDBClient", table: str) -> ScanStore:
+    return ScanStore(dynamodb, table)
 
 
 class TestWhatIsQueued:
@@ -205,7 +206,7 @@ class TestWhatIsQueued:
     def test_only_the_prefix_is_looked_at(self, place: Place) -> None:
         place.have("photo.jpg", "photos/a.jpg", "photos/b.jpg", "photos2/c.jpg")
         place.have_result("photos/b.jpg.png")
-        place.services.passes.start("photos/", place.clock.now())
+        place.services.scans.start("photos/", place.clock.now())
 
         place.tick()
 
@@ -330,13 +331,13 @@ class TestTheCap:
 
         first = place.tick()
 
-        assert place.services.queue.depth() == 1440  # 24 h × 60 min × 1
+        assert place.services.queue.depth().total == 1440  # 24 h × 60 min × 1
         assert first is not None
         assert (first.cursor, first.seen, first.running) == ("1439.jpg", 1440, True)
 
     def test_the_larger_limit_counts(self, place: Place) -> None:
-        place.services.limiter.learn("background-remove", 2)
-        place.services.limiter.learn("firered-image-edit", 1)
+        place.services.limiter.set_limit("background-remove", 2)
+        place.services.limiter.set_limit("firered-image-edit", 1)
 
         assert backfill.capacity(place.services) == 2 * 1440
 
@@ -347,7 +348,7 @@ class TestTheCap:
 
         place.tick()
 
-        assert place.services.queue.depth() == 721
+        assert place.services.queue.depth().total == 721
         assert place.inputs.requests["list"] == 0
         place.taken(1)
         place.tick()
@@ -363,7 +364,7 @@ class TestTheCap:
         while len(edited) < 2000:
             assert place.clock.now() < 1_800_000_000 + 2 * DAY, f"{len(edited)} after two days"
             place.tick()
-            most = max(most, place.services.queue.depth())
+            most = max(most, place.services.queue.depth().total)
             place.clock.sleep(300)
             for upload in place.taken(5):  # one a minute
                 edited.append(upload.key)
@@ -395,7 +396,7 @@ class TestCuts:
 
         def cancel() -> Iterable[float]:
             yield 200
-            place.services.passes.cancel()
+            place.services.scans.cancel()
             yield 200
 
         stopped = place.tick(seconds=cancel())
@@ -435,20 +436,20 @@ class TestCuts:
 
 
 class TestPasses:
-    def test_a_pass_is_kept_as_it_was_begun(self, passes: Passes) -> None:
+    def test_a_pass_is_kept_as_it_was_begun(self, passes: ScanStore) -> None:
         begun = passes.start("photos/", 1000.0)
 
         assert passes.current() == begun
-        assert begun == Pass(prefix="photos/", started=1000.0)
+        assert begun == Scan(prefix="photos/", started=1000.0)
         assert begun.running
 
-    def test_there_is_one_pass_at_a_time(self, passes: Passes) -> None:
+    def test_there_is_one_pass_at_a_time(self, passes: ScanStore) -> None:
         passes.start("photos/", 1000.0)
 
         with pytest.raises(AlreadyRunningError, match="'photos/'"):
             passes.start("", 1001.0)
 
-    def test_a_cancelled_pass_can_be_followed_by_another(self, passes: Passes) -> None:
+    def test_a_cancelled_pass_can_be_followed_by_another(self, passes: ScanStore) -> None:
         passes.start("photos/", 1000.0)
         cancelled = passes.cancel()
 
@@ -457,10 +458,10 @@ class TestPasses:
         assert passes.cancel() == cancelled
         assert passes.start("", 1002.0) == passes.current()
 
-    def test_there_may_be_nothing_to_cancel(self, passes: Passes) -> None:
+    def test_there_may_be_nothing_to_cancel(self, passes: ScanStore) -> None:
         assert passes.cancel() is None
 
-    def test_only_one_of_two_who_read_the_same_may_write(self, passes: Passes) -> None:
+    def test_only_one_of_two_who_read_the_same_may_write(self, passes: ScanStore) -> None:
         begun = passes.start("", 1000.0)
         near, far = moved(begun, "b"), moved(begun, "x")
 
@@ -491,7 +492,7 @@ class TestSchedule:
         place.outputs.times.clear()
         for _ in range(6):
             place.clock.sleep(DAY)
-            place.services.passes.start("photos/", place.clock.now())
+            place.services.scans.start("photos/", place.clock.now())
             place.tick()
 
         place.clock.sleep(DAY)
@@ -504,7 +505,7 @@ class TestSchedule:
         place.deploy(BACKFILL_DAYS="0")
 
         assert place.tick() is None
-        place.services.passes.start("", place.clock.now())
+        place.services.scans.start("", place.clock.now())
         place.tick()
         place.clock.sleep(100 * DAY)
         place.tick()
@@ -518,7 +519,7 @@ class TestSendingMany:
 
         queue.send_all(Upload(IN, key) for key in keys)
 
-        assert queue.depth() == 23
+        assert queue.depth().total == 23
         assert received(queue, 23) == keys
 
     def test_keys_with_characters_that_sqs_refuses_are_sent(self, queue: RetryQueue) -> None:
@@ -549,7 +550,7 @@ class TestSendingMany:
         queue.send_all([Upload(IN, "b.jpg"), Upload(IN, "c.jpg")])
         assert queue.receive() is not None
 
-        assert queue.depth() == 3
+        assert queue.depth().total == 3
 
 
 def received(queue: RetryQueue, number: int) -> list[str]:
@@ -573,5 +574,5 @@ class FullSqs(Sqs):
         return {"Failed": [{"Id": entry["Id"], "SenderFault": False} for entry in refused]}
 
 
-def moved(one: Pass, cursor: str) -> Pass:
+def moved(one: Scan, cursor: str) -> Scan:
     return msgspec.structs.replace(one, cursor=cursor)

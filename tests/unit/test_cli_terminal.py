@@ -12,7 +12,7 @@ from rich.table import Table
 
 import image_drop_cli
 from image_drop_cli.connection import Screen, fail, say, say_json
-from image_drop_cli.upload.drops import Standing
+from image_drop_cli.upload.drops import Progress
 from image_drop_cli.wording import printable, progress
 
 # Red, clear the screen, a title, a line of its own, and an ending that reads as another one.
@@ -68,7 +68,7 @@ def test_a_table_is_as_wide_as_what_it_shows() -> None:
 
 
 def test_why_the_line_is_stopped_is_told_in_one_line() -> None:
-    assert SHOWN in progress(Standing(stopped=HOSTILE))
+    assert SHOWN in progress(Progress(stopped=HOSTILE))
 
 
 def test_commands_print_by_what_makes_text_printable() -> None:

@@ -12,11 +12,11 @@ from image_drop.events import (
     AccountRestored,
     AccountUnavailable,
     Event,
-    EventBus,
     ImageEdited,
     ImageEditFailed,
     Place,
 )
+from image_drop.storage.event_bus import EventBus
 
 EDITED = ImageEdited(
     input=Place("input", "shoe.jpg"),

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 
 from image_drop.errors import DamagedImageError, InvalidValueError, LayerError
 from image_drop.imaging import photos
+from image_drop.imaging.canvas import render
 from image_drop.instructions import finish as finishing
-from image_drop.instructions.finish import PRESETS, Finish, apply
+from image_drop.instructions.finish import PRESETS, Finish
 from tests.unit import pictures
 from tests.unit.pictures import alike, load, save
 
@@ -28,7 +29,7 @@ def cutout(
 
 
 def finished(png: bytes, **keys: object) -> Image.Image:
-    return load(apply(Finish.parse(keys), png).data)
+    return load(render(Finish.parse(keys), png))
 
 
 def subject_box(image: Image.Image) -> tuple[int, int, int, int] | None:
@@ -183,9 +184,10 @@ def test_subject_is_fitted_and_centred_on_the_canvas(size: str) -> None:
 
 def test_canvas_without_size_stays_within_the_cap() -> None:
     png = save(Image.new("L", (5000, 3000)), "PNG")
-    result = apply(Finish.parse({"margin": 4999, "format": "jpeg"}), png)
-    assert result.width * result.height <= finishing.MAX_CANVAS_PIXELS
-    assert max(result.width, result.height) <= finishing.MAX_SIDE
+    result = render(Finish.parse({"margin": 4999, "format": "jpeg"}), png)
+    width, height = load(result).size
+    assert width * height <= finishing.MAX_CANVAS_PIXELS
+    assert max(width, height) <= finishing.MAX_SIDE
 
 
 # --- background and shadow ---------------------------------------------------------------------
@@ -211,7 +213,7 @@ def test_half_transparent_subject_lets_the_background_through() -> None:
 @pytest.mark.parametrize("kind", ["baseline JPEG", "RGBA PNG", "lossy WebP"])
 def test_background_image_covers_the_canvas(kind: str) -> None:
     finish = Finish.parse({"background": "studio/wood.jpg", "size": "600x300"})
-    image = load(apply(finish, cutout(), pictures.untouched()[kind]).data)
+    image = load(render(finish, cutout(), pictures.untouched()[kind]))
     assert image.size == (600, 300)
     assert image.mode == "RGB"
     if kind == "baseline JPEG":
@@ -221,13 +223,13 @@ def test_background_image_covers_the_canvas(kind: str) -> None:
 
 def test_background_in_any_format_can_be_used() -> None:
     finish = Finish.parse({"background": "studio.heic"})
-    image = load(apply(finish, cutout(), pictures.convertible()["heic"]).data)
+    image = load(render(finish, cutout(), pictures.convertible()["heic"]))
     assert alike(image.getpixel((20, 20)), pictures.RED, 12)
 
 
 def test_background_may_be_a_single_pixel() -> None:
     finish = Finish.parse({"background": "sky.png"})
-    image = load(apply(finish, cutout(), save(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG")).data)
+    image = load(render(finish, cutout(), save(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG")))
     assert image.getpixel((5, 5)) == (1, 2, 3)
 
 
@@ -237,7 +239,7 @@ def test_background_may_be_a_single_pixel() -> None:
 def test_unusable_background_is_named_and_nothing_of_it_is_told(background: bytes | None) -> None:
     finish = Finish.parse({"background": "studio/wood.jpg"})
     with pytest.raises(LayerError) as caught:
-        apply(finish, cutout(), background)
+        render(finish, cutout(), background)
     assert caught.value.detail == "The background studio/wood.jpg cannot be used."
 
 
@@ -271,10 +273,11 @@ def test_shadow_on_a_transparent_canvas_is_transparent_black() -> None:
     [("png", "image/png", ".png"), ("webp", "image/webp", ".webp"), ("jpeg", "image/jpeg", ".jpg")],
 )
 def test_format_decides_type_and_ending(name: str, media_type: str, suffix: str) -> None:
-    result = apply(Finish.parse({"format": name}), cutout())
-    assert (result.media_type, result.suffix) == (media_type, suffix)
-    assert photos.media_type_of(result.data) == media_type
-    assert (result.width, result.height) == (400, 300)
+    finish = Finish.parse({"format": name})
+    result = render(finish, cutout())
+    assert (finish.media_type, finish.suffix) == (media_type, suffix)
+    assert photos.media_type_of(result) == media_type
+    assert load(result).size == (400, 300)
 
 
 def test_webp_keeps_transparency() -> None:
@@ -293,21 +296,21 @@ def test_jpeg_puts_white_where_nothing_else_is_said() -> None:
 @pytest.mark.parametrize("name", ["png", "webp", "jpeg"])
 def test_result_is_no_larger_than_max_bytes(name: str) -> None:
     noise = save(Image.effect_noise((400, 400), 100).convert("RGB"), "PNG")
-    result = apply(Finish.parse({"format": name, "max_bytes": 20_000}), noise)
-    assert len(result.data) <= 20_000
-    assert load(result.data).size == (result.width, result.height)
+    result = render(Finish.parse({"format": name, "max_bytes": 20_000}), noise)
+    assert len(result) <= 20_000
+    assert load(result).width <= 400
 
 
 def test_quality_gives_way_before_size() -> None:
     noise = save(Image.effect_noise((900, 900), 60).convert("RGB"), "PNG")
-    best = len(apply(Finish.parse({"format": "jpeg"}), noise).data)
-    result = apply(Finish.parse({"format": "jpeg", "max_bytes": best // 2}), noise)
-    assert (result.width, result.height) == (900, 900)
+    best = len(render(Finish.parse({"format": "jpeg"}), noise))
+    result = render(Finish.parse({"format": "jpeg", "max_bytes": best // 2}), noise)
+    assert load(result).size == (900, 900)
 
 
 def test_damaged_png_is_refused() -> None:
     with pytest.raises(DamagedImageError):
-        apply(Finish.parse("square-white"), cutout()[:-300])
+        render(Finish.parse("square-white"), cutout()[:-300])
 
 
 # --- the shops ---------------------------------------------------------------------------------
@@ -320,21 +323,21 @@ def product() -> bytes:
 
 
 def test_amazon_preset_meets_amazons_rules() -> None:
-    result = apply(Finish.parse("amazon"), product())
+    result = render(Finish.parse("amazon"), product())
 
-    image = load(result.data)
+    image = load(result)
     left, top, right, bottom = subject_box(image) or (0, 0, 0, 0)
     assert image.format == "JPEG"
     assert 1600 <= max(image.size) <= 10_000
     assert image.getpixel((2, 2)) == image.getpixel((1997, 1997)) == (255, 255, 255)
     assert max(right - left, bottom - top) >= 0.85 * 2000
-    assert len(result.data) <= 10_000_000
+    assert len(result) <= 10_000_000
 
 
 def test_shopify_preset_meets_shopifys_rules() -> None:
-    result = apply(Finish.parse("shopify"), product())
-    assert (result.width, result.height) == (2048, 2048)
-    assert len(result.data) < 20_000_000
+    result = render(Finish.parse("shopify"), product())
+    assert load(result).size == (2048, 2048)
+    assert len(result) < 20_000_000
 
 
 def test_square_white_preset_is_a_white_square_of_2000_pixels() -> None:

@@ -531,12 +531,14 @@ def test_metadata_readers_take_any_bytes(data: bytes) -> None:
 # --- after the edit ----------------------------------------------------------------------------
 
 FINISH = """
-import json, resource, sys
-from image_drop.imaging.canvas import apply
+import io, json, resource, sys
+from PIL import Image
+from image_drop.imaging.canvas import render
 from image_drop.instructions.finish import Finish
 finish = Finish.parse({"trim": True, "size": "4000x4000", "shadow": True, "format": sys.argv[2]})
-result = apply(finish, open(sys.argv[1], "rb").read())
-print(json.dumps([result.width, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+result = render(finish, open(sys.argv[1], "rb").read())
+width = Image.open(io.BytesIO(result)).width
+print(json.dumps([width, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
 """
 
 

@@ -15,8 +15,9 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from image_drop.imaging import conversion, photos
+from image_drop.imaging.canvas import render
 from image_drop.imaging.parts import jpeg_segments, png_chunks
-from image_drop.instructions.finish import Finish, apply
+from image_drop.instructions.finish import Finish
 from tests.unit import pictures
 from tests.unit.pictures import chunk, exif, load, quadrants, save
 
@@ -381,14 +382,14 @@ def test_drawn_finish_tells_nothing_but_the_picture(form: str, background: str) 
     finish = Finish.parse({"format": form, "background": background, "size": "400x300"})
     wood = {"JPEG": told("JPEG"), "PNG": EVERY_KIND["PNG"], "WebP": WEBPS["with a profile"]}
     for backdrop in wood.values() if background == "wood.jpg" else (None,):
-        assert_bare(apply(finish, EVERY_KIND["PNG"], backdrop).data)
+        assert_bare(render(finish, EVERY_KIND["PNG"], backdrop))
 
 
 def test_colour_profile_of_a_background_does_not_become_that_of_the_result() -> None:
     wood = save(quadrants(), "PNG", icc_profile=SRGB)
     finish = Finish.parse({"background": "wood.png"})
-    result = apply(finish, save(quadrants(), "PNG"), wood)
-    assert "icc_profile" not in Image.open(io.BytesIO(result.data)).info
+    result = render(finish, save(quadrants(), "PNG"), wood)
+    assert "icc_profile" not in Image.open(io.BytesIO(result)).info
 
 
 def test_orientation_that_is_upright_goes_with_the_rest() -> None:

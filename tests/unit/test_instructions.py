@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -19,20 +20,28 @@ from image_drop.errors import (
     UnknownModeError,
     UnreadableInstructionsError,
 )
-from image_drop.instructions import schema
+from image_drop.instructions import schema, sources
 from image_drop.instructions.finish import END
-from image_drop.instructions.schema import KEYS, TAKES, Instructions, Mode, Source, resolve
+from image_drop.instructions.schema import KEYS, TAKES, Instructions, Mode
+from image_drop.instructions.sources import OneEdit, Source, Variants, resolve
 
 
 def sidecar(**values: Any) -> Source:
-    return schema.from_file("shoe.jpg.json", json.dumps(values).encode())
+    return sources.from_file("shoe.jpg.json", json.dumps(values).encode())
 
 
 def merged(*sources: Source) -> Instructions:
     """The instructions of an image that has no variants."""
     wanted = resolve(sources)
-    assert list(wanted) == [None]
-    return wanted[None]
+    assert isinstance(wanted, OneEdit)
+    return wanted.instructions
+
+
+def variants(*sources: Source) -> Mapping[str, Instructions]:
+    """The instructions of an image that has variants."""
+    wanted = resolve(sources)
+    assert isinstance(wanted, Variants)
+    return wanted.by_name
 
 
 def resolved(**values: Any) -> Instructions:
@@ -124,10 +133,10 @@ def test_the_words_for_mistakes_cover_every_key() -> None:
 def test_the_nearest_source_wins_key_by_key() -> None:
     wanted = merged(
         sidecar(prompt="of the sidecar"),
-        schema.from_tags({"prompt": "of the tags", "aspect_ratio": "1:1"}),
-        schema.from_metadata({"aspect_ratio": "3:2", "quality": "low"}),
-        schema.from_file(".image-drop.json", b'{"quality": "high", "safe_mode": false}'),
-        schema.from_defaults("multi-edit", "of the template"),
+        sources.from_tags({"prompt": "of the tags", "aspect_ratio": "1:1"}),
+        sources.from_metadata({"aspect_ratio": "3:2", "quality": "low"}),
+        sources.from_file(".image-drop.json", b'{"quality": "high", "safe_mode": false}'),
+        sources.from_defaults("multi-edit", "of the template"),
     )
 
     assert wanted == Instructions(
@@ -140,7 +149,7 @@ def test_the_nearest_source_wins_key_by_key() -> None:
 
 
 def test_a_folder_can_be_a_drop_box_and_one_image_in_it_an_exception() -> None:
-    folder = schema.from_file("products/.image-drop.json", b'{"mode": "background-remove"}')
+    folder = sources.from_file("products/.image-drop.json", b'{"mode": "background-remove"}')
     exception = sidecar(mode="edit", prompt="on grass")
 
     assert merged(folder).mode is Mode.BACKGROUND_REMOVE
@@ -151,19 +160,19 @@ def test_a_folder_can_be_a_drop_box_and_one_image_in_it_an_exception() -> None:
     ("text", "value"), [("true", True), ("false", False), ("1", True), ("0", False)]
 )
 def test_a_tag_can_say_yes_and_no(text: str, value: bool) -> None:
-    wanted = merged(schema.from_tags({"prompt": "pink sky", "safe_mode": text}))
+    wanted = merged(sources.from_tags({"prompt": "pink sky", "safe_mode": text}))
 
     assert wanted.safe_mode is value
 
 
-@pytest.mark.parametrize("read", [schema.from_tags, schema.from_metadata])
+@pytest.mark.parametrize("read", [sources.from_tags, sources.from_metadata])
 def test_layers_in_a_tag_are_separated_by_spaces(read: Any) -> None:
     wanted = merged(read({"prompt": "pink sky", "layers": " mask.png  _layers/logo.png "}))
 
     assert wanted.layers == ("mask.png", "_layers/logo.png")
 
 
-@pytest.mark.parametrize("read", [schema.from_tags, schema.from_metadata])
+@pytest.mark.parametrize("read", [sources.from_tags, sources.from_metadata])
 def test_tags_and_metadata_of_other_tools_are_left_alone(read: Any) -> None:
     theirs = {"cost-center": "4711", "mtime": "1770000000.5", "Owner": "anna", "s3cmd-attrs": "x"}
 
@@ -171,7 +180,7 @@ def test_tags_and_metadata_of_other_tools_are_left_alone(read: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["promt", "Prompt", "aspect-ratio", "safemode", "Mode"])
-@pytest.mark.parametrize("read", [schema.from_tags, schema.from_metadata])
+@pytest.mark.parametrize("read", [sources.from_tags, sources.from_metadata])
 def test_a_near_miss_in_a_tag_is_not_taken_for_another_tools(read: Any, key: str) -> None:
     with pytest.raises(UnknownKeyError, match="Did you mean"):
         merged(read({key: "x"}))
@@ -193,19 +202,19 @@ def test_a_near_miss_in_a_tag_is_not_taken_for_another_tools(read: Any, key: str
     ],
 )
 def test_metadata_beyond_ascii_is_decoded(stored: str, text: str) -> None:
-    assert merged(schema.from_metadata({"prompt": stored})).prompt == text
+    assert merged(sources.from_metadata({"prompt": stored})).prompt == text
 
 
 def test_template_defaults_that_are_empty_say_nothing() -> None:
-    assert schema.from_defaults("", "").values == {}
+    assert sources.from_defaults("", "").values == {}
     with pytest.raises(NoInstructionsError):
-        merged(schema.from_defaults("", ""))
+        merged(sources.from_defaults("", ""))
 
 
 def test_a_file_may_name_its_schema_and_begin_with_a_byte_order_mark() -> None:
     content = b'\xef\xbb\xbf{"$schema": "https://example.com/s.json", "prompt": "pink sky"}'
 
-    assert merged(schema.from_file("a.json", content)) == resolved(prompt="pink sky")
+    assert merged(sources.from_file("a.json", content)) == resolved(prompt="pink sky")
 
 
 # --- mistakes --------------------------------------------------------------------------------
@@ -245,7 +254,7 @@ def test_a_mode_that_needs_a_prompt_says_so(mode: str) -> None:
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(content: bytes, words: str) -> None:
     with pytest.raises(UnreadableInstructionsError) as caught:
-        schema.from_file("photos/shoe.jpg.json", content)
+        sources.from_file("photos/shoe.jpg.json", content)
 
     assert "photos/shoe.jpg.json" in caught.value.detail
     assert words in caught.value.detail
@@ -351,12 +360,12 @@ def test_multi_edit_takes_ten_images_in_all() -> None:
     [("1k", "1K"), ("4k", "4K"), ("2K", "2K"), ("16k", "16K"), ("hd", "hd"), ("1080p", "1080p")],
 )
 def test_a_resolution_has_one_spelling_wherever_it_is_written(written: str, tier: str) -> None:
-    tagged = schema.from_tags({"prompt": "pink", "resolution": written})
-    variants = sidecar(prompt="pink", variants={"large": {"resolution": written}})
+    tagged = sources.from_tags({"prompt": "pink", "resolution": written})
+    large = sidecar(prompt="pink", variants={"large": {"resolution": written}})
 
     assert merged(tagged).resolution == tier
     assert resolved(prompt="pink", resolution=written).resolution == tier
-    assert resolve([variants])["large"].resolution == tier
+    assert variants(large)["large"].resolution == tier
 
 
 def test_every_aspect_ratio_of_venice_can_be_asked_for() -> None:
@@ -377,7 +386,7 @@ def test_a_mistake_in_a_farther_source_is_found_too() -> None:
         resolve(
             [
                 sidecar(prompt="pink sky"),
-                schema.from_file("products/.image-drop.json", b'{"qualty": "low"}'),
+                sources.from_file("products/.image-drop.json", b'{"qualty": "low"}'),
             ]
         )
 
@@ -400,15 +409,16 @@ def test_whatever_a_sidecar_holds_ends_in_instructions_or_in_an_error_for_a_repo
     except InstructionsError as error:
         msgspec.json.encode(error.detail)
     else:
-        assert all(each.mode for each in wanted.values())
-        msgspec.json.encode(list(wanted.values()))
+        found = [wanted.instructions] if isinstance(wanted, OneEdit) else wanted.by_name.values()
+        assert all(each.mode for each in found)
+        msgspec.json.encode(list(found))
 
 
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(), st.text(), max_size=4))
 def test_whatever_metadata_holds_ends_in_instructions_or_in_an_error_for_a_report(
     texts: dict[str, str],
 ) -> None:
-    for read in (schema.from_tags, schema.from_metadata):
+    for read in (sources.from_tags, sources.from_metadata):
         try:
             assert merged(read(texts)).mode
         except InstructionsError as error:
@@ -421,10 +431,10 @@ def test_whatever_metadata_holds_ends_in_instructions_or_in_an_error_for_a_repor
 def test_each_variant_takes_over_what_stands_outside_key_by_key() -> None:
     cutout = {"mode": "background-remove"}
     studio = {"prompt": "on marble", "aspect_ratio": "1:1"}
-    folder = schema.from_file(".image-drop.json", b'{"quality": "high", "prompt": "far"}')
+    folder = sources.from_file(".image-drop.json", b'{"quality": "high", "prompt": "far"}')
 
-    wanted = resolve(
-        [sidecar(aspect_ratio="3:2", variants={"cutout": cutout, "studio": studio}), folder]
+    wanted = variants(
+        sidecar(aspect_ratio="3:2", variants={"cutout": cutout, "studio": studio}), folder
     )
 
     outside = {"aspect_ratio": "3:2", "quality": "high", "prompt": "far"}
@@ -435,11 +445,11 @@ def test_each_variant_takes_over_what_stands_outside_key_by_key() -> None:
 
 
 def test_the_nearest_sources_variants_replace_those_of_the_others() -> None:
-    folder = schema.from_file(
+    folder = sources.from_file(
         ".image-drop.json", b'{"variants": {"cutout": {"mode": "background-remove"}}}'
     )
 
-    assert set(resolve([sidecar(variants={"pink": {"prompt": "pink"}}), folder])) == {"pink"}
+    assert set(variants(sidecar(variants={"pink": {"prompt": "pink"}}), folder)) == {"pink"}
 
 
 @pytest.mark.parametrize(
@@ -495,16 +505,16 @@ def test_the_schema_lists_every_key_and_refuses_others() -> None:
 
 
 def test_file_permissions_that_s3fs_keeps_in_the_metadata_are_no_mode() -> None:
-    assert schema.from_metadata({"mode": "33188", "prompt": "pink"}).values == {"prompt": "pink"}
+    assert sources.from_metadata({"mode": "33188", "prompt": "pink"}).values == {"prompt": "pink"}
 
 
 @pytest.mark.parametrize("foreign", ["module", "code", "node", "quantity", "project"])
 def test_tags_of_other_tools_are_no_near_miss(foreign: str) -> None:
-    source = schema.from_tags({foreign: "x", "prompt": "pink"})
-    assert schema.checked(source) == {"prompt": "pink"}
+    source = sources.from_tags({foreign: "x", "prompt": "pink"})
+    assert sources.checked(source) == {"prompt": "pink"}
 
 
 @pytest.mark.parametrize("key", ["aspect_ratio", "quality", "safe_mode"])
 def test_the_word_null_in_a_tag_is_a_wrong_value(key: str) -> None:
     with pytest.raises(InvalidValueError, match=key):
-        schema.checked(schema.from_tags({key: "NULL"}))
+        sources.checked(sources.from_tags({key: "NULL"}))

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from image_drop.errors import LineStoppedError
-from image_drop.state.circuit_breaker import Line, Status, is_renewed
+from image_drop.errors import ProcessingPausedError
+from image_drop.state.circuit_breaker import CircuitBreaker, Status, is_renewed
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -15,85 +15,89 @@ NOW = 1_800_000_000.25
 
 
 @pytest.fixture
-def line(dynamodb: "DynamoDBClient", table: str) -> Line:
-    return Line(dynamodb, table)
+def breaker(dynamodb: "DynamoDBClient", table: str) -> CircuitBreaker:
+    return CircuitBreaker(dynamodb, table)
 
 
-def test_a_new_line_runs(line: Line) -> None:
-    line.require(NOW)
+def test_a_new_line_runs(breaker: CircuitBreaker) -> None:
+    breaker.require(NOW)
 
-    assert line.status() == Status()
+    assert breaker.status() == Status()
 
 
-def test_a_stopped_line_lets_nobody_call_and_says_when_to_ask_again(line: Line) -> None:
-    line.stop("account_unavailable", "Venice answered 402.", NOW)
+def test_a_stopped_line_lets_nobody_call_and_says_when_to_ask_again(
+    breaker: CircuitBreaker,
+) -> None:
+    breaker.stop("account_unavailable", "Venice answered 402.", NOW)
 
-    with pytest.raises(LineStoppedError, match="Venice answered 402") as caught:
-        line.require(NOW + 10)
+    with pytest.raises(ProcessingPausedError, match="Venice answered 402") as caught:
+        breaker.require(NOW + 10)
     assert caught.value.retry_at == NOW + 70
-    status = line.status()
+    status = breaker.status()
     assert status == Status(
-        True, "account_unavailable", "Venice answered 402.", NOW, id=status.id, told=False
+        True, "account_unavailable", "Venice answered 402.", NOW, id=status.id, announced=False
     )
 
 
-def test_the_first_of_several_who_stop_the_line_is_the_one_to_say_so(line: Line) -> None:
-    assert line.stop("account_unavailable", "first", NOW)
-    assert not line.stop("account_unavailable", "second", NOW + 1)
+def test_the_first_of_several_who_stop_the_line_is_the_one_to_say_so(
+    breaker: CircuitBreaker,
+) -> None:
+    assert breaker.stop("account_unavailable", "first", NOW)
+    assert not breaker.stop("account_unavailable", "second", NOW + 1)
 
-    assert (line.status().detail, line.status().since) == ("first", NOW)
+    assert (breaker.status().detail, breaker.status().since) == ("first", NOW)
 
 
-def test_a_resumed_line_runs(line: Line) -> None:
-    line.stop("account_unavailable", "Venice answered 402.", NOW)
+def test_a_resumed_line_runs(breaker: CircuitBreaker) -> None:
+    breaker.stop("account_unavailable", "Venice answered 402.", NOW)
 
-    assert line.resume(NOW + 60)
-    line.require(NOW + 61)
-    assert line.status() == Status(
-        since=NOW + 60, id=line.status().id, stopped_for=60.0, told=False
+    assert breaker.resume(NOW + 60)
+    breaker.require(NOW + 61)
+    assert breaker.status() == Status(
+        since=NOW + 60, id=breaker.status().id, stopped_for=60.0, announced=False
     )
 
 
-def test_only_a_stopped_line_is_resumed(line: Line) -> None:
-    assert not line.resume(NOW)
-    line.stop("account_unavailable", "", NOW)
-    assert line.resume(NOW)
-    assert not line.resume(NOW)
+def test_only_a_stopped_line_is_resumed(breaker: CircuitBreaker) -> None:
+    assert not breaker.resume(NOW)
+    breaker.stop("account_unavailable", "", NOW)
+    assert breaker.resume(NOW)
+    assert not breaker.resume(NOW)
 
 
-def test_a_line_can_be_stopped_again(line: Line) -> None:
-    line.stop("account_unavailable", "first", NOW)
-    line.resume(NOW + 1)
+def test_a_line_can_be_stopped_again(breaker: CircuitBreaker) -> None:
+    breaker.stop("account_unavailable", "first", NOW)
+    breaker.resume(NOW + 1)
 
-    assert line.stop("account_unavailable", "second", NOW + 2)
-    with pytest.raises(LineStoppedError, match="second"):
-        line.require(NOW + 3)
+    assert breaker.stop("account_unavailable", "second", NOW + 2)
+    with pytest.raises(ProcessingPausedError, match="second"):
+        breaker.require(NOW + 3)
 
 
 # --- a stop and its reason -----------------------------------------------------------------------
 
 
-def test_only_the_stop_that_was_looked_at_is_resumed(line: Line) -> None:
-    line.stop("account_unavailable", "first", NOW)
-    seen = line.status().id
-    line.resume(NOW + 1)
-    line.stop("account_unavailable", "second", NOW + 2)
+def test_only_the_stop_that_was_looked_at_is_resumed(breaker: CircuitBreaker) -> None:
+    breaker.stop("account_unavailable", "first", NOW)
+    seen = breaker.status().id
+    breaker.resume(NOW + 1)
+    breaker.stop("account_unavailable", "second", NOW + 2)
 
-    assert not line.resume(NOW + 3, stop=seen)
-    assert line.status().detail == "second"
-    assert line.resume(NOW + 3, stop=line.status().id)
+    assert not breaker.resume(NOW + 3, stop=seen)
+    assert breaker.status().detail == "second"
+    assert breaker.resume(NOW + 3, stop=breaker.status().id)
 
 
-def test_days_limit_takes_the_place_of_another_reason_and_is_news(line: Line) -> None:
-    line.stop("account_unavailable", "Venice answered 402.", NOW)
-    seen = line.status().id
+def test_days_limit_takes_the_place_of_another_reason_and_is_news(breaker: CircuitBreaker) -> None:
+    breaker.stop("account_unavailable", "Venice answered 402.", NOW)
+    seen = breaker.status().id
 
-    assert line.stop("daily_spend_limit", "$5 are spent.", NOW + 5, limit_usd=5.0)
+    assert breaker.stop("daily_spend_limit", "$5 are spent.", NOW + 5, limit_usd=5.0)
 
-    assert (line.status().reason, line.status().limit_usd) == ("daily_spend_limit", 5.0)
-    assert not line.resume(NOW + 6, stop=seen)
-    assert not line.stop("account_unavailable", "Venice answered 402.", NOW + 7)
-    assert not line.stop("daily_spend_limit", "$5 are spent.", NOW + 8, limit_usd=5.0)
+    assert (breaker.status().reason, breaker.status().limit_usd) == ("daily_spend_limit", 5.0)
+    assert not breaker.resume(NOW + 6, stop=seen)
+    assert not breaker.stop("account_unavailable", "Venice answered 402.", NOW + 7)
+    assert not breaker.stop("daily_spend_limit", "$5 are spent.", NOW + 8, limit_usd=5.0)
 
 
 @pytest.mark.parametrize(
@@ -119,61 +123,69 @@ def test_stop_for_the_days_limit_ends_with_the_day_or_with_a_higher_limit(
 # --- whose fault a refusal is --------------------------------------------------------------------
 
 
-def refused(line: Line, model: str, now: float, status: int = 402) -> None:
-    line.stop("account_unavailable", f"Venice answered {status}.", now, model=model, status=status)
+def refused(breaker: CircuitBreaker, model: str, now: float, status: int = 402) -> None:
+    breaker.stop(
+        "account_unavailable", f"Venice answered {status}.", now, model=model, status=status
+    )
 
 
-def test_model_that_is_refused_while_a_call_is_accepted_is_blamed_for_an_hour(line: Line) -> None:
-    refused(line, "dear", NOW)
-    refused(line, "dearer", NOW + 300)
-    line.resume(NOW + 500, accepted=True)
+def test_model_that_is_refused_while_a_call_is_accepted_is_blamed_for_an_hour(
+    breaker: CircuitBreaker,
+) -> None:
+    refused(breaker, "dear", NOW)
+    refused(breaker, "dearer", NOW + 300)
+    breaker.resume(NOW + 500, accepted=True)
 
     for model in ("dear", "dearer"):
-        assert line.blames(model, 402, NOW + 500 + 3599)
-        assert not line.blames(model, 402, NOW + 500 + 3601)
-    assert not line.blames("dear", 403, NOW + 600)
-    assert not line.blames("cheap", 402, NOW + 600)
+        assert breaker.blames(model, 402, NOW + 500 + 3599)
+        assert not breaker.blames(model, 402, NOW + 500 + 3601)
+    assert not breaker.blames("dear", 403, NOW + 600)
+    assert not breaker.blames("cheap", 402, NOW + 600)
 
 
-def test_blame_outlives_another_stop(line: Line) -> None:
-    refused(line, "dear", NOW)
-    line.resume(NOW + 60, accepted=True)
-    refused(line, "cheap", NOW + 120)
-    line.resume(NOW + 180)
+def test_blame_outlives_another_stop(breaker: CircuitBreaker) -> None:
+    refused(breaker, "dear", NOW)
+    breaker.resume(NOW + 60, accepted=True)
+    refused(breaker, "cheap", NOW + 120)
+    breaker.resume(NOW + 180)
 
-    assert line.blames("dear", 402, NOW + 200)
-    assert not line.blames("cheap", 402, NOW + 200)
+    assert breaker.blames("dear", 402, NOW + 200)
+    assert not breaker.blames("cheap", 402, NOW + 200)
 
 
-def test_nobody_is_blamed_any_more_once_the_account_itself_is_refused(line: Line) -> None:
-    refused(line, "dear", NOW)
-    line.resume(NOW + 60, accepted=True)
-    line.stop("account_unavailable", "Access is not permitted.", NOW + 120)
-    line.resume(NOW + 180, accepted=True)
+def test_nobody_is_blamed_any_more_once_the_account_itself_is_refused(
+    breaker: CircuitBreaker,
+) -> None:
+    refused(breaker, "dear", NOW)
+    breaker.resume(NOW + 60, accepted=True)
+    breaker.stop("account_unavailable", "Access is not permitted.", NOW + 120)
+    breaker.resume(NOW + 180, accepted=True)
 
-    assert not line.blames("dear", 402, NOW + 200)
+    assert not breaker.blames("dear", 402, NOW + 200)
 
 
 @pytest.mark.parametrize(
     "happen",
     [
-        lambda line: line.resume(NOW + 60),  # without a call
-        lambda line: line.resume(NOW + 700, accepted=True),  # the account may have been mended
-        lambda line: (
-            line.stop("account_unavailable", "Access is not permitted.", NOW + 30),
-            line.resume(NOW + 60, accepted=True),
+        lambda breaker: breaker.resume(NOW + 60),  # without a call
+        lambda breaker: breaker.resume(
+            NOW + 700, accepted=True
+        ),  # the account may have been mended
+        lambda breaker: (
+            breaker.stop("account_unavailable", "Access is not permitted.", NOW + 30),
+            breaker.resume(NOW + 60, accepted=True),
         ),
     ],
 )
 def test_nobody_is_blamed_where_the_account_may_have_been_refused(
-    line: Line, happen: Callable[[Line], Any]
+    breaker: CircuitBreaker, happen: Callable[[CircuitBreaker], Any]
 ) -> None:
-    refused(line, "dear", NOW)
+    refused(breaker, "dear", NOW)
 
-    happen(line)
+    happen(breaker)
 
-    assert not line.status().stopped
-    assert not line.blames("dear", 402, NOW + 701)
+    assert not breaker.status().stopped
+    assert not breaker.blames("dear", 402, NOW + 701)
 
 
 # --- lost answers --------------------------------------------------------------------------------
@@ -201,13 +213,13 @@ class Forgetful:
 def test_stop_whose_answer_was_lost_is_still_news(dynamodb: "DynamoDBClient", table: str) -> None:
     client: Any = Forgetful(dynamodb)
 
-    assert Line(client, table).stop("account_unavailable", "Venice answered 402.", NOW)
+    assert CircuitBreaker(client, table).stop("account_unavailable", "Venice answered 402.", NOW)
     assert client.lost
 
 
-def test_resumption_whose_answer_was_lost_is_still_news(line: Line) -> None:
-    line.stop("account_unavailable", "Venice answered 402.", NOW)
-    client: Any = Forgetful(line.dynamodb)
+def test_resumption_whose_answer_was_lost_is_still_news(breaker: CircuitBreaker) -> None:
+    breaker.stop("account_unavailable", "Venice answered 402.", NOW)
+    client: Any = Forgetful(breaker.dynamodb)
 
-    assert Line(client, line.table).resume(NOW + 60)
+    assert CircuitBreaker(client, breaker.table).resume(NOW + 60)
     assert client.lost

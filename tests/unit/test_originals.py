@@ -21,10 +21,10 @@ from image_drop.errors import (
     UnreadableInstructionsError,
     UnreadableObjectError,
 )
-from image_drop.instructions.schema import resolve
+from image_drop.instructions.sources import resolve
 from image_drop.storage.input_bucket import (
-    Original,
-    Originals,
+    InputBucket,
+    InputObject,
     folders_of,
     layer_key,
     unusable_layer,
@@ -43,13 +43,13 @@ KEYS = [
 
 
 @pytest.fixture
-def originals(s3: "S3Client", input_bucket: str) -> Originals:
-    return Originals(s3)
+def bucket(s3: "S3Client", input_bucket: str) -> InputBucket:
+    return InputBucket(s3)
 
 
-def put(originals: Originals, key: str, body: bytes = b"image", **more: Any) -> Original:
-    originals.s3.put_object(Bucket="input", Key=key, Body=body, **more)
-    found = originals.find("input", key)
+def put(bucket: InputBucket, key: str, body: bytes = b"image", **more: Any) -> InputObject:
+    bucket.s3.put_object(Bucket="input", Key=key, Body=body, **more)
+    found = bucket.find("input", key)
     assert found
     return found
 
@@ -58,9 +58,9 @@ def put(originals: Originals, key: str, body: bytes = b"image", **more: Any) -> 
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_an_image_is_found_as_it_is_now(originals: Originals, key: str) -> None:
-    put(originals, key, b"old", Metadata={"prompt": "old"})
-    found = put(originals, key, b"newer", Metadata={"prompt": "new"})
+def test_an_image_is_found_as_it_is_now(bucket: InputBucket, key: str) -> None:
+    put(bucket, key, b"old", Metadata={"prompt": "old"})
+    found = put(bucket, key, b"newer", Metadata={"prompt": "new"})
 
     assert (found.bucket, found.key, found.size) == ("input", key, 5)
     assert found.metadata == {"prompt": "new"}
@@ -68,32 +68,32 @@ def test_an_image_is_found_as_it_is_now(originals: Originals, key: str) -> None:
     assert abs(found.changed_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-def test_the_same_bytes_have_the_same_etag(originals: Originals) -> None:
-    first, other = put(originals, "shoe.jpg", b"a"), put(originals, "shoe.jpg", b"b")
-    again = put(originals, "shoe.jpg", b"a")
+def test_the_same_bytes_have_the_same_etag(bucket: InputBucket) -> None:
+    first, other = put(bucket, "shoe.jpg", b"a"), put(bucket, "shoe.jpg", b"b")
+    again = put(bucket, "shoe.jpg", b"a")
 
     assert first.etag == again.etag != other.etag
 
 
-def test_what_is_not_there_is_not_found(originals: Originals) -> None:
-    put(originals, "shoe.jpg")
-    originals.s3.delete_object(Bucket="input", Key="shoe.jpg")
+def test_what_is_not_there_is_not_found(bucket: InputBucket) -> None:
+    put(bucket, "shoe.jpg")
+    bucket.s3.delete_object(Bucket="input", Key="shoe.jpg")
 
-    assert originals.find("input", "shoe.jpg") is None
-    assert originals.find("input", "never.jpg") is None
-
-
-SHOE = Original("input", "shoe.jpg", "etag", 5, datetime(2026, 11, 23, tzinfo=UTC), {})
+    assert bucket.find("input", "shoe.jpg") is None
+    assert bucket.find("input", "never.jpg") is None
 
 
-LOOKS: dict[str, tuple[list[str], Callable[[Originals], Any]]] = {
-    "the image's head": (["head_object"], lambda originals: originals.find("input", "shoe.jpg")),
-    "the image": (["get_object"], lambda originals: originals.read(SHOE, 1000)),
-    "its sidecar": (["get_object"], lambda originals: originals.sources(SHOE)),
-    "its tags": (["get_object", "get_object_tagging"], lambda originals: originals.sources(SHOE)),
+SHOE = InputObject("input", "shoe.jpg", "etag", 5, datetime(2026, 11, 23, tzinfo=UTC), {})
+
+
+LOOKS: dict[str, tuple[list[str], Callable[[InputBucket], Any]]] = {
+    "the image's head": (["head_object"], lambda bucket: bucket.find("input", "shoe.jpg")),
+    "the image": (["get_object"], lambda bucket: bucket.read(SHOE, 1000)),
+    "its sidecar": (["get_object"], lambda bucket: bucket.sources(SHOE)),
+    "its tags": (["get_object", "get_object_tagging"], lambda bucket: bucket.sources(SHOE)),
     "a folder file": (
         ["get_object", "get_object_tagging", "get_object"],
-        lambda originals: originals.sources(SHOE),
+        lambda bucket: bucket.sources(SHOE),
     ),
 }
 
@@ -106,7 +106,7 @@ def refusing(what: str, code: str, status: int) -> Any:
         for operation in operations[:-1]:
             stub.add_client_error(operation, "NoSuchKey", http_status_code=404)
         stub.add_client_error(operations[-1], code, http_status_code=status)
-        return look(Originals(client))
+        return look(InputBucket(client))
 
 
 @pytest.mark.parametrize("what", LOOKS)
@@ -145,7 +145,7 @@ def test_an_image_that_is_a_delete_marker_by_now_has_no_tags(code: str, status: 
         stub.add_client_error("get_object_tagging", code, http_status_code=status)
         stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
 
-        assert [each.values for each in Originals(client).sources(SHOE)] == [{}]
+        assert [each.values for each in InputBucket(client).sources(SHOE)] == [{}]
 
 
 @pytest.mark.parametrize(
@@ -164,69 +164,69 @@ def test_an_upload_is_told_from_another_of_the_same_bytes(
         head = {"ETag": '"e"', "ContentLength": 1, "LastModified": SHOE.changed_at, "Metadata": {}}
         stub.add_response("head_object", head | told, {"Bucket": ANY, "Key": ANY})
 
-        found = Originals(client).find("input", "shoe.jpg")
+        found = InputBucket(client).find("input", "shoe.jpg")
 
     assert found
     assert found.version == version
 
 
-def test_an_image_that_was_deleted_this_moment_has_no_tags(originals: Originals) -> None:
-    shoe = put(originals, "shoe.jpg", Tagging="prompt=pink", Metadata={"prompt": "seen"})
-    originals.s3.delete_object(Bucket="input", Key="shoe.jpg")
+def test_an_image_that_was_deleted_this_moment_has_no_tags(bucket: InputBucket) -> None:
+    shoe = put(bucket, "shoe.jpg", Tagging="prompt=pink", Metadata={"prompt": "seen"})
+    bucket.s3.delete_object(Bucket="input", Key="shoe.jpg")
 
-    assert resolve(originals.sources(shoe))[None].prompt == "seen"
+    assert resolve(bucket.sources(shoe)).instructions.prompt == "seen"
 
 
 # --- reading -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_an_image_is_read_whole(originals: Originals, key: str) -> None:
-    assert originals.read(put(originals, key, b"image"), max_bytes=5) == b"image"
+def test_an_image_is_read_whole(bucket: InputBucket, key: str) -> None:
+    assert bucket.read(put(bucket, key, b"image"), max_bytes=5) == b"image"
 
 
-def test_an_image_that_is_too_large_is_refused_with_its_figures(originals: Originals) -> None:
-    shoe = put(originals, "shoe.jpg", b"x" * 1001)
+def test_an_image_that_is_too_large_is_refused_with_its_figures(bucket: InputBucket) -> None:
+    shoe = put(bucket, "shoe.jpg", b"x" * 1001)
 
     with pytest.raises(TooLargeError) as caught:
-        originals.read(shoe, max_bytes=1000)
+        bucket.read(shoe, max_bytes=1000)
     assert caught.value.detail == "shoe.jpg has 1,001 bytes; the limit is 1,000."
 
 
 def test_an_image_that_was_replaced_meanwhile_is_not_read_in_its_place(
-    originals: Originals,
+    bucket: InputBucket,
 ) -> None:
-    shoe = put(originals, "shoe.jpg", b"old")
-    put(originals, "shoe.jpg", b"new")
+    shoe = put(bucket, "shoe.jpg", b"old")
+    put(bucket, "shoe.jpg", b"new")
 
     with pytest.raises(ImageChangedError):
-        originals.read(shoe, max_bytes=1000)
+        bucket.read(shoe, max_bytes=1000)
 
 
-def test_an_image_that_was_deleted_meanwhile_is_said_to_be(originals: Originals) -> None:
-    shoe = put(originals, "shoe.jpg")
-    originals.s3.delete_object(Bucket="input", Key="shoe.jpg")
+def test_an_image_that_was_deleted_meanwhile_is_said_to_be(bucket: InputBucket) -> None:
+    shoe = put(bucket, "shoe.jpg")
+    bucket.s3.delete_object(Bucket="input", Key="shoe.jpg")
 
     with pytest.raises(ImageDeletedError):
-        originals.read(shoe, max_bytes=1000)
+        bucket.read(shoe, max_bytes=1000)
 
 
 # --- instructions ------------------------------------------------------------------------------
 
 
-def test_instructions_come_from_five_places_the_nearest_first(originals: Originals) -> None:
-    put(originals, ".image-drop.json", b'{"mode": "multi-edit", "prompt": "bucket"}')
-    put(originals, "photos/.image-drop.json", b'{"prompt": "folder", "quality": "low"}')
-    put(originals, "other/.image-drop.json", b'{"safe_mode": false}')
-    put(originals, "photos/2026/shoe.jpg.json", b'{"prompt": "sidecar"}')
+def test_instructions_come_from_five_places_the_nearest_first(bucket: InputBucket) -> None:
+    put(bucket, ".image-drop.json", b'{"mode": "multi-edit", "prompt": "bucket"}')
+    put(bucket, "photos/.image-drop.json", b'{"prompt": "folder", "quality": "low"}')
+    put(bucket, "other/.image-drop.json", b'{"safe_mode": false}')
+    put(bucket, "photos/2026/shoe.jpg.json", b'{"prompt": "sidecar"}')
     shoe = put(
-        originals,
+        bucket,
         "photos/2026/shoe.jpg",
         Tagging="prompt=tag&aspect_ratio=1:1",
         Metadata={"prompt": "metadata", "aspect_ratio": "3:2", "model": "m"},
     )
 
-    sources = originals.sources(shoe)
+    sources = bucket.sources(shoe)
 
     assert [source.name for source in sources] == [
         "photos/2026/shoe.jpg.json",
@@ -235,7 +235,7 @@ def test_instructions_come_from_five_places_the_nearest_first(originals: Origina
         "photos/.image-drop.json",
         ".image-drop.json",
     ]
-    assert resolve(sources)[None].as_dict() == {
+    assert resolve(sources).instructions.as_dict() == {
         "mode": "multi-edit",
         "prompt": "sidecar",
         "aspect_ratio": "1:1",
@@ -245,22 +245,22 @@ def test_instructions_come_from_five_places_the_nearest_first(originals: Origina
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_sidecar_is_found_beside_any_name(originals: Originals, key: str) -> None:
-    put(originals, f"{key}.json", b'{"prompt": "pink"}')
+def test_a_sidecar_is_found_beside_any_name(bucket: InputBucket, key: str) -> None:
+    put(bucket, f"{key}.json", b'{"prompt": "pink"}')
 
-    assert resolve(originals.sources(put(originals, key)))[None].prompt == "pink"
+    assert resolve(bucket.sources(put(bucket, key))).instructions.prompt == "pink"
 
 
 @pytest.mark.parametrize("length", [65_536, 65_537, 10_000_000])
-def test_a_sidecar_is_read_up_to_64_kb(originals: Originals, length: int) -> None:
-    shoe = put(originals, "shoe.jpg")
-    put(originals, "shoe.jpg.json", b'{"prompt": "pink"}'.ljust(length))
+def test_a_sidecar_is_read_up_to_64_kb(bucket: InputBucket, length: int) -> None:
+    shoe = put(bucket, "shoe.jpg")
+    put(bucket, "shoe.jpg.json", b'{"prompt": "pink"}'.ljust(length))
 
     if length == 65_536:
-        assert resolve(originals.sources(shoe))[None].prompt == "pink"
+        assert resolve(bucket.sources(shoe)).instructions.prompt == "pink"
     else:
         with pytest.raises(UnreadableInstructionsError, match="larger than 65,536"):
-            originals.sources(shoe)
+            bucket.sources(shoe)
 
 
 @pytest.mark.parametrize(
@@ -289,20 +289,20 @@ def test_a_folder_is_every_beginning_of_a_key_that_ends_in_a_slash(key: str) -> 
 
 
 @pytest.fixture
-def guarded(s3: "S3Client", input_bucket: str) -> Originals:
-    return Originals(s3, ("customers/", "guests/2026/"))
+def guarded(s3: "S3Client", input_bucket: str) -> InputBucket:
+    return InputBucket(s3, ("customers/", "guests/2026/"))
 
 
 def test_below_an_untrusted_prefix_only_instructions_from_above_it_count(
-    originals: Originals, guarded: Originals
+    bucket: InputBucket, guarded: InputBucket
 ) -> None:
-    put(originals, ".image-drop.json", b'{"prompt": "ours"}')
-    put(originals, "guests/.image-drop.json", b'{"quality": "low"}')
-    put(originals, "guests/2026/.image-drop.json", b'{"prompt": "theirs", "model": "dear"}')
-    put(originals, "guests/2026/may/.image-drop.json", b"this is no JSON")
-    put(originals, "guests/2026/may/a.jpg.json", b'{"variants": {}}')
+    put(bucket, ".image-drop.json", b'{"prompt": "ours"}')
+    put(bucket, "guests/.image-drop.json", b'{"quality": "low"}')
+    put(bucket, "guests/2026/.image-drop.json", b'{"prompt": "theirs", "model": "dear"}')
+    put(bucket, "guests/2026/may/.image-drop.json", b"this is no JSON")
+    put(bucket, "guests/2026/may/a.jpg.json", b'{"variants": {}}')
     theirs = put(
-        originals, "guests/2026/may/a.jpg", Tagging="prompt=theirs", Metadata={"prompt": "theirs"}
+        bucket, "guests/2026/may/a.jpg", Tagging="prompt=theirs", Metadata={"prompt": "theirs"}
     )
 
     found = guarded.sources(theirs)
@@ -316,16 +316,16 @@ def test_below_an_untrusted_prefix_only_instructions_from_above_it_count(
     ["customer/a.jpg", "customers.jpg", "a/customers/a.jpg", "Customers/a.jpg", "guests/a.jpg"],
 )
 def test_elsewhere_all_instructions_count(
-    originals: Originals, guarded: Originals, key: str
+    bucket: InputBucket, guarded: InputBucket, key: str
 ) -> None:
-    put(originals, f"{key}.json", b'{"prompt": "ours"}')
-    ours = put(originals, key)
+    put(bucket, f"{key}.json", b'{"prompt": "ours"}')
+    ours = put(bucket, key)
 
-    assert resolve(guarded.sources(ours))[None].prompt == "ours"
+    assert resolve(guarded.sources(ours)).instructions.prompt == "ours"
     assert guarded.ignored(ours) == ()
 
 
-def test_metadata_of_other_tools_are_not_said_to_be_ignored(guarded: Originals) -> None:
+def test_metadata_of_other_tools_are_not_said_to_be_ignored(guarded: InputBucket) -> None:
     theirs = put(guarded, "customers/a.jpg", Metadata={"mtime": "17"})
 
     assert guarded.ignored(theirs) == ("instructions below customers/",)
@@ -340,17 +340,17 @@ def test_nothing_is_asked_that_would_be_ignored() -> None:
             http_status_code=404,
             expected_params={"Bucket": "input", "Key": ".image-drop.json"},
         )
-        theirs = Original("input", "customers/a/b.jpg", "e", 5, SHOE.changed_at, {})
+        theirs = InputObject("input", "customers/a/b.jpg", "e", 5, SHOE.changed_at, {})
 
-        assert Originals(client, ("customers/",)).sources(theirs) == []
+        assert InputBucket(client, ("customers/",)).sources(theirs) == []
 
 
 def test_a_whole_bucket_of_strangers_is_told_what_to_do_by_the_template_alone(
-    originals: Originals, s3: "S3Client"
+    bucket: InputBucket, s3: "S3Client"
 ) -> None:
-    put(originals, ".image-drop.json", b'{"prompt": "theirs"}')
-    theirs = put(originals, "a.jpg", Metadata={"prompt": "theirs"})
-    guarded = Originals(s3, ("",))
+    put(bucket, ".image-drop.json", b'{"prompt": "theirs"}')
+    theirs = put(bucket, "a.jpg", Metadata={"prompt": "theirs"})
+    guarded = InputBucket(s3, ("",))
 
     assert guarded.sources(theirs) == []
     assert guarded.ignored(theirs) == ("instructions below /", "the user metadata")
@@ -386,12 +386,12 @@ def test_a_whole_bucket_of_strangers_is_told_what_to_do_by_the_template_alone(
     ],
 )
 def test_a_layer_is_named_from_its_images_folder(
-    originals: Originals, image: str, name: str, key: str
+    bucket: InputBucket, image: str, name: str, key: str
 ) -> None:
-    shoe = put(originals, image)
-    expected = put(originals, key, b"layer")
+    shoe = put(bucket, image)
+    expected = put(bucket, key, b"layer")
 
-    assert originals.layer(shoe, name, shoe.changed_at.timestamp()) == expected
+    assert bucket.layer(shoe, name, shoe.changed_at.timestamp()) == expected
 
 
 ELSEWHERE = [
@@ -426,10 +426,10 @@ ELSEWHERE = [
 @pytest.mark.parametrize(("image", "name"), ELSEWHERE)
 def test_a_layer_elsewhere_is_reported_before_any_request(image: str, name: str) -> None:
     client = boto3.client("s3")
-    shoe = Original("input", image, "e", 5, SHOE.changed_at, {})
+    shoe = InputObject("input", image, "e", 5, SHOE.changed_at, {})
 
     with Stubber(client), pytest.raises(LayerError) as caught:  # a request would fail otherwise
-        Originals(client).layer(shoe, name, 0.0)
+        InputBucket(client).layer(shoe, name, 0.0)
     assert caught.value.detail == unusable_layer(name).detail
 
 
@@ -449,14 +449,14 @@ def test_no_name_leads_out_of_the_folders_that_an_image_may_use(
         assert key.startswith((own, *(f"{folder}_layers/" for folder in above)))
 
 
-def test_a_layer_that_is_not_there_is_waited_for_and_then_reported(originals: Originals) -> None:
-    shoe = put(originals, "photos/shoe.jpg")
+def test_a_layer_that_is_not_there_is_waited_for_and_then_reported(bucket: InputBucket) -> None:
+    shoe = put(bucket, "photos/shoe.jpg")
     uploaded = shoe.changed_at.timestamp()
 
     with pytest.raises(LayerNotThereError, match="not in the bucket yet"):
-        originals.layer(shoe, "mask.png", uploaded + 3599)
+        bucket.layer(shoe, "mask.png", uploaded + 3599)
     with pytest.raises(LayerError) as caught:
-        originals.layer(shoe, "mask.png", uploaded + 3601)
+        bucket.layer(shoe, "mask.png", uploaded + 3601)
     assert caught.value.detail == "The layer 'photos/mask.png' cannot be used."
 
 
@@ -465,7 +465,7 @@ def test_a_layer_that_s3_refuses_is_reported_in_the_same_words() -> None:
     with Stubber(client) as stub:
         stub.add_client_error("head_object", "403", http_status_code=403)
         with pytest.raises(LayerError) as caught:
-            Originals(client).layer(SHOE, "mask.png", 0.0)
+            InputBucket(client).layer(SHOE, "mask.png", 0.0)
     assert caught.value.detail == unusable_layer("mask.png").detail
 
 
@@ -473,11 +473,11 @@ def test_a_layer_that_s3_refuses_is_reported_in_the_same_words() -> None:
     "name", ["mask.png", "_layers/mask.png", "/customers/mask.png", "../customers/_layers/mask.png"]
 )
 def test_an_image_below_an_untrusted_prefix_uses_no_layer_from_there(
-    originals: Originals, guarded: Originals, name: str
+    bucket: InputBucket, guarded: InputBucket, name: str
 ) -> None:
-    theirs = put(originals, "customers/a.jpg")
-    put(originals, "customers/mask.png")
-    put(originals, "customers/_layers/mask.png")
+    theirs = put(bucket, "customers/a.jpg")
+    put(bucket, "customers/mask.png")
+    put(bucket, "customers/_layers/mask.png")
 
     with pytest.raises(LayerError):
         guarded.layer(theirs, name, theirs.changed_at.timestamp())
@@ -485,9 +485,9 @@ def test_an_image_below_an_untrusted_prefix_uses_no_layer_from_there(
 
 @pytest.mark.parametrize("name", ["/_layers/logo.png", "../_layers/logo.png"])
 def test_an_image_below_an_untrusted_prefix_uses_layers_from_above_it(
-    originals: Originals, guarded: Originals, name: str
+    bucket: InputBucket, guarded: InputBucket, name: str
 ) -> None:
-    theirs = put(originals, "customers/a.jpg")
-    logo = put(originals, "_layers/logo.png")
+    theirs = put(bucket, "customers/a.jpg")
+    logo = put(bucket, "_layers/logo.png")
 
     assert guarded.layer(theirs, name, theirs.changed_at.timestamp()) == logo

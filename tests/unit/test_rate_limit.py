@@ -21,20 +21,20 @@ from hypothesis import strategies as st
 from image_drop.errors import NoSlotError
 from image_drop.instructions.schema import Instructions
 from image_drop.state.rate_limit import (
+    ALL_MODELS,
     FAILURE_BUDGET,
-    KEY,
     RateLimiter,
     Rates,
-    Turn,
+    Slot,
     block,
     fail,
-    give_back,
     in_doubt,
-    learn,
     may_start,
     miss,
     next_slot,
+    release,
     reserve,
+    set_limits,
     succeed,
 )
 from tests.clock import FakeClock
@@ -49,7 +49,7 @@ LONGEST = 61.1  # seconds from a slot to the one that takes its place: 60 and th
 
 def allowed(limit: int, *models: str) -> Rates:
     """Rates of models with a limit."""
-    return learn(Rates(), dict.fromkeys(models or (MODEL,), limit), NOW)
+    return set_limits(Rates(), dict.fromkeys(models or (MODEL,), limit), NOW)
 
 
 def failed(rates: Rates, *times: float) -> Rates:
@@ -111,8 +111,8 @@ def test_the_call_after_a_long_pause_starts_at_once() -> None:
 def test_nothing_starts_before_the_end_of_a_block_of_the_model_or_of_the_key() -> None:
     assert next_slot(block(Rates(), MODEL, NOW + 12), MODEL, NOW) == NOW + 12
     assert next_slot(block(Rates(), MODEL, NOW + 12), "another", NOW) == NOW
-    assert next_slot(block(Rates(), KEY, NOW + 32), MODEL, NOW) == NOW + 32
-    passed = block(block(Rates(), KEY, NOW - 1), MODEL, NOW - 1)
+    assert next_slot(block(Rates(), ALL_MODELS, NOW + 32), MODEL, NOW) == NOW + 32
+    passed = block(block(Rates(), ALL_MODELS, NOW - 1), MODEL, NOW - 1)
     assert next_slot(passed, MODEL, NOW) == NOW
 
 
@@ -128,7 +128,7 @@ def test_a_slot_that_is_given_back_can_be_had_again() -> None:
     full = started(allowed(20), 20)
 
     assert next_slot(full, MODEL, NOW + 40) == pytest.approx(NOW + 61.1)
-    assert next_slot(give_back(full, MODEL, "3"), MODEL, NOW + 40) == NOW + 40
+    assert next_slot(release(full, MODEL, "3"), MODEL, NOW + 40) == NOW + 40
 
 
 # --- deciding: calls in flight -----------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_calls_of_all_models_are_in_doubt_until_they_are_answered() -> None:
 
     assert in_doubt(rates, NOW) == 14
     assert in_doubt(succeed(rates, "another", "0", NOW), NOW) == 13
-    assert in_doubt(give_back(rates, "another", "0"), NOW) == 13
+    assert in_doubt(release(rates, "another", "0"), NOW) == 13
 
 
 def test_failures_and_calls_that_may_fail_count_together() -> None:
@@ -201,7 +201,7 @@ def test_a_call_that_nobody_ended_is_forgotten() -> None:
     "change",
     [
         lambda rates: reserve(rates, MODEL, "once", NOW, NOW).log(MODEL).in_flight,
-        lambda rates: give_back(rates, MODEL, "gone"),
+        lambda rates: release(rates, MODEL, "gone"),
         lambda rates: succeed(rates, MODEL, "gone", NOW),
         lambda rates: miss(rates, MODEL, "gone", NOW),
         lambda rates: fail(rates, "known", NOW),
@@ -216,11 +216,11 @@ def test_an_event_that_is_told_twice_counts_once(change: Callable[[Rates], Any])
 
 
 def test_only_a_bounded_number_of_models_and_sane_limits_are_learned() -> None:
-    rates = learn(Rates(), {f"model-{number}": 10**number for number in range(300)}, NOW)
+    rates = set_limits(Rates(), {f"model-{number}": 10**number for number in range(300)}, NOW)
 
     assert len(rates.logs) == 200
     assert {log.limit for log in rates.logs.values()} == {1, 10, 100, 1000}
-    assert learn(Rates(), {MODEL: 0}, NOW).log(MODEL).limit == 1
+    assert set_limits(Rates(), {MODEL: 0}, NOW).log(MODEL).limit == 1
 
 
 def test_models_that_nobody_uses_for_a_day_are_forgotten() -> None:
@@ -244,7 +244,7 @@ class Arrival:
 
     after: float
     skew: float
-    patience: float
+    max_slot_wait: float
     ending: Ending
     duration: float
     blocked_for: float
@@ -278,7 +278,7 @@ class World:
         slot = next_slot(self.rates, MODEL, now)
         self._check(slot, now)
         reserved = reserve(self.rates, MODEL, id, slot, now)
-        if slot > now + arrival.patience or in_doubt(reserved, now) > FAILURE_BUDGET:
+        if slot > now + arrival.max_slot_wait or in_doubt(reserved, now) > FAILURE_BUDGET:
             return
         grant = Grant(slot - arrival.skew, slot, self.rates.log(MODEL).limit)
         self.rates = reserved
@@ -299,7 +299,7 @@ class World:
 
     def _tell(self, id: str, grant: Grant, arrival: Arrival) -> None:
         def given_back() -> None:
-            self.rates = give_back(self.rates, MODEL, id)
+            self.rates = release(self.rates, MODEL, id)
             self.grants.remove(grant)
 
         def answered() -> None:
@@ -310,7 +310,7 @@ class World:
                 self.rates = miss(fail(self.rates, id, now), MODEL, id, now)
             if arrival.ending == "429":
                 self.rates = block(self.rates, MODEL, now + arrival.blocked_for)
-            self.rates = learn(self.rates, {MODEL: arrival.limit}, now)
+            self.rates = set_limits(self.rates, {MODEL: arrival.limit}, now)
 
         if arrival.ending == "given back":
             self.news.append((grant.start, given_back))
@@ -340,7 +340,7 @@ def bursts(limits: st.SearchStrategy[int]) -> st.SearchStrategy[list[list[Arriva
             count=st.integers(1, 40),
             after=st.sampled_from([0.0, 1.0, 29.9, 30.2, 59.9, 61.0]) | st.floats(0, 70),
             skews=st.lists(st.sampled_from([-0.5, 0.5]) | st.floats(-0.5, 0.5), min_size=1),
-            patience=st.sampled_from([3.0, 70.0, 1e6]),
+            max_slot_wait=st.sampled_from([3.0, 70.0, 1e6]),
             endings=st.lists(
                 st.sampled_from(["used", "used", "given back", "failed", "429"]), min_size=1
             ),
@@ -527,25 +527,25 @@ def limiter(dynamodb: "DynamoDBClient", table: str, clock: FakeClock) -> RateLim
 def item(dynamodb: "DynamoDBClient", table: str) -> Callable[[], Any]:
     """All that is in the table: one item."""
 
-    def look() -> Any:
+    def peek() -> Any:
         (found,) = dynamodb.scan(TableName=table)["Items"]
         return found
 
-    return look
+    return peek
 
 
-def use(limiter: RateLimiter, model: str = MODEL, patience: float = 0.0) -> Turn:
-    with limiter.turn(model, patience) as turn:
-        turn.used = True
-    return turn
+def use(limiter: RateLimiter, model: str = MODEL, max_slot_wait: float = 0.0) -> Slot:
+    with limiter.acquire(model, max_slot_wait) as slot:
+        slot.consumed = True
+    return slot
 
 
 def test_a_free_slot_is_had_at_once(limiter: RateLimiter, clock: FakeClock) -> None:
     began = clock.now()
 
-    turn = use(limiter)
+    slot = use(limiter)
 
-    assert (turn.slot, turn.limit, clock.now()) == (began, 20, began)
+    assert (slot.at, slot.limit, clock.now()) == (began, 20, began)
 
 
 def test_all_functions_share_the_slots(
@@ -572,13 +572,13 @@ def test_a_slot_beyond_the_callers_patience_is_named_and_nothing_is_written(
 ) -> None:
     for _ in range(14):
         use(limiter)
-    before = limiter.look(MODEL)
+    before = limiter.peek(MODEL)
 
     with pytest.raises(NoSlotError) as caught:
-        use(limiter, patience=31.0)
+        use(limiter, max_slot_wait=31.0)
 
     assert caught.value.retry_at == pytest.approx(clock.now() + 31.1)
-    assert limiter.look(MODEL) == before
+    assert limiter.peek(MODEL) == before
 
 
 def test_a_patient_caller_waits_for_its_slot(limiter: RateLimiter, clock: FakeClock) -> None:
@@ -586,37 +586,37 @@ def test_a_patient_caller_waits_for_its_slot(limiter: RateLimiter, clock: FakeCl
         use(limiter)
     began = clock.now()
 
-    turn = use(limiter, patience=70.0)
+    slot = use(limiter, max_slot_wait=70.0)
 
-    assert turn.slot == clock.now() == pytest.approx(began + 31.1)
+    assert slot.at == clock.now() == pytest.approx(began + 31.1)
 
 
 def test_a_slot_that_is_not_used_is_given_back(limiter: RateLimiter) -> None:
     for _ in range(13):
         use(limiter)
-    with limiter.turn(MODEL, 0.0):
+    with limiter.acquire(MODEL, 0.0):
         pass
 
     use(limiter)  # the fourteenth
 
 
 def test_a_slot_is_given_back_when_the_work_before_the_call_fails(limiter: RateLimiter) -> None:
-    with pytest.raises(ZeroDivisionError), limiter.turn(MODEL, 0.0):
+    with pytest.raises(ZeroDivisionError), limiter.acquire(MODEL, 0.0):
         raise ZeroDivisionError
 
-    assert limiter.look(MODEL)[0].times == ()
+    assert limiter.peek(MODEL)[0].times == ()
 
 
 def test_a_slot_is_kept_when_the_call_fails(limiter: RateLimiter, clock: FakeClock) -> None:
     def call() -> None:
-        with limiter.turn(MODEL, 0.0) as turn:
-            turn.used = True
+        with limiter.acquire(MODEL, 0.0) as slot:
+            slot.consumed = True
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         call()
 
-    assert limiter.look(MODEL)[0].times == (clock.now(),)
+    assert limiter.peek(MODEL)[0].times == (clock.now(),)
 
 
 def test_a_429_lets_nobody_call_before_its_time(limiter: RateLimiter, clock: FakeClock) -> None:
@@ -627,11 +627,11 @@ def test_a_429_lets_nobody_call_before_its_time(limiter: RateLimiter, clock: Fak
         use(limiter)
 
     assert caught.value.retry_at == clock.now() + 40
-    assert use(limiter, "background-remove").used
+    assert use(limiter, "background-remove").consumed
 
 
 def test_a_lock_out_of_the_key_stops_every_model(limiter: RateLimiter, clock: FakeClock) -> None:
-    limiter.block(KEY, clock.now() + 32)
+    limiter.block(ALL_MODELS, clock.now() + 32)
 
     for model in (MODEL, "background-remove", "default"):
         with pytest.raises(NoSlotError) as caught:
@@ -639,7 +639,7 @@ def test_a_lock_out_of_the_key_stops_every_model(limiter: RateLimiter, clock: Fa
         assert caught.value.retry_at == clock.now() + 32
 
 
-@pytest.mark.parametrize("blocked", [MODEL, KEY])
+@pytest.mark.parametrize("blocked", [MODEL, ALL_MODELS])
 def test_a_429_while_a_caller_waits_makes_its_slot_void(
     limiter: RateLimiter, clock: FakeClock, blocked: str
 ) -> None:
@@ -648,10 +648,10 @@ def test_a_429_while_a_caller_waits_makes_its_slot_void(
     began = clock.now()
     clock.after(20, lambda: limiter.block(blocked, began + 50))
 
-    turn = use(limiter, patience=70.0)
+    slot = use(limiter, max_slot_wait=70.0)
 
-    assert turn.slot == clock.now() == began + 50
-    assert Counter(limiter.look(MODEL)[0].times) == {began: 14, began + 50: 1}
+    assert slot.at == clock.now() == began + 50
+    assert Counter(limiter.peek(MODEL)[0].times) == {began: 14, began + 50: 1}
 
 
 def test_a_429_while_a_caller_waits_may_be_too_much_for_its_patience(
@@ -663,31 +663,31 @@ def test_a_429_while_a_caller_waits_may_be_too_much_for_its_patience(
     clock.after(20, lambda: limiter.block(MODEL, began + 100))
 
     with pytest.raises(NoSlotError) as caught:
-        use(limiter, patience=70.0)
+        use(limiter, max_slot_wait=70.0)
 
     assert caught.value.retry_at == began + 100
-    assert limiter.look(MODEL)[0].times == (began,) * 14
+    assert limiter.peek(MODEL)[0].times == (began,) * 14
 
 
 def test_a_learned_limit_holds_from_the_next_slot_on(limiter: RateLimiter) -> None:
-    limiter.learn(MODEL, 5)
+    limiter.set_limit(MODEL, 5)
     few = [use(limiter) for _ in range(5)]
     with pytest.raises(NoSlotError):
         use(limiter)
-    limiter.learn(MODEL, 12)
+    limiter.set_limit(MODEL, 12)
     more = [use(limiter) for _ in range(7)]
     with pytest.raises(NoSlotError):
         use(limiter)
 
-    assert {turn.limit for turn in few} == {5}
-    assert {turn.limit for turn in more} == {12}
+    assert {slot.limit for slot in few} == {5}
+    assert {slot.limit for slot in more} == {12}
 
 
 def test_failures_of_any_model_count_against_the_key(
     limiter: RateLimiter, clock: FakeClock
 ) -> None:
     for _ in range(14):
-        limiter.failed()
+        limiter.record_failure()
 
     with pytest.raises(NoSlotError) as caught:
         use(limiter, "never-failed")
@@ -698,11 +698,11 @@ def test_failures_of_any_model_count_against_the_key(
 def test_learning_what_is_known_writes_nothing(
     limiter: RateLimiter, clock: FakeClock, item: Callable[[], Any]
 ) -> None:
-    limiter.learn(MODEL, 50)
+    limiter.set_limit(MODEL, 50)
     limiter.block(MODEL, clock.now() + 10)
     before = item()
 
-    limiter.learn_all({MODEL: 50})
+    limiter.set_limits({MODEL: 50})
     limiter.block(MODEL, clock.now() + 5)
 
     assert item() == before
@@ -713,8 +713,8 @@ def test_all_that_the_limiter_keeps_is_one_item_that_expires_a_day_after_its_las
 ) -> None:
     for number in range(14):
         use(limiter, f"model-{number}")
-    limiter.learn_all({"model-1": 50, "model-2": 60})
-    limiter.failed()
+    limiter.set_limits({"model-1": 50, "model-2": 60})
+    limiter.record_failure()
 
     assert item()["expiration"] == {"N": f"{clock.now() + 86_400:.0f}"}
 
@@ -722,17 +722,17 @@ def test_all_that_the_limiter_keeps_is_one_item_that_expires_a_day_after_its_las
 def test_the_item_of_a_high_limit_stays_small(
     limiter: RateLimiter, item: Callable[[], Any], clock: FakeClock
 ) -> None:
-    limiter.learn(MODEL, 600)
+    limiter.set_limit(MODEL, 600)
     for _ in range(600):
-        use(limiter, patience=70.0)
+        use(limiter, max_slot_wait=70.0)
 
-    assert len(limiter.look(MODEL)[0].times) == 600
+    assert len(limiter.peek(MODEL)[0].times) == 600
     assert len(bytes(item()["value"]["B"])) < 6_000
 
 
 def test_no_model_can_be_named_like_what_stands_for_all() -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert({"model": KEY}, Instructions)
+        msgspec.convert({"model": ALL_MODELS}, Instructions)
 
 
 def test_a_slot_is_void_when_calls_fail_while_its_caller_waits(
@@ -741,40 +741,40 @@ def test_a_slot_is_void_when_calls_fail_while_its_caller_waits(
     for _ in range(14):
         use(limiter)
     began = clock.now()
-    clock.after(20, lambda: [limiter.failed() for _ in range(14)])
+    clock.after(20, lambda: [limiter.record_failure() for _ in range(14)])
 
-    turn = use(limiter, patience=70.0)
+    slot = use(limiter, max_slot_wait=70.0)
 
-    assert turn.slot == clock.now() == pytest.approx(began + 20 + 31.1)
+    assert slot.at == clock.now() == pytest.approx(began + 20 + 31.1)
 
 
 def test_no_more_than_fourteen_calls_are_in_flight_before_one_has_succeeded(
     limiter: RateLimiter, clock: FakeClock
 ) -> None:
     with ExitStack() as calls:
-        turns = [
-            calls.enter_context(limiter.turn(model, 0.0))
+        slots = [
+            calls.enter_context(limiter.acquire(model, 0.0))
             for model in (MODEL, "another")
             for _ in range(7)
         ]
         with pytest.raises(NoSlotError) as caught:
-            use(limiter, "third", patience=0.5)
-        for turn in turns:
-            turn.used = True
+            use(limiter, "third", max_slot_wait=0.5)
+        for slot in slots:
+            slot.consumed = True
 
     assert caught.value.retry_at == clock.now() + 5
-    assert use(limiter, "third").used
+    assert use(limiter, "third").consumed
 
 
 def test_caller_waits_for_calls_in_flight(limiter: RateLimiter, clock: FakeClock) -> None:
     with ExitStack() as calls:
-        turns = [calls.enter_context(limiter.turn(MODEL, 0.0)) for _ in range(14)]
-        for turn in turns:
-            turn.used = True
+        slots = [calls.enter_context(limiter.acquire(MODEL, 0.0)) for _ in range(14)]
+        for slot in slots:
+            slot.consumed = True
         began = clock.now()
         clock.after(20, calls.pop_all().close)
 
-        turn = use(limiter, "another", patience=70.0)
+        slot = use(limiter, "another", max_slot_wait=70.0)
 
     assert 20 <= clock.now() - began <= 21
 
@@ -782,11 +782,11 @@ def test_caller_waits_for_calls_in_flight(limiter: RateLimiter, clock: FakeClock
 def test_paid_answer_is_not_lost_when_its_end_cannot_be_noted(
     limiter: RateLimiter, dynamodb: "DynamoDBClient", table: str
 ) -> None:
-    with limiter.turn(MODEL, 0.0) as turn:
-        turn.used = True
+    with limiter.acquire(MODEL, 0.0) as slot:
+        slot.consumed = True
         dynamodb.delete_table(TableName=table)
 
-    assert turn.used
+    assert slot.consumed
 
 
 # --- lost answers --------------------------------------------------------------------------------
@@ -821,30 +821,30 @@ def test_lost_answers_change_nothing(
         clock.sleep(3600)
 
         client.to_lose = every
-        with limiter.turn(MODEL, 0.0) as turn:
-            turn.used = True
+        with limiter.acquire(MODEL, 0.0) as slot:
+            slot.consumed = True
             client.to_lose = every
         client.to_lose = every
-        with limiter.turn(MODEL, 0.0):
+        with limiter.acquire(MODEL, 0.0):
             client.to_lose = every
         client.to_lose = every
-        limiter.failed()
-        with suppress(ZeroDivisionError), limiter.turn(MODEL, 0.0) as turn:
-            turn.used = True
+        limiter.record_failure()
+        with suppress(ZeroDivisionError), limiter.acquire(MODEL, 0.0) as slot:
+            slot.consumed = True
             client.to_lose = every
             raise ZeroDivisionError
         client.to_lose = every
         limiter.block(MODEL, clock.now() + 10)
         client.to_lose = every
-        limiter.learn(MODEL, 50)
-        log, _ = limiter.look(MODEL)
+        limiter.set_limit(MODEL, 50)
+        log, _ = limiter.peek(MODEL)
         seen.append((len(log.times), log.in_flight, log.trust, log.limit))
 
         for _ in range(12):
-            limiter.failed()
+            limiter.record_failure()
         clock.sleep(10)
-        assert use(limiter).used  # after thirteen failures, not fourteen
-        limiter.learn(MODEL, 20)
+        assert use(limiter).consumed  # after thirteen failures, not fourteen
+        limiter.set_limit(MODEL, 20)
 
     assert seen == [(2, {}, 0, 50)] * 2
 
@@ -899,14 +899,14 @@ def test_callers_at_the_same_moment_get_exactly_the_slots_that_there_are(
             shared, table, clock.now, lambda _: time.sleep(0.001), random.Random(number)
         )
         try:
-            return use(limiter).used
+            return use(limiter).consumed
         except NoSlotError:
             return False
 
     for expected in (14, 6, 14):  # the second time, those that the failure budget held back
         with ThreadPoolExecutor(24) as pool:
             winners = sum(pool.map(caller, range(40)))
-        log = RateLimiter(shared, table, clock.now, clock.sleep).look(MODEL)[0]
+        log = RateLimiter(shared, table, clock.now, clock.sleep).peek(MODEL)[0]
         assert winners == expected
         assert log.times.count(clock.now()) == expected
         clock.sleep(31.2)
@@ -923,23 +923,23 @@ def test_callers_that_wait_get_every_slot_and_none_twice(
     unused = []
 
     def caller(number: int) -> None:
-        chance = random.Random(number)
-        limiter = RateLimiter(shared, table, clock.now, lambda s: clock.sleep(max(s, 0.1)), chance)
+        rng = random.Random(number)
+        limiter = RateLimiter(shared, table, clock.now, lambda s: clock.sleep(max(s, 0.1)), rng)
         for _ in range(5):
-            with limiter.turn(MODEL, 1000.0) as turn:
-                turn.used = chance.random() < 0.9
-                if turn.used:
-                    grants.append(Grant(turn.slot, turn.slot, turn.limit))
+            with limiter.acquire(MODEL, 1000.0) as slot:
+                slot.consumed = rng.random() < 0.9
+                if slot.consumed:
+                    grants.append(Grant(slot.at, slot.at, slot.limit))
                 else:
-                    unused.append(turn.slot)
+                    unused.append(slot.at)
 
-    RateLimiter(shared, table, clock.now, clock.sleep).learn(MODEL, 29)
+    RateLimiter(shared, table, clock.now, clock.sleep).set_limit(MODEL, 29)
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(caller, range(12)))
 
     assert len(grants) + len(unused) == 60
     assert all(count <= 29 for count, _ in windows(grants, 60))
-    log = RateLimiter(shared, table, clock.now, clock.sleep).look(MODEL)[0]
+    log = RateLimiter(shared, table, clock.now, clock.sleep).peek(MODEL)[0]
     used = Counter(grant.slot for grant in grants)
     assert all(used[slot] == count for slot, count in Counter(log.times).items())
     assert int(item()["version"]["N"]) >= 2 * 60  # each slot was a write of its own, and its end

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from image_drop.errors import ModelNotFoundError, SettingsError
 from image_drop.storage.output_bucket import (
+    OutputBucket,
     ResultChangedError,
-    Results,
     as_metadata,
     encoded,
     output_key,
@@ -123,23 +123,23 @@ def test_a_long_value_does_not_drive_out_the_others() -> None:
 
 
 @pytest.fixture
-def results(s3: "S3Client", output_bucket: str) -> Results:
-    return Results(s3, output_bucket)
+def results(s3: "S3Client", output_bucket: str) -> OutputBucket:
+    return OutputBucket(s3, output_bucket)
 
 
-def store(results: Results, data: bytes, edit_id: str = "0123") -> None:
+def store(results: OutputBucket, data: bytes, edit_id: str = "0123") -> None:
     """Store in the place of what is there now."""
     seen = results.find("shoe.jpg.png")
     results.store("shoe.jpg.png", data, "image/png", {"edit-id": edit_id}, seen)
 
 
-def content(results: Results) -> bytes:
+def content(results: OutputBucket) -> bytes:
     found = results.read("shoe.jpg.png")
     assert found
     return found[2]
 
 
-def test_a_result_is_stored_with_its_type_and_metadata(results: Results) -> None:
+def test_a_result_is_stored_with_its_type_and_metadata(results: OutputBucket) -> None:
     metadata = {"edit-id": "0123", "source-key": "shoe.jpg", "mode": "edit"}
 
     results.store("shoe.jpg.png", b"png", "image/png", metadata, None)
@@ -152,11 +152,11 @@ def test_a_result_is_stored_with_its_type_and_metadata(results: Results) -> None
     assert (found.edit_id, found.etag) == ("0123", stored["ETag"])
 
 
-def test_what_is_not_there_is_not_found(results: Results) -> None:
+def test_what_is_not_there_is_not_found(results: OutputBucket) -> None:
     assert results.find("shoe.jpg.png") is None
 
 
-def test_an_object_that_somebody_else_put_there_has_no_edit_id(results: Results) -> None:
+def test_an_object_that_somebody_else_put_there_has_no_edit_id(results: OutputBucket) -> None:
     results.s3.put_object(Bucket="output", Key="shoe.jpg.png", Body=b"foreign")
 
     found = results.find("shoe.jpg.png")
@@ -165,14 +165,14 @@ def test_an_object_that_somebody_else_put_there_has_no_edit_id(results: Results)
     assert found.edit_id is None
 
 
-def test_a_result_takes_the_place_of_the_one_that_was_seen(results: Results) -> None:
+def test_a_result_takes_the_place_of_the_one_that_was_seen(results: OutputBucket) -> None:
     store(results, b"old", "old")
     store(results, b"new", "new")
 
     assert content(results) == b"new"
 
 
-def test_of_two_first_results_one_is_stored(results: Results) -> None:
+def test_of_two_first_results_one_is_stored(results: OutputBucket) -> None:
     store(results, b"first")
 
     with pytest.raises(ResultChangedError):
@@ -180,7 +180,7 @@ def test_of_two_first_results_one_is_stored(results: Results) -> None:
     assert content(results) == b"first"
 
 
-def test_a_result_that_was_replaced_meanwhile_is_not_overwritten(results: Results) -> None:
+def test_a_result_that_was_replaced_meanwhile_is_not_overwritten(results: OutputBucket) -> None:
     store(results, b"old")
     seen = results.find("shoe.jpg.png")
     store(results, b"somebody else's")
@@ -190,7 +190,9 @@ def test_a_result_that_was_replaced_meanwhile_is_not_overwritten(results: Result
     assert content(results) == b"somebody else's"
 
 
-def test_a_result_that_was_deleted_meanwhile_has_to_be_looked_at_again(results: Results) -> None:
+def test_a_result_that_was_deleted_meanwhile_has_to_be_looked_at_again(
+    results: OutputBucket,
+) -> None:
     store(results, b"old")
     seen = results.find("shoe.jpg.png")
     assert seen
@@ -200,7 +202,7 @@ def test_a_result_that_was_deleted_meanwhile_has_to_be_looked_at_again(results: 
         results.store("shoe.jpg.png", b"late", "image/png", {}, seen)
 
 
-def test_only_what_was_seen_is_removed(results: Results) -> None:
+def test_only_what_was_seen_is_removed(results: OutputBucket) -> None:
     store(results, b"old")
     seen = results.find("shoe.jpg.png")
     assert seen
@@ -211,7 +213,7 @@ def test_only_what_was_seen_is_removed(results: Results) -> None:
     assert content(results) == b"somebody else's"
 
 
-def test_removing_what_is_gone_changes_nothing(results: Results) -> None:
+def test_removing_what_is_gone_changes_nothing(results: OutputBucket) -> None:
     store(results, b"old")
     seen = results.find("shoe.jpg.png")
     assert seen
@@ -235,7 +237,7 @@ def test_removing_what_is_gone_changes_nothing(results: Results) -> None:
     ],
 )
 def test_object_is_known_by_what_it_was_made_of(
-    results: Results, metadata: dict[str, str], *, own: bool
+    results: OutputBucket, metadata: dict[str, str], *, own: bool
 ) -> None:
     results.s3.put_object(Bucket="output", Key="x", Body=b"", Metadata=metadata)
 

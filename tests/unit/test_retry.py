@@ -19,15 +19,16 @@ from image_drop.errors import (
     AccountError,
     ImageDropError,
     InProgressError,
-    LineStoppedError,
     LockedOutError,
     NoSlotError,
+    ProcessingPausedError,
     RateLimitedError,
     StorageBusyError,
     VeniceUnavailableError,
 )
+from image_drop.invocation import Invocation
 from image_drop.pipeline import Outcome
-from image_drop.services import Invocation, Services
+from image_drop.services import Services
 from image_drop.storage.retry_queue import Message, RetryQueue
 from image_drop.uploads import Upload, from_message
 from image_drop_local.simulator import Simulator
@@ -65,7 +66,7 @@ def test_never_sooner_than_venice_says(error: type[ImageDropError]) -> None:
     assert max(seen) <= 49  # the back-off of the second try is shorter, so its word counts
 
 
-@pytest.mark.parametrize("error", [NoSlotError, LineStoppedError, AccountError])
+@pytest.mark.parametrize("error", [NoSlotError, ProcessingPausedError, AccountError])
 def test_who_waits_for_a_slot_or_the_account_does_not_back_off(
     error: type[ImageDropError],
 ) -> None:
@@ -127,13 +128,13 @@ def test_any_number_of_uploads_is_put_into_the_queue(sqs: Any) -> None:
     queue.send_all(MANY)
     queue.send_all([])
 
-    assert queue.depth() == 23
+    assert queue.depth().total == 23
     found = []
     while message := queue.receive() if len(found) < 23 else None:
         found += from_message(message.body)
         queue.delete(message.receipt_handle)
     assert sorted(upload.key for upload in found) == sorted(upload.key for upload in MANY)
-    assert queue.depth() == 0
+    assert queue.depth().total == 0
 
 
 def refused(*ids: str) -> dict[str, Any]:
@@ -207,18 +208,18 @@ def services(
         },
         now=clock.now,
         sleep=clock.sleep,
-        chance=random.Random(3),
+        rng=random.Random(3),
         client=boto_client,
     )
 
 
 def receive(number: int) -> Invocation:
-    return Invocation(FakeContext(), patience=3.0, message_id="m", receives=number)
+    return Invocation(FakeContext(), max_slot_wait=3.0, message_id="m", receives=number)
 
 
 def drop(services: Services, photo: bytes, sidecar: bytes = b'{"prompt": "pink"}') -> Upload:
-    services.originals.s3.put_object(Bucket="input", Key="shoe.png", Body=photo)
-    services.originals.s3.put_object(Bucket="input", Key="shoe.png.json", Body=sidecar)
+    services.input_bucket.s3.put_object(Bucket="input", Key="shoe.png", Body=photo)
+    services.input_bucket.s3.put_object(Bucket="input", Key="shoe.png.json", Body=sidecar)
     return Upload("input", "shoe.png")
 
 
@@ -243,7 +244,7 @@ def received(services: Services, upload: Upload | str) -> Message:
 
 
 def report(services: Services) -> dict[str, Any]:
-    found = services.results.read("shoe.png.error.json")
+    found = services.output_bucket.read("shoe.png.error.json")
     assert found
     told: dict[str, Any] = json.loads(found[2])
     return told
@@ -260,7 +261,7 @@ def test_an_upload_is_edited_at_once(services: Services, simulator: Simulator) -
     upload = drop(services, photo())
 
     assert retry.edit_or_queue(upload, services, receive(0)) == "edited"
-    assert services.results.find("shoe.png.png")
+    assert services.output_bucket.find("shoe.png.png")
     assert [call.status for call in simulator.calls] == [200]
 
 
@@ -272,13 +273,13 @@ def test_an_upload_that_venice_cannot_take_now_waits_in_the_queue(
 
     assert retry.edit_or_queue(upload, services, receive(0)) == "queued"
     assert sum(queued(services).values()) == 1
-    assert services.results.find("shoe.png.error.json") is None
+    assert services.output_bucket.find("shoe.png.error.json") is None
 
 
 def test_an_upload_during_a_stop_waits_in_the_queue_without_a_call(
     services: Services, simulator: Simulator, clock: FakeClock
 ) -> None:
-    services.line.stop("account_unavailable", "Venice answered 402.", clock.now())
+    services.circuit_breaker.stop("account_unavailable", "Venice answered 402.", clock.now())
     upload = drop(services, photo())
 
     assert retry.edit_or_queue(upload, services, receive(0)) == "queued"
@@ -300,7 +301,7 @@ def test_a_message_is_worked_on(services: Services) -> None:
     outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(1))
 
     assert outcomes == [Outcome.EDITED]
-    assert services.results.find("shoe.png.png")
+    assert services.output_bucket.find("shoe.png.png")
 
 
 def test_a_message_that_fails_is_hidden_until_its_time(
@@ -313,7 +314,7 @@ def test_a_message_that_fails_is_hidden_until_its_time(
         retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(1))
 
     assert queued(services) == {"Messages": 0, "MessagesNotVisible": 1, "MessagesDelayed": 0}
-    assert services.results.find("shoe.png.error.json") is None
+    assert services.output_bucket.find("shoe.png.error.json") is None
 
 
 def test_last_failure_of_a_message_is_reported_and_buried(
@@ -346,7 +347,7 @@ def test_waits_do_not_count_as_failures(services: Services, simulator: Simulator
     with pytest.raises(VeniceUnavailableError):
         retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(12))
 
-    assert services.results.find("shoe.png.error.json") is None
+    assert services.output_bucket.find("shoe.png.error.json") is None
     assert buried(services) == []
 
 
@@ -359,14 +360,14 @@ def test_repeated_count_of_the_same_receive_is_one_failure(services: Services) -
 def test_waiting_for_the_account_never_makes_a_dead_letter(
     services: Services, clock: FakeClock
 ) -> None:
-    services.line.stop("account_unavailable", "Venice answered 402.", clock.now())
+    services.circuit_breaker.stop("account_unavailable", "Venice answered 402.", clock.now())
     message = received(services, drop(services, photo()))
 
     outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(80))
 
     assert outcomes == []  # so this message is done with, and a new one takes its place
     assert queued(services)["MessagesDelayed"] == 1
-    assert services.results.find("shoe.png.error.json") is None
+    assert services.output_bucket.find("shoe.png.error.json") is None
 
 
 def buried(services: Services) -> list[Upload]:

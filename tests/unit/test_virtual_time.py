@@ -286,8 +286,8 @@ def test_one_of_two_conditional_writes_wins(world: World) -> None:
 )
 def test_conditions_are_understood(world: World, condition: str, holds: bool) -> None:
     table = DynamoDB(world, Meter())
-    item = {"id": {"S": "line"}, "state": {"S": "open"}, "until": {"N": "9"}}
-    table.items["line"] = item
+    item = {"id": {"S": "circuit-breaker"}, "state": {"S": "open"}, "until": {"N": "9"}}
+    table.items["circuit-breaker"] = item
     values = {":open": {"S": "open"}, ":now": {"N": "10"}}
 
     def write() -> None:

@@ -156,11 +156,11 @@ class Table:
         **_: Any,
     ) -> None:
         there = self.items.get(Item["id"]["S"])
-        if ConditionExpression == "attribute_not_exists(#pass)":
+        if ConditionExpression == "attribute_not_exists(#scan)":
             held = there is None
         else:
-            assert ConditionExpression == "#pass = :old"
-            held = there is not None and there["pass"] == ExpressionAttributeValues[":old"]
+            assert ConditionExpression == "#scan = :old"
+            held = there is not None and there["scan"] == ExpressionAttributeValues[":old"]
         if not held:
             raise ConditionalCheckFailedError
         self.items[Item["id"]["S"]] = Item

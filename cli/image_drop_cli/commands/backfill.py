@@ -9,7 +9,7 @@ from image_drop_cli.connection import Exit, Json, fail, on_stack, say, say_json
 from image_drop_cli.wording import duration
 
 if TYPE_CHECKING:
-    from image_drop.backfill import Pass
+    from image_drop.state.scans import Scan
     from image_drop_cli.deployment import Deployment
 
 app = typer.Typer(help="Edit what is in the bucket and has no result yet.", no_args_is_help=True)
@@ -25,10 +25,10 @@ def start(
 
     The stack does it by itself, as fast as Venice allows, and never queues more than a day of work.
     """
-    from image_drop.backfill import AlreadyRunningError
+    from image_drop.state.scans import AlreadyRunningError
 
     try:
-        deployment.services.passes.start(prefix, time.time())
+        deployment.services.scans.start(prefix, time.time())
     except AlreadyRunningError as error:
         fail(str(error), Exit.NEEDS_YOU)
     say(
@@ -42,7 +42,7 @@ def start(
 def status(deployment: "Deployment", json: Json = False) -> None:
     """Tell how far it is. With --json: null where there has been none."""
 
-    current = deployment.services.passes.current()
+    current = deployment.services.scans.current()
     if json:
         say_json(current)
     else:
@@ -53,13 +53,13 @@ def status(deployment: "Deployment", json: Json = False) -> None:
 @on_stack
 def cancel(deployment: "Deployment") -> None:
     """Stop it. What it has queued is still done; nothing is lost."""
-    before = deployment.services.passes.current()
+    before = deployment.services.scans.current()
     if before is None or not before.running:
         fail("None is running.", Exit.NEEDS_YOU)
-    say(described(deployment.services.passes.cancel()))
+    say(described(deployment.services.scans.cancel()))
 
 
-def described(current: "Pass | None") -> str:
+def described(current: "Scan | None") -> str:
     """Where a pass stands, in a sentence."""
     if current is None:
         return "There has been none."

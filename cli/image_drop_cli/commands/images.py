@@ -26,17 +26,17 @@ def retry(deployment: "Deployment", key: Key) -> None:
 
     services = deployment.services
     upload = Upload(deployment.input_bucket, key)
-    if services.originals.find(upload.bucket, key) is None:
+    if services.input_bucket.find(upload.bucket, key) is None:
         fail(f"There is no {key} in {upload.bucket}.", Exit.NEEDS_YOU)
     try:
         wanted = edits.load_instructions(upload, services)
     except PermanentError as error:
         fail(f"{error.detail} {error.advice}", Exit.NEEDS_YOU)
     sent, again = 0, services.new_id()
-    for variant in wanted.by_variant:
+    for variant in wanted.variants:
         try:
             edit = edits.plan_edit(wanted, variant, services)
-            result = services.results.find(edit.output_key)
+            result = services.output_bucket.find(edit.output_key)
         except (PermanentError, RetryableError) as error:
             fail(f"{error.detail} {error.advice}", Exit.NEEDS_YOU)
         if result is not None and result.edit_id == edit.id:

@@ -38,7 +38,7 @@ def instructions_of(
 ) -> dict[str, Any]:
     """The options as instructions. Ends the command where they are wrong."""
     from image_drop.errors import InstructionsError
-    from image_drop.instructions.schema import Source, checked
+    from image_drop.instructions.sources import Source, checked
 
     values = {
         "mode": mode,
@@ -71,7 +71,7 @@ def init(
     `image-drop put FOLDER` sends it along with the images.
     """
     from image_drop.errors import InstructionsError
-    from image_drop.instructions.schema import Source, resolve
+    from image_drop.instructions.sources import Source, resolve
     from image_drop.uploads import FOLDER_FILE
 
     given = instructions_of(

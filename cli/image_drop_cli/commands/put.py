@@ -75,7 +75,7 @@ def put(
         fail(f"Nothing is edited below {to}: it is hidden, or for layers.", Exit.USAGE)
     run = Run(deployment, out if wait else None, overwrite=overwrite, follow=wait)
     wanted = drops(paths, to, given, leave_out=out)
-    tally = Tally()
+    tally = Counts()
     show = _show_json if json else _show
     try:
         show(run, run.events(wanted), tally)
@@ -92,7 +92,7 @@ def put(
     raise typer.Exit(tally.exit_code)
 
 
-class Tally:
+class Counts:
     """How many of each: counts only, so that a million files need no more room than one."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class Tally:
         return ", ".join(f"{name}: {count:,}" for name, count in self.counts.items()) + "." + where
 
 
-def _show(run: "Run", events: Any, tally: Tally) -> None:
+def _show(run: "Run", events: Any, tally: Counts) -> None:
     screen = console()
     columns = (
         SpinnerColumn(),
@@ -169,7 +169,7 @@ def _tell(event: "Event", screen: "Console") -> None:
             screen.print(f"[red]not sent[/]  {escape(key)}: {escape(reason)}")
 
 
-def _show_json(_run: "Run", events: Any, tally: Tally) -> None:
+def _show_json(_run: "Run", events: Any, tally: Counts) -> None:
     import msgspec
 
     for event in events:

@@ -30,10 +30,11 @@ from image_drop import edits
 from image_drop.errors import PermanentError, RetryableError
 from image_drop.state.rate_limit import WINDOW
 from image_drop.storage import output_bucket
-from image_drop.storage.output_bucket import MISSING, Report
+from image_drop.storage.output_bucket import Report
+from image_drop.storage.s3 import MISSING
 from image_drop.uploads import FOLDER_FILE, LAYERS_FOLDER, SIDECAR_SUFFIX, Upload, starts_nothing
 from image_drop_cli.upload.folders import Drop, NotSent
-from image_drop_cli.upload.waiting_list import Awaited, WaitingList
+from image_drop_cli.upload.waiting_list import PendingResult, WaitingList
 
 if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
@@ -78,7 +79,7 @@ Event = Sent | NotSent | Arrived
 
 
 @dataclass(frozen=True)
-class Standing:
+class Progress:
     """How far a run is. `queued`: messages in the retry queue, whoever sent them.
 
     `limit`: requests a minute of the model that takes longest. `seconds_left` is what that makes of
@@ -101,8 +102,8 @@ class _Step:
     """What a thread found out: events to tell, what to wait for from now on, what no longer."""
 
     events: tuple[Event, ...] = ()
-    awaited: tuple[Awaited, ...] = ()
-    over: Awaited | None = None
+    awaited: tuple[PendingResult, ...] = ()
+    over: PendingResult | None = None
 
 
 class Run:
@@ -129,7 +130,7 @@ class Run:
         self._follow = follow
         self._waiting = WaitingList()
         self._blocked: list[str] = []
-        self._standing = Standing()
+        self._standing = Progress()
         self._stood_at = -STANDING_AGE
 
     def events(self, drops: Iterable[Drop | NotSent]) -> Iterator[Event | None]:
@@ -145,7 +146,7 @@ class Run:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def standing(self) -> Standing:
+    def standing(self) -> Progress:
         """How far the run is, not more than a second ago."""
         if time.monotonic() - self._stood_at > STANDING_AGE:
             self._standing = self._survey()
@@ -184,26 +185,26 @@ class Run:
             time.sleep(POLL)
         return wait(futures, timeout=POLL, return_when=FIRST_COMPLETED).done
 
-    def _due(self) -> list[Awaited]:
+    def _due(self) -> list[PendingResult]:
         left = self.standing().seconds_left
         interval = max(POLL, PATIENCE * (60 if left is None else left))
         return self._waiting.due(time.monotonic(), interval, LOOKS)
 
-    def _survey(self) -> Standing:
+    def _survey(self) -> Progress:
         counts = self._waiting.counts()
         awaited = sum(counts.values())
-        queued = self._services.queue.depth()
+        queued = self._services.queue.depth().total
         ahead = max(0, queued - awaited)
         times = {model: self._time_for(model, count + ahead) for model, count in counts.items()}
         seconds_left, limit = max(times.values(), default=(0.0, 0))
-        line = self._services.line.status()
+        line = self._services.circuit_breaker.status()
         if line.stopped:
-            return Standing(awaited, queued, limit, None, line.detail)
-        return Standing(awaited, queued, limit, seconds_left)
+            return Progress(awaited, queued, limit, None, line.detail)
+        return Progress(awaited, queued, limit, seconds_left)
 
     def _time_for(self, model: str, count: int) -> tuple[float, int]:
         """Seconds until so many calls have started at the model's rate, and that rate."""
-        slots, _ = self._services.limiter.look(model)
+        slots, _ = self._services.limiter.peek(model)
         now = self._services.now()
         free = max(0, slots.limit - sum(time > now - WINDOW for time in slots.times))
         return max(0, math.ceil((count - free) / slots.limit)) * WINDOW, slots.limit
@@ -318,22 +319,22 @@ class Run:
 
     # --- following
 
-    def _plan(self, key: str) -> Iterator[Awaited]:
+    def _plan(self, key: str) -> Iterator[PendingResult]:
         """What the pipeline will make of an image, by its own reckoning."""
         upload = Upload(self._bucket, key)
         try:
             wanted = edits.load_instructions(upload, self._services)
         except (PermanentError, RetryableError):
-            yield Awaited(key, None, self._changed_at(key))  # there will be a report
+            yield PendingResult(key, None, self._changed_at(key))  # there will be a report
             return
-        since = wanted.original.changed_at.timestamp()
-        for variant in wanted.by_variant:
+        since = wanted.image.changed_at.timestamp()
+        for variant in wanted.variants:
             try:
                 edit = edits.plan_edit(wanted, variant, self._services)
             except (PermanentError, RetryableError):
-                yield Awaited(key, variant, since)
+                yield PendingResult(key, variant, since)
             else:
-                yield Awaited(key, variant, since, edit.output_key, edit.id, edit.rate_model)
+                yield PendingResult(key, variant, since, edit.output_key, edit.id, edit.rate_model)
 
     def _resume(self, key: str, told: float) -> _Step:
         """Go on with an image that was there before; `told`: when its instructions changed."""
@@ -342,7 +343,7 @@ class Run:
         awaited = tuple(each for step in steps for each in step.awaited)
         return _Step((Sent(key, already=True), *events), awaited)
 
-    def _resume_one(self, awaited: Awaited, told: float) -> _Step:
+    def _resume_one(self, awaited: PendingResult, told: float) -> _Step:
         if told > awaited.since:
             return _Step(awaited=(replace(awaited, since=told),))
         result, report = self._result(awaited), self._report(awaited)
@@ -352,14 +353,14 @@ class Run:
             return _Step((self._fetched(awaited, report, already=True),))
         if report:  # it was about something else: wrong instructions, or a Venice that was away
             awaited = replace(awaited, since=report.changed_at + 0.001)
-        if report or self._services.queue.depth() == 0:
+        if report or self._services.queue.depth().total == 0:
             again = self._services.new_id()
             self._services.queue.send(
                 Upload(self._bucket, awaited.key, awaited.variant, retry=again)
             )
         return _Step(awaited=(awaited,))
 
-    def _look(self, awaited: Awaited) -> _Step:
+    def _look(self, awaited: PendingResult) -> _Step:
         if not awaited.edit_id:
             planned = [
                 replace(each, since=awaited.since)
@@ -371,19 +372,21 @@ class Run:
         found = self._result(awaited) or self._report(awaited)
         return _Step((self._fetched(awaited, found),), over=awaited) if found else _Step()
 
-    def _result(self, awaited: Awaited) -> "_Found | None":
+    def _result(self, awaited: PendingResult) -> "_Found | None":
         """Its result, or a newer one: somebody may have dropped it again in the meantime."""
         found = self._head(self._results, awaited.output_key) if awaited.output_key else None
         if found and (found.edit_id == awaited.edit_id or found.changed_at > awaited.since):
             return found
         return None
 
-    def _report(self, awaited: Awaited) -> "_Found | None":
+    def _report(self, awaited: PendingResult) -> "_Found | None":
         key = output_bucket.report_key(awaited.key, awaited.variant)
         found = self._head(self._results, key)
         return found if found and found.changed_at >= awaited.since else None
 
-    def _fetched(self, awaited: Awaited, found: "_Found", *, already: bool = False) -> Arrived:
+    def _fetched(
+        self, awaited: PendingResult, found: "_Found", *, already: bool = False
+    ) -> Arrived:
         is_report = found.key == output_bucket.report_key(awaited.key, awaited.variant)
         report = None
         if is_report:
@@ -489,9 +492,9 @@ class _Digest:
         return base64.b64encode(self.sha256).decode()
 
 
-def _safely[T: Drop | Awaited](work: Callable[[T], _Step], subject: T) -> _Step:
+def _safely[T: Drop | PendingResult](work: Callable[[T], _Step], subject: T) -> _Step:
     """The step, or what kept this one file from being sent or fetched."""
-    over = subject if isinstance(subject, Awaited) else None
+    over = subject if isinstance(subject, PendingResult) else None
     try:
         return work(subject)
     except NotSentError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from image_drop.errors import UnreadableInstructionsError
-from image_drop.instructions.schema import MAX_FILE_BYTES, from_file
+from image_drop.instructions.sources import MAX_FILE_BYTES, from_file
 from image_drop.uploads import FOLDER_FILE, LAYERS_FOLDER, SIDECAR_SUFFIX, starts_nothing
 
 MAX_KEY_BYTES = 1024  # S3's limit

@@ -8,7 +8,7 @@ from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
 
 
 @dataclass(frozen=True)
-class Awaited:
+class PendingResult:
     """One result that will come, or a report in its place.
 
     `edit_id` is empty where the pipeline cannot tell yet what it will make. A report counts when
@@ -25,7 +25,7 @@ class Awaited:
 
 
 class WaitingList:
-    """Any number of `Awaited`, in a temporary file of SQLite's. For one thread."""
+    """Any number of `PendingResult`, in a temporary file of SQLite's. For one thread."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("")
@@ -40,7 +40,7 @@ class WaitingList:
         """Remove the file."""
         self._database.close()
 
-    def add(self, awaited: Iterable[Awaited]) -> None:
+    def add(self, awaited: Iterable[PendingResult]) -> None:
         """Wait for these."""
         self._database.executemany(
             "INSERT INTO awaited (key, variant, since, output_key, edit_id, rate_model)"
@@ -48,18 +48,18 @@ class WaitingList:
             [(a.key, a.variant, a.since, a.output_key, a.edit_id, a.rate_model) for a in awaited],
         )
 
-    def remove(self, awaited: Awaited) -> None:
+    def remove(self, awaited: PendingResult) -> None:
         """Wait for it no longer."""
         self._database.execute("DELETE FROM awaited WHERE id = ?", (awaited.id,))
 
-    def due(self, now: float, interval: float, most: int) -> list[Awaited]:
+    def due(self, now: float, interval: float, most: int) -> list[PendingResult]:
         """Those not returned within the last `interval` seconds, the longest first."""
         rows = self._database.execute(
             "SELECT key, variant, since, output_key, edit_id, rate_model, id FROM awaited"
             " WHERE looked_at <= ? ORDER BY looked_at, id LIMIT ?",
             (now - interval, most),
         ).fetchall()
-        due = [Awaited(*row) for row in rows]
+        due = [PendingResult(*row) for row in rows]
         self._database.executemany(
             "UPDATE awaited SET looked_at = ? WHERE id = ?", [(now, each.id) for each in due]
         )

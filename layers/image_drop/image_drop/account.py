@@ -1,6 +1,6 @@
 """Watching the account at Venice: stop the line, try whether it works again, resume it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from image_drop import paid_call, retry
 from image_drop.errors import AccountError, ImageDropError, NoAnswerError, SpendLimitError
 from image_drop.instructions.schema import Mode
+from image_drop.invocation import Invocation
 from image_drop.pipeline import Outcome
-from image_drop.services import Invocation
 from image_drop.state import circuit_breaker
 from image_drop.telemetry import logger, measure
 from image_drop.venice.catalogue import Catalogue
@@ -19,10 +19,9 @@ from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
 from image_drop.venice.models import KINDS, REMOVAL_MODEL, Model, listed
 
 if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
-
     from image_drop.services import Services
-    from image_drop.state.circuit_breaker import Line, Status
+    from image_drop.state.circuit_breaker import CircuitBreaker, Status
+    from image_drop.storage.queue_trigger import QueueTrigger
 
 MAX_CALLS = 5  # in one round, while they are refused
 # Seconds that the invocation must have left before a trial: an ordinary call, and 60 to store. A
@@ -39,49 +38,27 @@ class Trial(Enum):
     NOTHING_TO_TRY = auto()
 
 
-@dataclass(frozen=True)
-class Mapping:
-    """The event source mapping that feeds the retry function from the queue.
-
-    While it is paused, messages stay in the queue and their tries are not counted. A change takes
-    effect in about a minute, and AWS refuses another one until then. To enable what is enabled
-    changes nothing, so the state need not be read.
-    """
-
-    awslambda: "LambdaClient"
-    uuid: str
-
-    def switch(self, *, on: bool) -> None:
-        """Feed the function, or pause; one that is changing is left to the next round."""
-        try:
-            self.awslambda.update_event_source_mapping(UUID=self.uuid, Enabled=on)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceInUseException":
-                raise
-            logger.info("mapping is changing", wanted=on)
-
-
-def watch(services: "Services", mapping: Mapping, invocation: Invocation) -> None:
+def watch(services: "Services", invocation: Invocation) -> None:
     """Ask Venice about the account, and stop, keep or resume the line accordingly."""
     usable = ask(services)
-    status = services.line.status()
+    status = services.circuit_breaker.status()
     if status.stopped and usable:
         try_to_resume(status, services, invocation)
-    follow(services.line, mapping)
-    paid_call.tell_line(services)
-    measure({"LineStopped": float(services.line.status().stopped)})
+    follow(services.circuit_breaker, services.queue_trigger)
+    paid_call.announce_pause(services)
+    measure({"ProcessingPaused": float(services.circuit_breaker.status().stopped)})
 
 
-def follow(line: "Line", mapping: Mapping) -> None:
+def follow(breaker: "CircuitBreaker", trigger: "QueueTrigger") -> None:
     """Feed the queue's messages while the line runs, and only then.
 
     Looks again afterwards: another watch may have changed the line meanwhile. Where that one could
-    not change the mapping, the next round does.
+    not change the trigger, the next round does.
     """
-    running = not line.status().stopped
-    mapping.switch(on=running)
-    if line.status().stopped is running:
-        mapping.switch(on=not running)
+    running = not breaker.status().stopped
+    trigger.switch(on=running)
+    if breaker.status().stopped is running:
+        trigger.switch(on=not running)
 
 
 def try_to_resume(status: "Status", services: "Services", invocation: Invocation) -> None:
@@ -101,9 +78,9 @@ def try_to_resume(status: "Status", services: "Services", invocation: Invocation
         accepted = trial is Trial.ACCEPTED
     now = services.now()
     if accepted and (spent := services.billing.spent_error(now)):
-        paid_call.stop_line(spent, services)
+        paid_call.pause(spent, services)
         return
-    if services.line.resume(now, stop=status.id, accepted=accepted):
+    if services.circuit_breaker.resume(now, stop=status.id, accepted=accepted):
         logger.info("line resumed")
 
 
@@ -117,13 +94,13 @@ def ask(services: "Services") -> bool:
     except AccountError as error:
         if error.status == 401 and services.api_key.replaced():
             return ask(services)
-        paid_call.stop_line(error, services)
+        paid_call.pause(error, services)
         return False
     except ImageDropError as error:  # whatever the page says instead of what it should
         logger.warning("account not asked", code=error.code, status=error.status)
         return False
     if not account.access_permitted:
-        paid_call.stop_line(AccountError("Venice says that access is not permitted."), services)
+        paid_call.pause(AccountError("Venice says that access is not permitted."), services)
         return False
     limits = {
         metric: float(account.limits[model])
@@ -133,7 +110,7 @@ def ask(services: "Services") -> bool:
     measure({"Balance": account.balance} | limits)
     refresh_catalogue(services)
     catalogue = services.catalogue.current()
-    services.limiter.learn_all(
+    services.limiter.set_limits(
         {
             name: limit
             for model, limit in account.limits.items()
@@ -181,7 +158,7 @@ def try_some(services: "Services", invocation: Invocation) -> Trial:
             trial=True,
             message_id=message.id,
             receives=message.receive_count,
-            patience=min(invocation.patience, spare),
+            max_slot_wait=min(invocation.max_slot_wait, spare),
         )
         try:
             outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, trial)

@@ -32,131 +32,27 @@ import msgspec
 from image_drop import uploads
 from image_drop.instructions.schema import Mode
 from image_drop.state.records import Record, record_id
+from image_drop.state.scans import DAY, AlreadyRunningError, Scan
 from image_drop.storage import output_bucket
 from image_drop.telemetry import logger, measure
 from image_drop.uploads import SIDECAR_SUFFIX, Upload
 from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
     from image_drop.services import Services
 
-ITEM = "backfill"
-DAY = 86_400.0  # seconds
 WORK_MINUTES = 24 * 60  # of work that the queue may hold
 REFILL = 0.5  # of that: a fuller queue is left alone, so that a request lists many keys at once
 LAST_SECONDS = 60.0  # of an invocation: no new page is begun, for a page may take half of them
 PAGE = 1000  # keys; S3's limit for a request
 HEAD_PAGE = 100  # keys, where each takes up to ten requests
 RECORDS_PAGE = 100  # records; DynamoDB's limit for a request
-# The time of an object is when its upload began, and the buckets end an upload after 7 days.
-LONGEST_UPLOAD = 7 * DAY
 AHEAD = 10_000  # keys kept of the output listing beyond the page that is looked at
 
 
-class Pass(msgspec.Struct, frozen=True, kw_only=True):
-    """One walk through a prefix. Times in seconds since 1970; `seen` and `queued` count images.
-
-    `cursor`: everything up to this key has been seen. `automatic`: the schedule began it, and it
-    takes only what changed after `since`. `whole_at`: when a pass through the whole bucket last
-    began or ended; `whole_started`: when the last one that ended began.
-    """
-
-    prefix: str
-    started: float
-    since: float = 0.0
-    whole_started: float = 0.0
-    cursor: str = ""
-    finished: float | None = None
-    cancelled: bool = False
-    automatic: bool = False
-    seen: int = 0
-    queued: int = 0
-    whole_at: float = 0.0
-
-    @property
-    def running(self) -> bool:
-        """Whether there is something left to do."""
-        return self.finished is None and not self.cancelled
-
-
-class AlreadyRunningError(Exception):
-    """When a pass is to start while another one runs."""
-
-
-@dataclass(frozen=True)
-class Passes:
-    """The pass that runs, or the last one, in the state table.
-
-    Each write demands that nobody has written since the last read. So of two invocations that
-    meet, one goes on and one stops, and a pass that was cancelled stays so.
-    """
-
-    dynamodb: "DynamoDBClient"
-    table: str
-
-    def current(self) -> Pass | None:
-        """The pass that runs, or the last one that ran."""
-        item = self.dynamodb.get_item(
-            TableName=self.table, Key={"id": {"S": ITEM}}, ConsistentRead=True
-        ).get("Item")
-        return msgspec.json.decode(item["pass"]["S"], type=Pass) if item else None
-
-    def start(self, prefix: str, now: float, *, automatic: bool = False) -> Pass:
-        """Begin a pass; the functions go on with it. Raises `AlreadyRunningError`."""
-        last = self.current()
-        if last and last.running:
-            raise AlreadyRunningError(
-                f"A pass through {last.prefix!r} is running, {last.seen:,} images far. "
-                "Wait for its end, or cancel it."
-            )
-        whole_at = now if not prefix else last.whole_at if last else 0.0
-        whole_started = last.whole_started if last else 0.0
-        new = Pass(
-            prefix=prefix,
-            started=now,
-            since=max(0.0, whole_started - LONGEST_UPLOAD) if automatic else 0.0,
-            whole_started=whole_started,
-            automatic=automatic,
-            whole_at=whole_at,
-        )
-        if not self.advance(last, new):
-            raise AlreadyRunningError("Another pass was started at this moment.")
-        return new
-
-    def cancel(self) -> Pass | None:
-        """Stop the running pass, if there is one; what it has queued is still done."""
-        while (last := self.current()) and last.running:
-            cancelled = msgspec.structs.replace(last, cancelled=True)
-            if self.advance(last, cancelled):
-                return cancelled
-        return last
-
-    def advance(self, old: Pass | None, new: Pass) -> bool:
-        """Put a pass in the place of the one that was read; false where that has changed."""
-        condition: dict[str, Any] = (
-            {
-                "ConditionExpression": "#pass = :old",
-                "ExpressionAttributeValues": {":old": {"S": _json(old)}},
-            }
-            if old
-            else {"ConditionExpression": "attribute_not_exists(#pass)"}
-        )
-        try:
-            self.dynamodb.put_item(
-                TableName=self.table,
-                Item={"id": {"S": ITEM}, "pass": {"S": _json(new)}},
-                ExpressionAttributeNames={"#pass": "pass"},
-                **condition,
-            )
-        except self.dynamodb.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
-
-
-def run(services: "Services", seconds_left: Callable[[], float]) -> Pass | None:
+def run(services: "Services", seconds_left: Callable[[], float]) -> Scan | None:
     """Feed the queue until it is full, the time is up, or the pass is at its end.
 
     `seconds_left`: of this invocation. Returns where the pass stands, None where there is none.
@@ -165,7 +61,7 @@ def run(services: "Services", seconds_left: Callable[[], float]) -> Pass | None:
     if current is None or not current.running:
         return current
     full = capacity(services)
-    room = full - services.queue.depth()
+    room = full - services.queue.depth().total
     if room < full * (1 - REFILL):
         return current
     walk = _walk(services, current)
@@ -184,9 +80,9 @@ def run(services: "Services", seconds_left: Callable[[], float]) -> Pass | None:
                 current.started if step.last and not current.prefix else current.whole_started
             ),
         )
-        if not services.passes.advance(current, new):
+        if not services.scans.advance(current, new):
             logger.info("backfill was cancelled, or is being done by another invocation")
-            return services.passes.current()
+            return services.scans.current()
         current = new
         room -= len(step.missing)
     queued = current.queued - before.queued
@@ -197,21 +93,21 @@ def run(services: "Services", seconds_left: Callable[[], float]) -> Pass | None:
 
 def capacity(services: "Services") -> int:
     """How many messages the queue may hold: a day of work at the known rate."""
-    logs = [services.limiter.look(name)[0] for name in (DEFAULT_EDIT_MODEL, Mode.BACKGROUND_REMOVE)]
+    logs = [services.limiter.peek(name)[0] for name in (DEFAULT_EDIT_MODEL, Mode.BACKGROUND_REMOVE)]
     return WORK_MINUTES * max(log.limit for log in logs)
 
 
-def _due(services: "Services") -> Pass | None:
+def _due(services: "Services") -> Scan | None:
     """The pass to work on; the whole bucket's turn comes by itself, every `backfill_days`."""
-    current, days = services.passes.current(), services.settings.backfill_days
+    current, days = services.scans.current(), services.settings.backfill_days
     if (current and current.running) or not days:
         return current
     if current and services.now() < current.whole_at + days * DAY:
         return current
     try:
-        return services.passes.start("", services.now(), automatic=True)
+        return services.scans.start("", services.now(), automatic=True)
     except AlreadyRunningError:
-        return services.passes.current()
+        return services.scans.current()
 
 
 # --- one page --------------------------------------------------------------------------------
@@ -269,17 +165,17 @@ class Listing:
         return page, answer["IsTruncated"]
 
 
-def _walk(services: "Services", current: Pass) -> Callable[[str, int], Step]:
+def _walk(services: "Services", current: Scan) -> Callable[[str, int], Step]:
     """How a pass takes its next page: from a cursor on, with room for so many uploads."""
     settings = services.settings
     by_listing = settings.output_key_format.startswith("{key}")
     inputs = Listing(
-        services.originals.s3,
+        services.input_bucket.s3,
         settings.input_bucket,
         current.prefix,
         PAGE if by_listing else HEAD_PAGE,
     )
-    outputs = Outputs(Listing(services.results.s3, settings.output_bucket, current.prefix))
+    outputs = Outputs(Listing(services.output_bucket.s3, settings.output_bucket, current.prefix))
 
     def step(cursor: str, room: int) -> Step:
         page, more = inputs.after(cursor)
@@ -325,7 +221,7 @@ def candidates(bucket: str, page: Iterable[Listed]) -> list[Candidate]:
 
 
 def without_outcome(
-    missing: list[Candidate], current: Pass, services: "Services"
+    missing: list[Candidate], current: Scan, services: "Services"
 ) -> list[Candidate]:
     """Those that a pass by itself takes: what has no result because none was ever made.
 
@@ -364,13 +260,13 @@ def _missing(
     listed = outputs.find(in_order, end) if outputs else {}
     for each in found:
         if not _is_image(each):
-            if services.originals.find(each.upload.bucket, each.upload.key):
+            if services.input_bucket.find(each.upload.bucket, each.upload.key):
                 yield each
             continue
         if each.at in in_order:
             times = (listed[key] for key in in_order[each.at] if key in listed)
         else:
-            asked = (services.results.find(key) for key in images[each.at])
+            asked = (services.output_bucket.find(key) for key in images[each.at])
             times = (stored.stored_at for stored in asked if stored)
         if not any(stored_at >= each.changed_at for stored_at in times):
             yield each
@@ -425,7 +321,3 @@ class Outputs:
             self.ahead += [each for each in page if each.key > end]
             self.position = page[-1].key if page else order[-1]
         return found
-
-
-def _json(one: Pass) -> str:
-    return msgspec.json.encode(one).decode()

@@ -1,7 +1,6 @@
 """What is to be made of an upload: the image as it is now, its instructions, and their ids."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -12,11 +11,11 @@ from image_drop.errors import (
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.instructions import schema
 from image_drop.instructions.schema import Instructions, Mode
+from image_drop.instructions.sources import OneEdit, Variants, from_defaults, resolve
 from image_drop.services import Services
 from image_drop.storage import output_bucket
-from image_drop.storage.input_bucket import Original
+from image_drop.storage.input_bucket import InputObject
 from image_drop.uploads import Upload
 from image_drop.venice import client
 from image_drop.venice.catalogue import Catalogue
@@ -24,31 +23,46 @@ from image_drop.venice.catalogue import Catalogue
 
 @dataclass(frozen=True)
 class Wanted:
-    """The image as it is now, and what is wanted of it, by the names of its variants."""
+    """The image as it is now, and what is wanted of it."""
 
-    original: Original
-    by_variant: Mapping[str | None, Instructions]
+    image: InputObject
+    edits: OneEdit | Variants
 
     @property
-    def has_variants(self) -> bool:
-        """Whether it has several results instead of one."""
-        return None not in self.by_variant
+    def variants(self) -> tuple[str | None, ...]:
+        """The variants to make; None alone is the image as a whole."""
+        return tuple(self.edits.by_name) if isinstance(self.edits, Variants) else (None,)
+
+    def instructions_of(self, variant: str | None) -> Instructions | None:
+        """Return the instructions of a variant, or of the whole; None where it is not wanted."""
+        if isinstance(self.edits, Variants):
+            return self.edits.by_name.get(variant or "")
+        return self.edits.instructions if variant is None else None
+
+    @property
+    def all_instructions(self) -> tuple[Instructions, ...]:
+        """The instructions of every result that is wanted."""
+        if isinstance(self.edits, Variants):
+            return tuple(self.edits.by_name.values())
+        return (self.edits.instructions,)
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What has to be made of an original.
+    """What has to be made of an image.
 
     The same `id` is the same result; the same `call_digest` is the same paid call, whatever is
     done with its answer afterwards. `background`: the image behind the finished subject.
+    `model`: what Venice runs; a result names the model of Venice's answer instead, if that has one.
     `rate_model`: what Venice counts this edit's calls under.
     """
 
-    original: Original
+    image: InputObject
     instructions: Instructions
-    layers: tuple[Original | str, ...]
-    background: Original | None
+    layers: tuple[InputObject | str, ...]
+    background: InputObject | None
     variant: str | None
+    model: str
     rate_model: str
     call_digest: str
     id: str
@@ -71,15 +85,15 @@ def load_instructions(upload: Upload, services: Services) -> Wanted:
 
     Raises `WaitsForImageError`, `ImageDeletedError` and `InstructionsError`.
     """
-    original = services.originals.find(upload.bucket, upload.key)
-    if original is None and upload.sidecar:
+    image = services.input_bucket.find(upload.bucket, upload.key)
+    if image is None and upload.sidecar:
         raise WaitsForImageError(f"{upload.key} is not there yet; its instructions are.")
-    if original is None:
+    if image is None:
         raise ImageDeletedError(f"{upload.key} is not in the bucket any more.")
     settings = services.settings
-    defaults = schema.from_defaults(settings.default_mode, settings.default_prompt)
-    sources = [*services.originals.sources(original), defaults]
-    return Wanted(original, schema.resolve(sources))
+    defaults = from_defaults(settings.default_mode, settings.default_prompt)
+    sources = [*services.input_bucket.sources(image), defaults]
+    return Wanted(image, resolve(sources))
 
 
 def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
@@ -89,33 +103,35 @@ def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
     Raises `SupersededError` where the variant is not wanted any more, `LayerNotThereError` and
     `LayerError`.
     """
-    if variant not in wanted.by_variant:
+    chosen = wanted.instructions_of(variant)
+    if chosen is None:
         raise SupersededError("The instructions have changed since this was queued.")
-    original = wanted.original
-    chosen = wanted.by_variant[variant]
+    image = wanted.image
     mode = chosen.mode or Mode.EDIT
-    layers = _layers(original, chosen, services)
+    catalogue = services.catalogue.current()
+    layers = _layers(image, chosen, services)
     background = None
     if chosen.finish and chosen.finish.background_key:
-        background = services.originals.layer(
-            original, chosen.finish.background_key, services.now()
+        background = services.input_bucket.layer(
+            image, chosen.finish.background_key, services.now()
         )
     call_digest = _digest(
-        [original.bucket, original.key, original.etag, mode, client.parameters(chosen)],
+        [image.bucket, image.key, image.etag, mode, client.parameters(chosen)],
         [layer if isinstance(layer, str) else layer.etag for layer in layers],
     )
     return Edit(
-        original=original,
+        image=image,
         instructions=chosen,
         layers=layers,
         background=background,
         variant=variant,
-        rate_model=services.catalogue.current().rate_model(mode, chosen.model),
+        model=catalogue.name(mode, chosen.model),
+        rate_model=catalogue.rate_model(mode, chosen.model),
         call_digest=call_digest,
         id=_digest(call_digest, variant, chosen.finish, background.etag if background else None),
         output_key=output_bucket.output_key(
             services.settings.output_key_format,
-            original.key,
+            image.key,
             mode,
             variant,
             chosen.finish.suffix if chosen.finish else ".png",
@@ -131,9 +147,10 @@ def require_allowed(edit: Edit, wanted: Wanted, services: Services) -> None:
     catalogue, settings = services.catalogue.current(), services.settings
     catalogue.check_allowed(edit.instructions, settings.allowed_models)
     catalogue.check(edit.instructions, 1 + len(edit.layers))
-    usd = sum(price(each, catalogue) for each in wanted.by_variant.values())
+    usd = sum(price(each, catalogue) for each in wanted.all_instructions)
     if settings.max_edit_usd and usd > settings.max_edit_usd:
-        what = f"The {len(wanted.by_variant)} variants cost" if wanted.has_variants else "It costs"
+        several = isinstance(wanted.edits, Variants)
+        what = f"The {len(wanted.variants)} variants cost" if several else "It costs"
         raise EditTooDearError(
             f"{what} ${usd:,.2f} at Venice, and one upload may cost "
             f"${settings.max_edit_usd:,.2f} (MaxEditUSD)."
@@ -153,14 +170,14 @@ def price(wanted: Instructions, catalogue: Catalogue) -> float:
 
 
 def _layers(
-    original: Original, wanted: Instructions, services: Services
-) -> tuple[Original | str, ...]:
+    image: InputObject, wanted: Instructions, services: Services
+) -> tuple[InputObject | str, ...]:
     if wanted.mode is not Mode.MULTI_EDIT:
         return ()
     return tuple(
         name
         if name.startswith("https://")
-        else services.originals.layer(original, name, services.now())
+        else services.input_bucket.layer(image, name, services.now())
         for name in wanted.layers or ()
     )
 

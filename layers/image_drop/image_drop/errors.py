@@ -30,12 +30,12 @@ ImageDropError
 │   ├── OutcomeUnknownError      two calls stayed without an answer, either may have been charged
 │   └── RetriesExhaustedError    the last try failed with a retryable error
 ├── RetryableError               the same request may succeed later: wait until `retry_at`
-│   ├── NoSlotError              the rate limiter has no slot within the caller's patience
+│   ├── NoSlotError              no slot is near enough for the caller to wait for
 │   ├── RateLimitedError         Venice answered 429
 │   │   └── LockedOutError       ... because the key had too many failures
 │   ├── VeniceUnavailableError   500, 502, 503, another 5xx, or no connection
 │   ├── NoAnswerError            the request went out and no whole answer came: it may be charged
-│   ├── LineStoppedError         the account is unavailable, so no call is made
+│   ├── ProcessingPausedError         the account is unavailable, so no call is made
 │   │   └── SpendLimitError      ... because what a day may cost is spent
 │   ├── ModelRefusedError        401, 402, 403 for one model, while others are accepted
 │   ├── KeyReplacedError         the API key was changed, and the call was made with the old one
@@ -425,14 +425,14 @@ class NoAnswerError(RetryableError):
     charge = Charge.MAYBE
 
 
-class LineStoppedError(RetryableError):
+class ProcessingPausedError(RetryableError):
     """When no call may be made because the account is unavailable or its budget is spent."""
 
-    code = "line_stopped"
+    code = "processing_paused"
     title = "No calls are made at the moment"
 
 
-class SpendLimitError(LineStoppedError):
+class SpendLimitError(ProcessingPausedError):
     """When the day's spend has reached `DailySpendLimitUSD`."""
 
     code = "daily_spend_limit"

@@ -1,15 +1,8 @@
 """What is told to the account's default event bus, for others to build on."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
-
-from image_drop.telemetry import logger, measure
-
-if TYPE_CHECKING:
-    from mypy_boto3_events import EventBridgeClient
 
 SOURCE = "image-drop"
 
@@ -88,31 +81,3 @@ def encoded(event: Event) -> str:
 def decoded(text: str) -> tuple[str, str]:
     """The detail type and the detail of such a text."""
     return msgspec.json.decode(text, type=tuple[str, str])
-
-
-@dataclass(frozen=True)
-class EventBus:
-    """The default event bus."""
-
-    events: "EventBridgeClient"
-
-    def announce(self, event: Event) -> bool:
-        """Put an event on the bus; whether the bus took it. A failure is not raised."""
-        return self.put(event.name, msgspec.json.encode(event).decode())
-
-    def put(self, name: str, detail: str) -> bool:
-        """Put an event on the bus, by its detail type; whether the bus took it.
-
-        A failure is logged and counted, not raised.
-        """
-        try:
-            answer = self.events.put_events(
-                Entries=[{"Source": SOURCE, "DetailType": name, "Detail": detail}]
-            )
-            failed = answer["FailedEntryCount"]
-        except (ClientError, BotoCoreError) as error:
-            logger.error("event not sent", event_name=name, error=type(error).__name__)
-            failed = 1
-        if failed:
-            measure({"EventsNotSent": failed})
-        return not failed

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from image_drop.edits import Edit, load_instructions, plan_edit
 from image_drop.errors import CrashedError
-from image_drop.services import Invocation, Services
+from image_drop.invocation import Invocation
+from image_drop.services import Services
 from image_drop.state.records import Hold, record_id
-from image_drop.storage.input_bucket import Original
+from image_drop.storage.input_bucket import InputObject
 from image_drop.telemetry import never_failing
 from image_drop.uploads import Upload
 
@@ -22,9 +23,9 @@ class Job:
     services: Services
     invocation: Invocation
 
-    def drop(self, original: Original | None) -> str:
+    def drop(self, image: InputObject | None) -> str:
         """The identity of what asked for the edit: an explicit retry, or the image's version."""
-        return self.upload.retry or (original.version if original else "")
+        return self.upload.retry or (image.version if image else "")
 
     def plan(self) -> Edit:
         """What is wanted now; asked again before anything is written.

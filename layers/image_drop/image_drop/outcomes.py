@@ -30,7 +30,7 @@ def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
         last is not None
         and last.kind is not OutcomeKind.DEAD_LETTER
         and last.edit_id == edit.id
-        and job.drop(edit.original) in last.drops
+        and job.drop(edit.image) in last.drops
     )
 
 
@@ -39,7 +39,7 @@ def conclude_result(edit: Edit, result: Stored, settlement: Settlement | None, j
 
     The same drop again changes nothing; a new drop of the same edit is noted, not announced.
     """
-    drop, last = job.drop(edit.original), job.hold.record.outcome
+    drop, last = job.drop(edit.image), job.hold.record.outcome
     same = last if last and (last.kind, last.edit_id) == (OutcomeKind.RESULT, edit.id) else None
     if same and drop in same.drops:
         return
@@ -47,7 +47,7 @@ def conclude_result(edit: Edit, result: Stored, settlement: Settlement | None, j
         kind=OutcomeKind.RESULT,
         edit_id=edit.id,
         drops=(*(same.drops if same else ()), drop)[-MAX_DROPS:],
-        source_etag=edit.original.etag,
+        source_etag=edit.image.etag,
         key=result.key,
         etag=result.etag,
         at=job.services.now(),
@@ -61,8 +61,8 @@ def conclude_variants(wanted: Wanted, job: Job) -> None:
     outcome = Outcome(
         kind=OutcomeKind.VARIANTS,
         edit_id="",
-        drops=(job.drop(wanted.original),),
-        source_etag=wanted.original.etag,
+        drops=(job.drop(wanted.image),),
+        source_etag=wanted.image.etag,
         key="",
         etag="",
         at=job.services.now(),
@@ -101,11 +101,11 @@ def edited(edit: Edit, result: Stored, job: Job) -> ImageEdited:
     """The event about a result, from what the result itself says."""
     told = output_bucket.from_metadata(result.metadata)
     return ImageEdited(
-        input=Place(edit.original.bucket, edit.original.key),
+        input=Place(edit.image.bucket, edit.image.key),
         output=Place(job.services.settings.output_bucket, result.key),
         mode=edit.mode,
         variant=edit.variant,
-        model=told.get("model") or edit.instructions.model,
+        model=told.get("model", edit.model),
         edit_id=edit.id,
         request_id=told.get("venice-request-id"),
         changes=tuple(told.get("changes", "").split()),
@@ -118,7 +118,7 @@ def attempts(edit: Edit | None, job: Job) -> int:
     """How many calls were made for this edit and drop."""
     if edit is None:
         return 0
-    return len(job.hold.record.calls_for(edit.call_digest, job.drop(edit.original)))
+    return len(job.hold.record.calls_for(edit.call_digest, job.drop(edit.image)))
 
 
 def settlement_of(result: Stored, job: Job) -> Settlement | None:

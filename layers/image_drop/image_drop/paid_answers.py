@@ -47,7 +47,7 @@ def kept(edit: Edit, job: Job) -> Paid | None:
     """The answer to the same call, where it was kept."""
     record = job.hold.record
     key = record.kept_key if record.kept_digest == edit.call_digest else edit.original_key
-    found = job.services.results.read(key) if key else None
+    found = job.services.output_bucket.read(key) if key else None
     if found is None or found[0].metadata.get("call-digest") != edit.call_digest:
         return None
     stored, media_type, data = found
@@ -69,7 +69,7 @@ def keep(edit: Edit, paid: Paid, job: Job) -> None:
         return
     key = output_bucket.answer_key(edit.call_digest)
     answer = paid.answer
-    job.services.results.keep(key, answer.data, answer.media_type, _metadata(edit, paid))
+    job.services.output_bucket.keep(key, answer.data, answer.media_type, _metadata(edit, paid))
 
     def with_answer(record: Record) -> Record:
         new = msgspec.structs.replace(record, kept_digest=edit.call_digest, kept_key=key)
@@ -85,15 +85,15 @@ def publish(edit: Edit, png: bytes, job: Job) -> None:
         {
             "call-digest": edit.call_digest,
             "variant": edit.variant,
-            "source-key": edit.original.key,
+            "source-key": edit.image.key,
         }
     )
-    job.services.results.keep(edit.original_key, png, "image/png", metadata)
+    job.services.output_bucket.keep(edit.original_key, png, "image/png", metadata)
 
 
 def forget(edit: Edit, job: Job) -> None:
     """Remove the kept answer of this edit's call."""
-    record, bucket = job.hold.record, job.services.results
+    record, bucket = job.hold.record, job.services.output_bucket
     if record.kept_digest != edit.call_digest:
         return
     if stored := bucket.find(record.kept_key):
@@ -127,6 +127,6 @@ def _metadata(edit: Edit, paid: Paid) -> dict[str, str]:
             "model": answer.model,
             "venice-request-id": answer.request_id,
             "blurred": "true" if answer.blurred else None,
-            "source-key": edit.original.key,
+            "source-key": edit.image.key,
         }
     )

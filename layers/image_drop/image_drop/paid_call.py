@@ -29,7 +29,7 @@ from image_drop.paid_answers import Paid
 from image_drop.services import Services
 from image_drop.state import billing
 from image_drop.state.billing import Settlement
-from image_drop.state.rate_limit import KEY
+from image_drop.state.rate_limit import ALL_MODELS
 from image_drop.state.records import Call, CallState
 from image_drop.telemetry import logger, measure, never_failing
 from image_drop.venice import client
@@ -46,12 +46,12 @@ def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
     refusals.require_none(edit, job)
     services = job.services
     seconds = client.longest_call(edit.instructions)
-    with services.limiter.turn(edit.rate_model, _patience(job, seconds)) as turn:
+    with services.limiter.acquire(edit.rate_model, _max_slot_wait(job, seconds)) as slot:
         now = services.now()
         if not job.invocation.trial:
-            services.line.require(now)  # it may have been stopped while this call waited
+            services.circuit_breaker.require(now)  # it may have been stopped while this call waited
         call = reserve(edit, job, now)
-        turn.used = True
+        slot.consumed = True
         try:
             fitted = services.catalogue.current().fitted(edit.instructions)
             answer = services.venice.edit(fitted, photos, seconds=seconds)
@@ -68,9 +68,9 @@ def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
         told=answer.model,
     )
     measure({"VeniceLatency": services.now() - now, "Spend": usd}, mode=edit.mode)
-    if answer.rate_limit not in (None, turn.limit):
+    if answer.rate_limit not in (None, slot.limit):
         with never_failing("limit not learned"):
-            services.limiter.learn(edit.rate_model, answer.rate_limit)
+            services.limiter.set_limit(edit.rate_model, answer.rate_limit)
     settlement = Settlement(call.id, CallState.PAID, billing.micro(usd), services.now())
     return Paid(answer, call, settlement)
 
@@ -85,19 +85,19 @@ def reserve(edit: Edit, job: Job, now: float) -> Call:
     call = Call(
         id=services.new_id(),
         digest=edit.call_digest,
-        drop=job.drop(edit.original),
+        drop=job.drop(edit.image),
         at=now,
         date=billing.date_of(now),
-        model=services.catalogue.current().name(edit.mode, edit.instructions.model),
+        model=edit.model,
         micro_usd=billing.micro(usd),
     )
     if hold.record.unanswered(call.digest, call.drop):
-        logger.warning("calling again after a call without an answer", key=edit.original.key)
+        logger.warning("calling again after a call without an answer", key=edit.image.key)
         measure({"PossiblyPaidTwice": 1}, mode=edit.mode)
     try:
         services.billing.begin(hold, call)
     except SpendLimitError as error:
-        stop_line(error, services)
+        pause(error, services)
         raise
     except (OutcomeUnknownError, EditTooDearError):
         raise
@@ -116,30 +116,30 @@ def free(call: Call, job: Job) -> None:
 def learn(error: ImageDropError, edit: Edit, services: Services) -> None:
     """Keep what a refused call says about the rate, the key and the account, for all functions."""
     if error.status is not None:
-        services.limiter.failed()
+        services.limiter.record_failure()
     match error:
         case LockedOutError(retry_at=float(until)):
-            services.limiter.block(KEY, until)
+            services.limiter.block(ALL_MODELS, until)
         case RateLimitedError(limit=limit):
             services.limiter.block(edit.rate_model, error.retry_at or services.now() + BLOCK)
             if limit:
-                services.limiter.learn(edit.rate_model, limit)
+                services.limiter.set_limit(edit.rate_model, limit)
         case AccountError():
             if error.status == 401 and services.api_key.replaced():
                 raise KeyReplacedError("Venice refused the former API key.") from error
-            if services.line.blames(edit.rate_model, error.status, services.now()):
+            if services.circuit_breaker.blames(edit.rate_model, error.status, services.now()):
                 raise ModelRefusedError(
                     error.detail, status=error.status, request_id=error.request_id
                 ) from error
-            stop_line(error, services, edit.rate_model)
+            pause(error, services, edit.rate_model)
 
 
-def stop_line(
+def pause(
     error: AccountError | SpendLimitError, services: Services, model: str | None = None
 ) -> None:
     """Stop all calls until the account works again, and say so once. `model`: of a refused call."""
     limit_usd = services.billing.limit_usd if isinstance(error, SpendLimitError) else None
-    if services.line.stop(
+    if services.circuit_breaker.stop(
         error.code,
         error.detail,
         services.now(),
@@ -148,17 +148,17 @@ def stop_line(
         limit_usd=limit_usd,
     ):
         logger.error("line stopped", reason=error.code, status=error.status)
-        measure({"LineStopped": 1})
-        tell_line(services)
+        measure({"ProcessingPaused": 1})
+        announce_pause(services)
 
 
-def tell_line(services: Services) -> None:
+def announce_pause(services: Services) -> None:
     """Announce the line's last stop or resumption, unless the event bus knows of it.
 
     The account watch asks again in each round, so it is told at least once, also after a crash.
     """
-    status = services.line.status()
-    if status.told:
+    status = services.circuit_breaker.status()
+    if status.announced:
         return
     event = (
         AccountUnavailable(reason=status.reason, detail=status.detail)
@@ -166,7 +166,7 @@ def tell_line(services: Services) -> None:
         else AccountRestored(stopped_for=status.stopped_for)
     )
     if services.bus.announce(event):
-        services.line.note_told(status.id)
+        services.circuit_breaker.note_announced(status.id)
 
 
 def _teach(error: ImageDropError, edit: Edit, call: Call, job: Job) -> None:
@@ -186,7 +186,7 @@ def _give_up_after_two(error: NoAnswerError, call: Call, job: Job) -> None:
         raise OutcomeUnknownError(error.detail) from error
 
 
-def _patience(job: Job, seconds: float) -> float:
+def _max_slot_wait(job: Job, seconds: float) -> float:
     """How long a slot can be waited for, so that the call and the store still have their time."""
     left = job.invocation.context.get_remaining_time_in_millis() / 1000 - seconds - STORE_SECONDS
     if left <= 0:
@@ -194,4 +194,4 @@ def _patience(job: Job, seconds: float) -> float:
             f"A call may take {seconds:.0f} s, and this invocation ends before.",
             retry_at=job.services.now(),
         )
-    return min(job.invocation.patience, left)
+    return min(job.invocation.max_slot_wait, left)

@@ -25,13 +25,14 @@ from image_drop.errors import (
     WaitsForImageError,
 )
 from image_drop.imaging.photos import MAX_READ_TOGETHER, Photo, check_together, prepare_photo
-from image_drop.instructions import finish
 from image_drop.instructions.schema import Mode
+from image_drop.instructions.sources import Variants
+from image_drop.invocation import Invocation
 from image_drop.job import Job, in_hand
 from image_drop.paid_answers import Paid
-from image_drop.services import Invocation, Services
+from image_drop.services import Services
 from image_drop.storage import output_bucket
-from image_drop.storage.input_bucket import Original, unusable_layer
+from image_drop.storage.input_bucket import InputObject, unusable_layer
 from image_drop.storage.output_bucket import ResultChangedError, Stored
 from image_drop.telemetry import logger, measure
 from image_drop.uploads import Upload
@@ -75,15 +76,15 @@ def work_on(job: Job) -> Outcome:
     edit = None
     try:
         wanted = load(job)
-        if wanted.has_variants and job.upload.variant is None:
+        if isinstance(wanted.edits, Variants) and job.upload.variant is None:
             return queue_variants(wanted, job)
         edit = edits.plan_edit(wanted, job.upload.variant, job.services)
-        there = job.services.results.find(edit.output_key)
+        there = job.services.output_bucket.find(edit.output_key)
         if outcomes.is_done(edit, there, job):
             return catch_up(edit, there, job)
         edits.require_allowed(edit, wanted, job.services)
         trial = edit.rate_model if job.invocation.trial else None
-        job.services.line.require(job.services.now(), trial=trial)
+        job.services.circuit_breaker.require(job.services.now(), trial=trial)
         return make(edit, there, job)
     except PermanentError as error:
         return Outcome.REPORTED if reports.write(error, edit, job) else Outcome.DONE_BEFORE
@@ -106,7 +107,7 @@ def load(job: Job) -> Wanted:
 def queue_variants(wanted: Wanted, job: Job) -> Outcome:
     """Make each variant an edit of its own, with its own record, tries and report."""
     upload = job.upload
-    for variant in wanted.by_variant:
+    for variant in wanted.variants:
         job.services.queue.send(Upload(upload.bucket, upload.key, variant, retry=upload.retry))
     outcomes.conclude_variants(wanted, job)
     remove_report(job)
@@ -150,12 +151,12 @@ def require_own(edit: Edit, there: Stored | None, job: Job) -> None:
     """Nothing, where only results of this image are replaced. Raises `OutputTakenError`."""
     others = [there]
     if edit.original_key:
-        others.append(job.services.results.find(edit.original_key))
+        others.append(job.services.output_bucket.find(edit.original_key))
     for other in others:
-        if other is not None and not other.is_of(edit.original.key, edit.variant):
+        if other is not None and not other.is_of(edit.image.key, edit.variant):
             whose = other.source_key or "something that Image Drop did not make"
             raise OutputTakenError(
-                f"The result of {edit.original.key} would replace {other.key}, "
+                f"The result of {edit.image.key} would replace {other.key}, "
                 f"which belongs to {whose}."
             )
 
@@ -166,7 +167,7 @@ def prepare_images(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
     All of them are in memory at the end, so their sum is bounded: before, and after each.
     """
     require_readable_together(edit)
-    image = _prepared(_read(edit.original, services), edit, services)
+    image = _prepared(_read(edit.image, services), edit, services)
     photos = [image]
     sent: list[Photo | str] = [image]
     for layer in edit.layers:
@@ -187,8 +188,8 @@ def prepare_images(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
 
 def require_readable_together(edit: Edit) -> None:
     """Nothing, where an image and its layers fit into memory. Raises `LayerError`."""
-    layers = [layer for layer in edit.layers if isinstance(layer, Original)]
-    size = edit.original.size + sum(layer.size for layer in layers)
+    layers = [layer for layer in edit.layers if isinstance(layer, InputObject)]
+    size = edit.image.size + sum(layer.size for layer in layers)
     if layers and size > MAX_READ_TOGETHER:
         raise LayerError(
             f"The image and its layers have more than {MAX_READ_TOGETHER:,} bytes together. "
@@ -196,7 +197,7 @@ def require_readable_together(edit: Edit) -> None:
         )
 
 
-def prepare_layer(layer: Original, image: Photo, edit: Edit, services: Services) -> Photo:
+def prepare_layer(layer: InputObject, image: Photo, edit: Edit, services: Services) -> Photo:
     """A mask or overlay as Venice takes it; one of another size than the image is sent, too."""
     try:
         photo = _prepared(_read(layer, services), edit, services)
@@ -215,16 +216,18 @@ def prepare_layer(layer: Original, image: Photo, edit: Edit, services: Services)
 
 def draw_finish(edit: Edit, png: bytes, services: Services) -> tuple[bytes, str]:
     """The finished result and its media type."""
+    from image_drop.imaging import canvas  # imports Pillow, which other edits need not
+
     assert edit.instructions.finish is not None
     try:
         background = _read(edit.background, services) if edit.background else None
-        finished = finish.apply(edit.instructions.finish, png, background)
+        finished = canvas.render(edit.instructions.finish, png, background)
     except (ImageError, LayerError) as error:
         raise LayerError(
             f"The finish could not be made: {error.detail} Venice's answer is kept; "
             "with a corrected finish it is not paid for again."
         ) from error
-    return finished.data, finished.media_type
+    return finished, edit.instructions.finish.media_type
 
 
 def metadata_of(
@@ -239,14 +242,14 @@ def metadata_of(
             "cost-usd": f"{settlement.usd if settlement else 0:.6f}",
             "seconds": f"{seconds:.1f}",
             "variant": edit.variant,
-            "source-key": edit.original.key,
-            "source-etag": edit.original.etag,
+            "source-key": edit.image.key,
+            "source-etag": edit.image.etag,
             "mode": edit.mode,
-            "model": paid.answer.model or model_of(edit, services),
+            "model": paid.answer.model or edit.model,
             "venice-request-id": paid.answer.request_id,
             "changes": None if isinstance(first, str) else " ".join(first.changes),
             "blurred": "true" if paid.answer.blurred else None,
-            "ignored": "; ".join(services.originals.ignored(edit.original)),
+            "ignored": "; ".join(services.input_bucket.ignored(edit.image)),
         }
     )
 
@@ -263,7 +266,7 @@ def store(
 
     The write holds only if what is replaced is still what was seen there.
     """
-    bucket = job.services.results
+    bucket = job.services.output_bucket
     for _ in range(STORE_TRIES):
         require_wanted(edit, job)
         if edit.original_key:
@@ -288,7 +291,7 @@ def require_wanted(edit: Edit, job: Job) -> None:
     except PermanentError as error:
         raise SupersededError(f"The instructions were changed: {error.detail}") from error
     if current.id != edit.id:
-        raise SupersededError(f"{edit.original.key} or its instructions were changed.")
+        raise SupersededError(f"{edit.image.key} or its instructions were changed.")
 
 
 def clean_up(edit: Edit, job: Job) -> None:
@@ -299,7 +302,7 @@ def clean_up(edit: Edit, job: Job) -> None:
 
 def remove_report(job: Job) -> None:
     """Remove an older report about this image, if there is one."""
-    bucket, upload = job.services.results, job.upload
+    bucket, upload = job.services.output_bucket, job.upload
     for key in output_bucket.report_keys(upload.key, upload.variant):
         report = bucket.find(key)
         if report is None:
@@ -315,13 +318,8 @@ def log(edit: Edit, paid: Paid, duration: float) -> None:
     if answer.deprecation:
         logger.warning("model is deprecated", model=answer.model, warning=answer.deprecation)
         measure({"DeprecatedModel": 1}, model=answer.model or edit.rate_model)
-    logger.info("edited", key=edit.original.key, mode=edit.mode, edit_id=edit.id)
+    logger.info("edited", key=edit.image.key, mode=edit.mode, edit_id=edit.id)
     measure({"Edited": 1, "Duration": duration}, mode=edit.mode)
-
-
-def model_of(edit: Edit, services: Services) -> str:
-    """The model that Venice runs for this edit, where its answer does not say."""
-    return services.catalogue.current().name(edit.mode, edit.instructions.model)
 
 
 def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:
@@ -332,8 +330,8 @@ def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:
     )
 
 
-def _read(original: Original, services: Services) -> bytes:
-    return services.originals.read(original, services.settings.max_image_bytes)
+def _read(original: InputObject, services: Services) -> bytes:
+    return services.input_bucket.read(original, services.settings.max_image_bytes)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def note(error: RefusedError, call: Call, job: Job) -> None:
 def require_none(edit: Edit, job: Job) -> None:
     """Raise what Venice said to this very call before, as it was raised then."""
     refusal = job.hold.record.refusal
-    if refusal and (refusal.digest, refusal.drop) == (edit.call_digest, job.drop(edit.original)):
+    if refusal and (refusal.digest, refusal.drop) == (edit.call_digest, job.drop(edit.image)):
         known = {each.code: each for each in subclasses(RefusedError)}
         raise known.get(refusal.code, RefusedError)(
             refusal.detail, status=refusal.status, request_id=refusal.request_id

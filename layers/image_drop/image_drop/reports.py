@@ -45,7 +45,7 @@ def give_up(error: ImageDropError, failures: int, job: Job) -> bool:
     )
     try:
         edit = job.plan()
-        done = outcomes.is_done(edit, job.services.results.find(edit.output_key), job)
+        done = outcomes.is_done(edit, job.services.output_bucket.find(edit.output_key), job)
     except PermanentError as now:
         write(now, None, job)
         return False
@@ -93,14 +93,14 @@ def _outcome(error: PermanentError, edit: Edit | None, job: Job) -> Outcome:
     """The outcome without its object. A dead letter's drop is its message: each has tries."""
     upload, services = job.upload, job.services
     dead = isinstance(error, RetriesExhaustedError)
-    original = edit.original if edit else None
-    if original is None and not dead:
-        original = services.originals.find(upload.bucket, upload.key)
+    image = edit.image if edit else None
+    if image is None and not dead:
+        image = services.input_bucket.find(upload.bucket, upload.key)
     return Outcome(
         kind=OutcomeKind.DEAD_LETTER if dead else OutcomeKind.REPORT,
         edit_id=edit.id if edit else "",
-        drops=(job.invocation.message_id if dead else job.drop(original),),
-        source_etag=original.etag if original else "",
+        drops=(job.invocation.message_id if dead else job.drop(image),),
+        source_etag=image.etag if image else "",
         key=output_bucket.report_key(upload.key, upload.variant),
         etag="",
         at=services.now(),
@@ -136,7 +136,7 @@ def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job)
             "source-key": job.upload.key,
         }
     )
-    bucket = job.services.results
+    bucket = job.services.output_bucket
     for key in output_bucket.report_keys(job.upload.key, job.upload.variant):
         seen = bucket.find(key)
         if seen is None or seen.is_of(job.upload.key, job.upload.variant):
@@ -155,7 +155,7 @@ def _failed(
         output=Place(job.services.settings.output_bucket, outcome.key),
         mode=edit.mode if edit else None,
         variant=job.upload.variant,
-        model=edit.instructions.model if edit else None,
+        model=edit.model if edit else None,
         edit_id=edit.id if edit else None,
         request_id=error.request_id,
         code=error.code,

@@ -13,11 +13,11 @@ from image_drop.errors import (
     InProgressError,
     KeyReplacedError,
     LayerNotThereError,
-    LineStoppedError,
     ModelRefusedError,
     NoSlotError,
     NotAnnouncedError,
     OutOfTimeError,
+    ProcessingPausedError,
     RetryableError,
     SupersededError,
     WaitsForImageError,
@@ -27,7 +27,8 @@ from image_drop.storage import retry_queue
 from image_drop.telemetry import logger, measure
 
 if TYPE_CHECKING:
-    from image_drop.services import Invocation, Services
+    from image_drop.invocation import Invocation
+    from image_drop.services import Services
     from image_drop.uploads import Upload
 
 FIRST_BACK_OFF = 15.0  # seconds, the ceiling of the first random wait; it doubles with each failure
@@ -41,23 +42,23 @@ WAITS = (
     InProgressError,
     KeyReplacedError,
     LayerNotThereError,
-    LineStoppedError,
+    ProcessingPausedError,
     NoSlotError,
     OutOfTimeError,
 )
 
 
-def wait_for(error: ImageDropError, failures: int, now: float, chance: random.Random) -> float:
+def wait_for(error: ImageDropError, failures: int, now: float, rng: random.Random) -> float:
     """Seconds until the next try: Venice's word, or full-jitter back-off, whichever is longer.
 
     `failures`: how many there were, this one included. Waiting for a slot, for the account or for
     somebody else is no failure of the edit, and so does not back off.
     """
-    named = max(0.0, (error.retry_at or now) - now) + chance.uniform(0, JITTER)
+    named = max(0.0, (error.retry_at or now) - now) + rng.uniform(0, JITTER)
     if isinstance(error, WAITS):
         return named
     ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0 ** min(max(failures, 1) - 1, 20))
-    return max(named, chance.uniform(0, ceiling))
+    return max(named, rng.uniform(0, ceiling))
 
 
 def edit_or_queue(upload: "Upload", services: "Services", invocation: "Invocation") -> str:
@@ -66,7 +67,7 @@ def edit_or_queue(upload: "Upload", services: "Services", invocation: "Invocatio
         return pipeline.process(upload, services, invocation)
     except (RetryableError, AccountError) as error:
         failures = upload.failures + (not isinstance(error, WAITS))
-        wait = wait_for(error, failures, services.now(), services.chance)
+        wait = wait_for(error, failures, services.now(), services.rng)
         services.queue.send(msgspec.structs.replace(upload, failures=failures), wait)
         logger.info("queued", key=upload.key, code=error.code, status=error.status, wait=wait)
         return "queued"
@@ -116,7 +117,7 @@ def postpone(
     if isinstance(error, ModelRefusedError):
         most = min(most, REFUSED_TRIES)
     last = not isinstance(error, WAITS) and failures >= most
-    wait = wait_for(error, failures, services.now(), services.chance)
+    wait = wait_for(error, failures, services.now(), services.rng)
     logger.info(
         "postponed", key=upload.key, code=error.code, status=error.status, wait=wait, last=last
     )

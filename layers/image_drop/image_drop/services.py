@@ -5,31 +5,29 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from uuid import uuid4
 
 import boto3
 import botocore
 from botocore.config import Config
 
-from image_drop.backfill import Passes
 from image_drop.errors import SettingsError
-from image_drop.events import EventBus
 from image_drop.settings import Settings
 from image_drop.state.billing import Billing
 from image_drop.state.catalogue_store import CatalogueStore
-from image_drop.state.circuit_breaker import Line
+from image_drop.state.circuit_breaker import CircuitBreaker
 from image_drop.state.failures import Failures
 from image_drop.state.rate_limit import RateLimiter
 from image_drop.state.records import Records
-from image_drop.storage.input_bucket import Originals
-from image_drop.storage.output_bucket import Results
+from image_drop.state.scans import ScanStore
+from image_drop.storage.event_bus import EventBus
+from image_drop.storage.input_bucket import InputBucket
+from image_drop.storage.output_bucket import OutputBucket
+from image_drop.storage.queue_trigger import QueueTrigger
 from image_drop.storage.retry_queue import RetryQueue
 from image_drop.venice.api_key import ApiKey
 from image_drop.venice.client import Venice
-
-if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 # After a paid call the result has to be stored: AWS's own errors get more tries than by default.
 CONFIG = Config(
@@ -38,41 +36,26 @@ CONFIG = Config(
 
 
 @dataclass(frozen=True)
-class Invocation:
-    """The Lambda invocation that a try happens in.
-
-    `patience`: seconds to wait for a slot. `message_id`, `receives`: of a queue message, and how
-    often it was received, this time included. `trial`: this is the one edit that tries a stopped
-    line.
-    """
-
-    context: "LambdaContext"
-    patience: float
-    message_id: str = ""
-    receives: int = 0
-    trial: bool = False
-
-
-@dataclass(frozen=True)
 class Services:
-    """Buckets, queue, the parts of the table, Venice; the clock in seconds since 1970; chance."""
+    """Buckets, queue, the parts of the table, Venice; the clock in seconds since 1970; rng."""
 
     settings: Settings
-    originals: Originals
-    results: Results
+    input_bucket: InputBucket
+    output_bucket: OutputBucket
     queue: RetryQueue
     limiter: RateLimiter
     records: Records
     billing: Billing
     failures: Failures
-    line: Line
-    passes: Passes
+    circuit_breaker: CircuitBreaker
+    scans: ScanStore
+    queue_trigger: QueueTrigger
     catalogue: CatalogueStore
     api_key: ApiKey
     venice: Venice
     bus: EventBus
     now: Callable[[], float]
-    chance: random.Random
+    rng: random.Random
     new_id: Callable[[], str]
 
     @classmethod
@@ -82,7 +65,7 @@ class Services:
         *,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
         new_id: Callable[[], str] = lambda: uuid4().hex,
         client: Callable[[str], Any] | None = None,
     ) -> Self:
@@ -94,31 +77,34 @@ class Services:
         """
         settings = Settings.from_env(env)
         client = client or _client
-        chance = chance or random.Random()  # noqa: S311  # spreads retries; no secret depends on it
+        rng = rng or random.Random()  # noqa: S311  # spreads retries; no secret depends on it
         dynamodb, table = client("dynamodb"), settings.state_table
-        records = Records(dynamodb, table, now, sleep, chance)
-        api_key = ApiKey.of(_later(client, "ssm"), settings.venice_api_key_parameter)
+        records = Records(dynamodb, table, now, sleep, rng)
+        api_key = ApiKey.of(_lazy(client, "ssm"), settings.venice_api_key_parameter)
         s3 = client("s3")
         require_conditional_writes(s3)
         return cls(
             settings=settings,
-            originals=Originals(s3, settings.untrusted_prefixes),
-            results=Results(s3, settings.output_bucket),
+            input_bucket=InputBucket(s3, settings.untrusted_prefixes),
+            output_bucket=OutputBucket(s3, settings.output_bucket),
             queue=RetryQueue(
-                _later(client, "sqs"), settings.retry_queue_url, settings.dead_letter_queue_url
+                _lazy(client, "sqs"), settings.retry_queue_url, settings.dead_letter_queue_url
             ),
-            limiter=RateLimiter(dynamodb, table, now, sleep, chance, new_id),
+            limiter=RateLimiter(dynamodb, table, now, sleep, rng, new_id),
             records=records,
             billing=Billing(dynamodb, table, records, settings.daily_spend_limit_usd),
             failures=Failures(dynamodb, table),
-            line=Line(dynamodb, table, new_id),
-            passes=Passes(dynamodb, table),
+            circuit_breaker=CircuitBreaker(dynamodb, table, new_id),
+            scans=ScanStore(dynamodb, table),
+            queue_trigger=QueueTrigger(
+                _lazy(client, "lambda"), settings.retry_event_source_mapping
+            ),
             catalogue=CatalogueStore(dynamodb, table, now),
             api_key=api_key,
             venice=Venice(settings.venice_base_url, api_key, now),
-            bus=EventBus(_later(client, "events")),
+            bus=EventBus(_lazy(client, "events")),
             now=now,
-            chance=chance,
+            rng=rng,
             new_id=new_id,
         )
 
@@ -137,7 +123,7 @@ def require_conditional_writes(s3: Any) -> None:
         )
 
 
-class _Later:
+class _LazyClient:
     """A boto3 client that is made at its first use: making one takes 5 to 25 ms of CPU."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -147,8 +133,8 @@ class _Later:
         return getattr(self._client(), name)
 
 
-def _later(client: Callable[[str], Any], service: str) -> Any:
-    return _Later(partial(client, service))
+def _lazy(client: Callable[[str], Any], service: str) -> Any:
+    return _LazyClient(partial(client, service))
 
 
 def _client(service: str) -> Any:

@@ -21,10 +21,12 @@ _SHADOW_STRENGTH = 0.35
 _HAZE = 8
 
 
-def render(
-    finish: Finish, png: bytes, background_image: bytes | None
-) -> tuple[bytes, tuple[int, int]]:
-    """The encoded result and its size; see `image_drop.instructions.finish.apply`."""
+def render(finish: Finish, png: bytes, background_image: bytes | None = None) -> bytes:
+    """Return `png` framed and saved as `finish` says.
+
+    `background_image`: the file that `finish.background_key` names, in any format that can be
+    dropped. Raise `LayerError` when it cannot be used, `ImageError` when `png` cannot.
+    """
     backdrop = _usable(finish, background_image)
     with decoding(png):
         subject = _subject(png)
@@ -135,14 +137,14 @@ def _cast_shadow(canvas: Image.Image, subject: Image.Image, left: int, top: int)
     canvas.alpha_composite(shadow)
 
 
-def _saved(canvas: Image.Image, finish: Finish) -> tuple[bytes, tuple[int, int]]:
+def _saved(canvas: Image.Image, finish: Finish) -> bytes:
     """Encoded within `max_bytes`: first with less quality, then at 0.9 of the sides, and again."""
     image = canvas.convert("RGB") if finish.format == "jpeg" else without_idle_alpha(canvas)
     while True:
         for options in _encodings(finish.format):
             encoded = encode_within(image, finish.max_bytes or 1 << 62, **options)
             if encoded is not None:
-                return encoded, image.size
+                return encoded
         image = image.resize(_scaled(image.size, 0.9), Image.Resampling.LANCZOS)
 
 

@@ -6,7 +6,6 @@ and is imported by the first image that has a finish.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
@@ -143,32 +142,14 @@ class Finish(
         return None if _is_colour(self.background) else self.background
 
     @property
+    def media_type(self) -> str:
+        """Media type of the result."""
+        return f"image/{self.format}"
+
+    @property
     def suffix(self) -> str:
         """Ending of the result's key."""
         return ".jpg" if self.format == "jpeg" else f".{self.format}"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A finished result. `suffix` is the ending that its key should have, such as `.jpg`."""
-
-    data: bytes
-    media_type: str
-    suffix: str
-    width: int
-    height: int
-
-
-def apply(finish: Finish, png: bytes, background_image: bytes | None = None) -> Finished:
-    """`png` framed and saved as `finish` says.
-
-    `background_image`: the file that `finish.background_key` names, in any format that can be
-    dropped. Raises `LayerError` when it cannot be used, `ImageError` when `png` cannot.
-    """
-    from image_drop.imaging import canvas  # imports Pillow
-
-    data, size = canvas.render(finish, png, background_image)
-    return Finished(data, f"image/{finish.format}", finish.suffix, *size)
 
 
 def _check(key: object, value: object) -> None:

@@ -1,35 +1,18 @@
-"""What a person wants done with an image: read from five places, merged key by key, checked.
+"""The keys of instructions: what a person can want done with an image.
 
-Pure: texts and mappings in, `Instructions` out. The schema that editors use for completion is
-`json_schema()`, published as `events/schema/instructions.json`.
+The schema that editors use for completion is `json_schema()`, published as
+`events/schema/instructions.json`.
 """
 
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
-from image_drop.errors import (
-    InvalidValueError,
-    MissingPromptError,
-    NoInstructionsError,
-    UnknownKeyError,
-    UnknownModeError,
-    UnreadableInstructionsError,
-)
 from image_drop.instructions.finish import END, Finish
 
-MAX_FILE_BYTES = 65_536
-MAX_VARIANTS = 20
 VARIANT_NAME = r"^[a-z0-9][a-z0-9-]{0,31}" + END
-MAX_IMAGES = 10  # files in a request to multi-edit, the photo included; most models take fewer
 
 
 class Mode(StrEnum):
@@ -116,83 +99,6 @@ TAKES = {
 }
 
 
-@dataclass(frozen=True)
-class Source:
-    """One place that instructions come from.
-
-    `strict`: every key must be known. Tags and metadata are not strict: other tools write
-    theirs there (cost allocation, file times), so only a near miss such as `promt` is an error.
-    """
-
-    name: str
-    values: Mapping[str, Any]
-    strict: bool = True
-
-
-def from_file(name: str, content: bytes) -> Source:
-    """Read a sidecar or folder file. Raises `UnreadableInstructionsError`."""
-    if len(content) > MAX_FILE_BYTES:
-        raise UnreadableInstructionsError(f"{name} is larger than {MAX_FILE_BYTES:,} bytes.")
-    try:
-        values = json.loads(content.decode("utf-8-sig"))
-        json.dumps(values, ensure_ascii=False).encode()  # refuses "\\ud800", which is no text
-    except UnicodeDecodeError as error:
-        raise UnreadableInstructionsError(f"{name} is not UTF-8 text.") from error
-    except (ValueError, RecursionError) as error:
-        raise UnreadableInstructionsError(f"{name} is not JSON: {error}.") from error
-    if not isinstance(values, dict):
-        raise UnreadableInstructionsError(f"{name} is JSON, but not an object in braces.")
-    values.pop("$schema", None)
-    return Source(name, values)
-
-
-def from_tags(tags: Mapping[str, str]) -> Source:
-    """Object tags. `layers` holds names separated by spaces."""
-    return Source("the object tags", _split_layers(tags), strict=False)
-
-
-def from_metadata(metadata: Mapping[str, str]) -> Source:
-    """User metadata (`x-amz-meta-…`). S3 returns text beyond ASCII in the form of RFC 2047."""
-    decoded = {key: _decoded(text) for key, text in metadata.items()}
-    if decoded.get("mode", "").isdigit():
-        del decoded["mode"]  # s3fs and its like keep a file's permissions there
-    return Source("the user metadata", _split_layers(decoded), strict=False)
-
-
-def from_defaults(mode: str, prompt: str) -> Source:
-    """The template's parameters `DefaultMode` and `DefaultPrompt`; empty means none."""
-    given = {"mode": mode, "prompt": prompt}
-    return Source("the template's defaults", {key: text for key, text in given.items() if text})
-
-
-def resolve(sources: Sequence[Source]) -> dict[str | None, Instructions]:
-    """Merge sources, nearest first, key by key: the instructions of each variant by its name.
-
-    An image without variants has one entry, under None. Keys that the mode's endpoint does not
-    know stay in the result; the Venice client leaves them out. Raises an `InstructionsError` that
-    names the source and the key.
-    """
-    merged: dict[str, Any] = {}
-    for source in reversed(sources):
-        merged |= checked(source)
-    variants = merged.pop("variants", None) or {None: {}}
-    return {
-        name: _settle(msgspec.convert(merged | own, Instructions), name)
-        for name, own in variants.items()
-    }
-
-
-def checked(source: Source) -> dict[str, Any]:
-    """The known keys of one source, with valid values. Raises an `InstructionsError`."""
-    values = {}
-    for key, value in source.values.items():
-        if key in KEYS:
-            values[key] = _checked_value(source, key, value)
-        elif (error := _unknown_key(source, key)) is not None:
-            raise error
-    return values
-
-
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a sidecar or folder file."""
     schema = msgspec.json.schema(Instructions)
@@ -200,126 +106,3 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Image Drop instructions",
     } | schema
-
-
-def _decoded(text: str) -> str:
-    try:
-        decoded = str(make_header(decode_header(text)))
-        decoded.encode()  # UTF-7 can hold half of a character, which is no text
-        return decoded
-    except (HeaderParseError, LookupError, ValueError):
-        return text  # it only looks like RFC 2047
-
-
-def _split_layers(texts: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = dict(texts)
-    if "layers" in values:
-        values["layers"] = values["layers"].split()
-    return values
-
-
-def _unknown_key(source: Source, key: str) -> UnknownKeyError | None:
-    # Where other tools write, only what is almost one of our keys is taken for one.
-    nearest = nearest_of(key, KEYS, similarity=0.7 if source.strict else 0.85)
-    if nearest:
-        return UnknownKeyError(
-            f"{key!r} in {source.name} does not exist. Did you mean {nearest!r}?"
-        )
-    if source.strict:
-        return UnknownKeyError(
-            f"{key!r} in {source.name} does not exist. The keys are: {', '.join(KEYS)}."
-        )
-    return None
-
-
-def nearest_of(word: str, words: Iterable[str], similarity: float = 0.7) -> str | None:
-    """The most similar of `words`, or None where none has that `similarity` (0 to 1)."""
-    import difflib  # 1 ms, and only a wrong word needs it
-
-    return next(iter(difflib.get_close_matches(word.lower(), list(words), 1, similarity)), None)
-
-
-def _checked_value(source: Source, key: str, value: Any) -> Any:
-    """The value as plain JSON of the right type."""
-    if key == "mode" and value not in list(Mode):
-        raise _unknown_mode(source, value)
-    try:
-        if key == "resolution":
-            value = _tier(value)
-        if key == "finish":
-            value = _parsed_finish(source, value)
-        if key == "variants":
-            value = _checked_variants(source, value)
-        # Text may stand for a number or a boolean; the text "null" stands for nothing.
-        values = msgspec.convert({key: value}, Instructions, strict=False).as_dict()
-        if key not in values:
-            raise msgspec.ValidationError("null")
-        return values[key]
-    except msgspec.ValidationError as error:
-        raise InvalidValueError(
-            f"{key} in {source.name} is {_shown(value)}; it takes {TAKES[key]}."
-        ) from error
-
-
-def _tier(value: Any) -> Any:
-    """`4k` is `4K`, so that an edit has one name for it; other words stay as they are."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]+k", value):
-        return value.upper()
-    return value
-
-
-def _parsed_finish(source: Source, value: Any) -> dict[str, Any]:
-    try:
-        return msgspec.to_builtins(Finish.parse(value))  # type: ignore[no-any-return]
-    except InvalidValueError as error:
-        raise InvalidValueError(f"In {source.name}: {error.detail}") from error
-
-
-def _checked_variants(source: Source, value: Any) -> dict[str, dict[str, Any]]:
-    if not isinstance(value, dict) or not 1 <= len(value) <= MAX_VARIANTS:
-        raise msgspec.ValidationError("not an object of variants")
-    variants = {}
-    for name, own in value.items():
-        if not isinstance(own, dict) or "variants" in own:
-            raise msgspec.ValidationError("not an object, or variants within a variant")
-        variants[name] = checked(Source(f"variant {_shown(name)} of {source.name}", own))
-    return variants
-
-
-def _unknown_mode(source: Source, value: Any) -> UnknownModeError:
-    nearest = nearest_of(str(value), Mode)
-    hint = f" Did you mean {str(nearest)!r}?" if nearest else ""
-    return UnknownModeError(f"The mode {_shown(value)} in {source.name} does not exist.{hint}")
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 80 else text[:79] + "…"
-
-
-def _settle(merged: Instructions, variant: str | None) -> Instructions:
-    what = f"the variant {variant!r} of this image" if variant else "this image"
-    if merged.mode is None:
-        if merged.prompt is None:
-            raise NoInstructionsError(f"No mode and no prompt was found for {what}.")
-        mode = Mode.MULTI_EDIT if merged.layers else Mode.EDIT
-        merged = msgspec.structs.replace(merged, mode=mode)
-    if merged.mode is not Mode.BACKGROUND_REMOVE and merged.prompt is None:
-        raise MissingPromptError(f"The mode of {what} is {merged.mode}, and there is no prompt.")
-    if merged.mode is Mode.MULTI_EDIT:
-        _check_layers(merged)
-    return merged
-
-
-def _check_layers(merged: Instructions) -> None:
-    layers = merged.layers or ()
-    if 1 + len(layers) > MAX_IMAGES:
-        raise InvalidValueError(
-            f"There are {len(layers)} layers; multi-edit accepts at most {MAX_IMAGES} images, "
-            f"the photo and {MAX_IMAGES - 1} layers. Remove some."
-        )
-    for layer in layers:
-        if "://" in layer and not layer.startswith("https://"):
-            raise InvalidValueError(
-                f"The layer {layer!r} is a URL but does not start with https://."
-            )

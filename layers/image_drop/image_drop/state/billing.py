@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from image_drop.errors import EditTooDearError, OutcomeUnknownError, SpendLimitError
-from image_drop.state.circuit_breaker import LOOK_AGAIN
+from image_drop.state.circuit_breaker import RECHECK_AFTER
 from image_drop.state.records import Call, CallState, Hold, Record, Records, RefusedMoveError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def spend_limit_error(day: Day, limit_usd: float, now: float) -> SpendLimitError
     return SpendLimitError(
         f"${day.at_most_usd:,.2f} of the ${limit_usd:,.2f} for {day.date} are spent or reserved. "
         f"Calls resume at {_midnight(now):%Y-%m-%d %H:%M} UTC.",
-        retry_at=now + LOOK_AGAIN,
+        retry_at=now + RECHECK_AFTER,
     )
 
 

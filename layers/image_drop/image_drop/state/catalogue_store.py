@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ITEM = "catalogue"
 MAX_AGE = 3_600.0  # seconds; then the account watch asks again, for a new model is used at once
-LOOK_AGAIN = 3_600.0  # seconds; how long an environment goes without reading the table
+RECHECK_AFTER = 3_600.0  # seconds; how long an environment goes without reading the table
 
 
 @dataclass
@@ -35,7 +35,7 @@ class CatalogueStore:
 
     def current(self) -> Catalogue:
         """Return the catalogue. Never raises: what was known before counts without the table."""
-        if self._read_at is None or self.now() >= self._read_at + LOOK_AGAIN:
+        if self._read_at is None or self.now() >= self._read_at + RECHECK_AFTER:
             self._read_at = self.now()
             try:
                 self._read()

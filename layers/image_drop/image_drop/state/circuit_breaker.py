@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from image_drop.errors import LineStoppedError
+from image_drop.errors import ProcessingPausedError
 from image_drop.state.atomic_item import AtomicItem
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-ITEM = "line"
-LOOK_AGAIN = 60.0  # seconds; by then the account watch has paused the queue
+ITEM = "circuit-breaker"
+RECHECK_AFTER = 60.0  # seconds; by then the account watch has paused the queue
 EVIDENCE = 600.0  # seconds within which a refusal and an accepted call tell of the same account
 BLAMED_FOR = 3600.0  # seconds
 REFUSALS = 2  # of a model, after which the trials of the next seconds pass over it
@@ -34,9 +34,9 @@ class Status:
     """The line at one moment. Times in seconds since 1970.
 
     `reason` is an error code. `id` names the stop, or the resumption, that led here. `limit_usd`:
-    the day's limit, where that is why it stopped. `stopped_for`: seconds, of a resumption. `told`:
-    whether the event bus knows. `refused`: the last times of each refusal during
-    the stop; `blamed`: until when which ones are the images' own.
+    the day's limit, where that is why it stopped. `stopped_for`: seconds, of a resumption.
+    `announced`: whether the event bus knows. `refused`: the last times of each refusal during the
+    stop; `blamed`: until when which ones are the images' own.
     """
 
     stopped: bool = False
@@ -46,7 +46,7 @@ class Status:
     id: str = ""
     limit_usd: float | None = None
     stopped_for: float = 0.0
-    told: bool = True
+    announced: bool = True
     refused: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     blamed: Mapping[str, float] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ def is_renewed(status: Status, limit_usd: float, now: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Line:
+class CircuitBreaker:
     """The line's state, one item that all functions read before they call.
 
     `new_id` names a change, so that one whose answer was lost is known when it is met again.
@@ -77,7 +77,7 @@ class Line:
         return self._item.read()[0]
 
     def require(self, now: float, *, trial: str | None = None) -> None:
-        """Do nothing when calls may be made. Raises `LineStoppedError` when not.
+        """Do nothing when calls may be made. Raises `ProcessingPausedError` when not.
 
         `trial`: the model of an edit that tries a stopped line. It may, unless the same model has
         just been refused twice: then an edit with another model tells more.
@@ -86,12 +86,12 @@ class Line:
         if not status.stopped:
             return
         if trial is None:
-            raise LineStoppedError(
-                f"The line is stopped: {status.detail}", retry_at=now + LOOK_AGAIN
+            raise ProcessingPausedError(
+                f"The line is stopped: {status.detail}", retry_at=now + RECHECK_AFTER
             )
         if _refusals(status, trial, now - PASSED_OVER) >= REFUSALS:
-            raise LineStoppedError(
-                f"Venice has just refused {trial} twice.", retry_at=now + LOOK_AGAIN
+            raise ProcessingPausedError(
+                f"Venice has just refused {trial} twice.", retry_at=now + RECHECK_AFTER
             )
 
     def stop(
@@ -112,7 +112,7 @@ class Line:
         """
         refusal = {_refusal(model, status): (now,)} if model else {}
         new = Status(
-            True, reason, detail, now, self.new_id(), limit_usd, told=False, refused=refusal
+            True, reason, detail, now, self.new_id(), limit_usd, announced=False, refused=refusal
         )
         return self._item.change(partial(_stopped, new=new)).id == new.id
 
@@ -122,14 +122,14 @@ class Line:
         `stop`: the id of the stop that is over; any other one stays. `accepted`: a call has been
         accepted, so what was refused a short time ago is blamed on its images.
         """
-        new = Status(since=now, id=self.new_id(), told=False)
+        new = Status(since=now, id=self.new_id(), announced=False)
         return self._item.change(partial(_resumed, new=new, stop=stop, accepted=accepted)).id == (
             new.id
         )
 
-    def note_told(self, id: str) -> None:
+    def note_announced(self, id: str) -> None:
         """Note that the event bus knows of the stop, or of the resumption, with this id."""
-        self._item.change(lambda now: replace(now, told=True) if now.id == id else now)
+        self._item.change(lambda now: replace(now, announced=True) if now.id == id else now)
 
     def blames(self, model: str, status: int | None, now: float) -> bool:
         """Return whether such a refusal is the images' own, since other calls are accepted."""

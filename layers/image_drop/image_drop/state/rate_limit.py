@@ -37,15 +37,15 @@ FAILURE_BUDGET = 14  # Venice locks the key out above 20; its own advice is to s
 YOUNG = 10  # calls, at the full rate of all models, of which none need have been answered yet
 TRUSTED_FOR = 60.0  # after a success; what has stood idle for longer begins anew
 LONGEST_CALL = 300.0  # Lambda's timeout: nobody is at work after it
-KEPT_FOR = 86_400.0  # after the last use; the account watch teaches the limits again
+RATES_TTL = 86_400.0  # after the last use; the account watch teaches the limits again
 MOST_MODELS = 200  # Venice has about 30 that edit
-LOOK_AGAIN = 1.0  # for an answer that takes a call in flight out of doubt
-COME_AGAIN = 5.0  # the same, for who does not wait
-KEY = "the key"  # stands for all models; no model has a name with a space in it
+RECHECK_AFTER = 1.0  # for an answer that takes a call in flight out of doubt
+RETRY_AFTER = 5.0  # the same, for who does not wait
+ALL_MODELS = "all models"  # stands for all models; no model has a name with a space in it
 
 
 @dataclass(frozen=True)
-class Log:
+class SlotLog:
     """The calls of one model.
 
     `times`: its slots of the last minute, oldest first, some still to come. `limit`: slots a
@@ -66,13 +66,13 @@ class Log:
 class Rates:
     """The logs of all models, and what counts for the key: failures by id, and a lock-out."""
 
-    logs: Mapping[str, Log] = field(default_factory=dict)
+    logs: Mapping[str, SlotLog] = field(default_factory=dict)
     failures: Mapping[str, float] = field(default_factory=dict)
     blocked_until: float = 0.0
 
-    def log(self, model: str) -> Log:
+    def log(self, model: str) -> SlotLog:
         """Return the log of a model, which is empty where nothing is known of it."""
-        return self.logs.get(model, Log())
+        return self.logs.get(model, SlotLog())
 
 
 def next_slot(rates: Rates, model: str, now: float) -> float:
@@ -134,7 +134,7 @@ def reserve(rates: Rates, model: str, id: str, slot: float, now: float) -> Rates
     return _with(rates, model, changed)
 
 
-def give_back(rates: Rates, model: str, id: str) -> Rates:
+def release(rates: Rates, model: str, id: str) -> Rates:
     """Return the rates without a slot that was not used."""
     log = rates.log(model)
     if id not in log.in_flight:
@@ -173,20 +173,20 @@ def fail(rates: Rates, id: str, now: float) -> Rates:
 
 
 def block(rates: Rates, model: str, until: float) -> Rates:
-    """Return the rates with nothing to start before `until`; the model `KEY` stands for all."""
-    if model == KEY:
+    """Return the rates where nothing starts before `until`; `ALL_MODELS` is a model, too."""
+    if model == ALL_MODELS:
         return replace(rates, blocked_until=max(rates.blocked_until, until))
     log = rates.log(model)
     return _with(rates, model, replace(log, blocked_until=max(log.blocked_until, until)))
 
 
-def learn(rates: Rates, limits: Mapping[str, int], now: float) -> Rates:
+def set_limits(rates: Rates, limits: Mapping[str, int], now: float) -> Rates:
     """Return the rates with limits that Venice named, held between 1 and 1,000 a minute."""
     logs = dict(rates.logs)
     for model, limit in limits.items():
         log = rates.log(model)
         known = min(max(limit, 1), MOST)
-        if log.limit == known and log.used_at > now - KEPT_FOR / 2:
+        if log.limit == known and log.used_at > now - RATES_TTL / 2:
             continue  # nothing is written about it
         if model in logs or len(logs) < MOST_MODELS:
             logs[model] = replace(log, limit=known, used_at=max(log.used_at, now))
@@ -199,21 +199,21 @@ def _room(times: Iterable[float], count: int, seconds: float) -> float:
     return sequence[-count] + seconds if len(sequence) >= count else 0.0
 
 
-def _doubtful(log: Log, young: float, now: float) -> int:
+def _doubtful(log: SlotLog, young: float, now: float) -> int:
     slots = [slot for slot in log.in_flight.values() if slot > now - LONGEST_CALL]
     begun = sum(young < slot <= now + MARGIN for slot in slots)
     return max(begun, len(slots) - _trust(log, now))
 
 
-def _trust(log: Log, now: float) -> int:
+def _trust(log: SlotLog, now: float) -> int:
     return log.trust if now < log.trusted_until else 0
 
 
-def _with(rates: Rates, model: str, log: Log) -> Rates:
+def _with(rates: Rates, model: str, log: SlotLog) -> Rates:
     return replace(rates, logs={**rates.logs, model: log})
 
 
-def _without(log: Log, id: str) -> Log:
+def _without(log: SlotLog, id: str) -> SlotLog:
     return replace(
         log, in_flight={other: slot for other, slot in log.in_flight.items() if other != id}
     )
@@ -228,7 +228,7 @@ def _tidy(rates: Rates, now: float) -> Rates:
             in_flight={i: t for i, t in log.in_flight.items() if t > now - LONGEST_CALL},
         )
         for model, log in rates.logs.items()
-        if max(log.used_at, log.blocked_until) > now - KEPT_FOR
+        if max(log.used_at, log.blocked_until) > now - RATES_TTL
     }
     recent = now - FAILURE_WINDOW - MARGIN
     failures = {id: time for id, time in rates.failures.items() if time > recent}
@@ -236,130 +236,130 @@ def _tidy(rates: Rates, now: float) -> Rates:
 
 
 @dataclass
-class Turn:
-    """A slot that was waited for. Set `used` when the call is made; else it is given back."""
+class Slot:
+    """A slot that was waited for. Set `consumed` when the call is made; else it is given back."""
 
-    slot: float
+    at: float
     limit: int
-    used: bool = False
+    consumed: bool = False
 
 
 @dataclass(frozen=True)
 class RateLimiter:
     """The limiter over DynamoDB.
 
-    It reads first and writes only when the slot is within the caller's patience, so a burst of a
-    thousand uploads reads one item and queues. A call costs two writes: its slot and its end.
-    `new_id` names a turn, so that a write whose answer was lost is known when it is met again.
+    It reads first and writes only when the slot is near enough, so a burst of a thousand uploads
+    reads one item and queues. A call costs two writes: its slot and its end.
+    `new_id` names a slot, so that a write whose answer was lost is known when it is met again.
     """
 
     dynamodb: "DynamoDBClient"
     table: str
     now: Callable[[], float]
     sleep: Callable[[float], None]
-    chance: random.Random = field(default_factory=random.Random)
+    rng: random.Random = field(default_factory=random.Random)
     new_id: Callable[[], str] = field(default=partial(secrets.token_hex, 6))
 
     @contextmanager
-    def turn(self, model: str, patience: float) -> Iterator[Turn]:
-        """Wait up to `patience` seconds for a slot of `model`; the body is to use it at once.
+    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
+        """Wait up to `max_slot_wait` seconds for a slot of `model`; the body is to use it at once.
 
         How the body ends says how the call ended: a call that raises nothing has succeeded.
         Raises `NoSlotError` with the time of the next slot when that is further away.
         """
         id = self.new_id()
-        turn = self._wait(model, id, self.now() + patience)
+        slot = self._wait(model, id, self.now() + max_slot_wait)
         try:
-            yield turn
+            yield slot
         except Exception:
-            self._end(model, id, miss if turn.used else None)
+            self._end(model, id, miss if slot.consumed else None)
             raise
-        self._end(model, id, succeed if turn.used else None)
+        self._end(model, id, succeed if slot.consumed else None)
 
     def block(self, model: str, until: float) -> None:
-        """Let nobody call before `until`. The model `KEY` stands for all models."""
+        """Let nobody call before `until`. The model `ALL_MODELS` stands for all models."""
         self._change(lambda rates: block(rates, model, until))
 
-    def learn(self, model: str, limit: int) -> None:
+    def set_limit(self, model: str, limit: int) -> None:
         """Keep the model's limit that Venice named, in requests a minute."""
-        self.learn_all({model: limit})
+        self.set_limits({model: limit})
 
-    def learn_all(self, limits: Mapping[str, int]) -> None:
+    def set_limits(self, limits: Mapping[str, int]) -> None:
         """Keep the limits of several models, in requests a minute, in one write."""
         now = self.now()
-        self._change(lambda rates: learn(rates, limits, now))
+        self._change(lambda rates: set_limits(rates, limits, now))
 
-    def failed(self) -> None:
+    def record_failure(self) -> None:
         """Venice answered a call with an error: it counts against the key, whatever the model."""
         id, now = self.new_id(), self.now()
         self._change(lambda rates: fail(rates, id, now))
 
-    def look(self, model: str) -> tuple[Log, float]:
+    def peek(self, model: str) -> tuple[SlotLog, float]:
         """Return the model's log and the time of its next slot; nothing is reserved."""
         rates, _ = self._item.read()
         now = self.now()
         slot = next_slot(rates, model, now)
         if in_doubt(reserve(rates, model, "", slot, now), now) > FAILURE_BUDGET:
-            slot = max(slot, now + LOOK_AGAIN)
+            slot = max(slot, now + RECHECK_AFTER)
         return rates.log(model), slot
 
     @property
     def _item(self) -> AtomicItem[Rates]:
         return AtomicItem(self.dynamodb, self.table, "rate", Rates())
 
-    def _wait(self, model: str, id: str, deadline: float) -> Turn:
+    def _wait(self, model: str, id: str, deadline: float) -> Slot:
         while True:
-            turn = self._reserve(model, id, deadline)
-            wait = turn.slot - self.now()
+            slot = self._reserve(model, id, deadline)
+            wait = slot.at - self.now()
             if wait <= 0:
-                return turn
+                return slot
             self.sleep(wait)
             if may_start(self._item.read()[0], model, self.now()):
-                return turn
+                return slot
             # Calls failed while this one was waiting: its slot is void.
-            self._change(lambda rates: give_back(rates, model, id))
+            self._change(lambda rates: release(rates, model, id))
 
-    def _reserve(self, model: str, id: str, deadline: float) -> Turn:
+    def _reserve(self, model: str, id: str, deadline: float) -> Slot:
         conflicts = 0
         while conflicts < TRIES:
             rates, version = self._item.read()
             now, log = self.now(), rates.log(model)
             if id in log.in_flight:  # written by ourselves; the answer was lost
-                return Turn(log.in_flight[id], log.limit)
+                return Slot(log.in_flight[id], log.limit)
             slot = next_slot(rates, model, now)
             if slot > deadline:
                 raise NoSlotError("The next free slot is too far away.", retry_at=slot)
             reserved = reserve(rates, model, id, slot, now)
             if in_doubt(reserved, now) > FAILURE_BUDGET:
                 self._wait_for_answers(now, deadline)
-            elif self._item.swap(version, reserved, now + KEPT_FOR):
-                return Turn(slot, log.limit)
+            elif self._item.swap(version, reserved, now + RATES_TTL):
+                return Slot(slot, log.limit)
             else:
                 conflicts += 1
                 self._back_off(conflicts)
         raise NoSlotError("Too many calls want a slot at the same time.", retry_at=self.now())
 
     def _wait_for_answers(self, now: float, deadline: float) -> None:
-        if now + LOOK_AGAIN > deadline:
+        if now + RECHECK_AFTER > deadline:
             raise NoSlotError(
-                "As many calls are in flight as may fail together.", retry_at=now + COME_AGAIN
+                "As many calls are in flight as may fail together.", retry_at=now + RETRY_AFTER
             )
-        self.sleep(self.chance.uniform(LOOK_AGAIN / 2, LOOK_AGAIN))
+        self.sleep(self.rng.uniform(RECHECK_AFTER / 2, RECHECK_AFTER))
 
     def _end(
         self, model: str, id: str, note: Callable[[Rates, str, str, float], Rates] | None
     ) -> None:
-        """Note how a turn ended; where that cannot be done, it ends by itself in five minutes."""
+        """Note how a slot ended; where that cannot be done, it ends by itself in five minutes."""
         now = self.now()
         with suppress(Exception):  # a paid answer is never lost over a note
             if note is None:
-                self._change(lambda rates: give_back(rates, model, id))
+                self._change(lambda rates: release(rates, model, id))
             else:
                 self._change(lambda rates: note(rates, model, id, now))
 
     def _change(self, change: Callable[[Rates], Rates]) -> None:
-        expiration = self.now() + KEPT_FOR
+        expiration = self.now() + RATES_TTL
         self._item.change(change, pause=self._back_off, expiration=expiration)
 
     def _back_off(self, conflicts: int) -> None:
-        self.sleep(self.chance.uniform(0.005, 0.05 * min(conflicts, 20)))
+        self.sleep(self.rng.uniform(0.005, 0.05 * min(conflicts, 20)))

@@ -211,7 +211,7 @@ class Records:
     table: str
     now: Callable[[], float]
     sleep: Callable[[float], None]
-    chance: random.Random
+    rng: random.Random
 
     def read(self, id: str) -> Stored:
         """The record as it is now; an empty one where there is none."""
@@ -332,7 +332,7 @@ class Records:
         }
 
     def _back_off(self) -> None:
-        self.sleep(self.chance.uniform(0.005, 0.1))
+        self.sleep(self.rng.uniform(0.005, 0.1))
 
 
 @dataclass

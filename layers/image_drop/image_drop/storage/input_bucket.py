@@ -19,31 +19,29 @@ from image_drop.errors import (
     TooLargeError,
     UnreadableObjectError,
 )
-from image_drop.instructions import schema
-from image_drop.instructions.schema import Source
-from image_drop.storage.output_bucket import MAX_KEY_BYTES, MISSING
+from image_drop.instructions import schema, sources
+from image_drop.instructions.sources import Source
+from image_drop.storage.s3 import (
+    CHANGED,
+    DELETED,
+    KEY_TOO_LONG,
+    MAX_KEY_BYTES,
+    MISSING,
+    REFUSED,
+    code_of,
+)
 from image_drop.uploads import FOLDER_FILE, LAYERS_FOLDER, SIDECAR_SUFFIX
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
-LAYER_PATIENCE = 3600.0  # seconds
+MAX_LAYER_WAIT = 3600.0  # seconds
 SOONEST_LOOK, LATEST_LOOK = 5.0, 120.0  # seconds until a layer is looked for again
-# How S3 refuses one object for good: forbidden (a HEAD tells the status alone), archived in
-# Glacier, or encrypted with a KMS key that cannot be used.
-REFUSED = (
-    "403",
-    "AccessDenied",
-    "InvalidObjectState",
-    "KMS.DisabledException",
-    "KMS.KMSInvalidStateException",
-    "KMS.NotFoundException",
-)
 
 
 @dataclass(frozen=True)
-class Original:
+class InputObject:
     """One object of the input bucket at one moment. `size` is in bytes.
 
     `version`: its version id, or the time of its last change where the bucket has no versions.
@@ -59,22 +57,22 @@ class Original:
 
 
 @dataclass(frozen=True)
-class Originals:
+class InputBucket:
     """The input bucket. `untrusted_prefixes`: as in `Settings`."""
 
     s3: "S3Client"
     untrusted_prefixes: tuple[str, ...] = ()
 
-    def find(self, bucket: str, key: str) -> Original | None:
+    def find(self, bucket: str, key: str) -> InputObject | None:
         """Return the object as it is now, or None. Raises `UnreadableObjectError`."""
         try:
             head = self.s3.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            if _code(error) in MISSING:
+            if code_of(error) in MISSING:
                 return None
             _report_refusal(error, key)
             raise
-        return Original(
+        return InputObject(
             bucket,
             key,
             etag=head["ETag"].strip('"'),
@@ -84,61 +82,59 @@ class Originals:
             version=_version(head),
         )
 
-    def sources(self, original: Original) -> list[Source]:
+    def sources(self, image: InputObject) -> list[Source]:
         """Return where its instructions come from, nearest first, without the template's defaults.
 
         What lies below an untrusted prefix is not asked for; `ignored` tells it.
         Raises `UnreadableInstructionsError` and `UnreadableObjectError`.
         """
-        bucket, key = original.bucket, original.key
+        bucket, key = image.bucket, image.key
         found: list[Source | None] = []
         if not self._untrusted(key):
             found = [
                 self._file(bucket, key + SIDECAR_SUFFIX),
                 self._tags(bucket, key),
-                schema.from_metadata(original.metadata),
+                sources.from_metadata(image.metadata),
             ]
         files = (folder + FOLDER_FILE for folder in folders_of(key))
         found += [self._file(bucket, file) for file in files if not self._untrusted(file)]
         return [source for source in found if source is not None]
 
-    def ignored(self, original: Original) -> tuple[str, ...]:
+    def ignored(self, image: InputObject) -> tuple[str, ...]:
         """Return what `sources` leaves out, in words and without a request.
 
         Whether there is a sidecar or a folder file below an untrusted prefix is not known, so that
         is said of all; the metadata are known.
         """
-        prefix = self._untrusted(original.key)
+        prefix = self._untrusted(image.key)
         if not prefix:
             return ()
-        given = schema.from_metadata(original.metadata).values
+        given = sources.from_metadata(image.metadata).values
         metadata = ("the user metadata",) if any(key in schema.KEYS for key in given) else ()
         return (f"instructions below {prefix}", *metadata)
 
-    def read(self, original: Original, max_bytes: int) -> bytes:
+    def read(self, image: InputObject, max_bytes: int) -> bytes:
         """Return the object's bytes. Refused by its size first: an upload may have any.
 
         Raises `TooLargeError`, `UnreadableObjectError`, `ImageDeletedError`, and
         `ImageChangedError` when it is not the same object any more.
         """
-        if original.size > max_bytes:
+        if image.size > max_bytes:
             raise TooLargeError(
-                f"{original.key} has {original.size:,} bytes; the limit is {max_bytes:,}."
+                f"{image.key} has {image.size:,} bytes; the limit is {max_bytes:,}."
             )
         try:
-            answer = self.s3.get_object(
-                Bucket=original.bucket, Key=original.key, IfMatch=original.etag
-            )
+            answer = self.s3.get_object(Bucket=image.bucket, Key=image.key, IfMatch=image.etag)
             return answer["Body"].read()
         except ClientError as error:
-            if _code(error) in MISSING:
-                raise ImageDeletedError(f"{original.key} is not in the bucket any more.") from error
-            if _code(error) in ("412", "PreconditionFailed"):
-                raise ImageChangedError(f"{original.key} was replaced.") from error
-            _report_refusal(error, original.key)
+            if code_of(error) in MISSING:
+                raise ImageDeletedError(f"{image.key} is not in the bucket any more.") from error
+            if code_of(error) in CHANGED:
+                raise ImageChangedError(f"{image.key} was replaced.") from error
+            _report_refusal(error, image.key)
             raise
 
-    def layer(self, image: Original, name: str, now: float) -> Original:
+    def layer(self, image: InputObject, name: str, now: float) -> InputObject:
         """Return the layer `name`, a key relative to the image's folder.
 
         It lies in the image's own folder, or in a `_layers/` of that folder or of one above. For an
@@ -159,7 +155,7 @@ class Originals:
         if layer is not None:
             return layer
         age = max(0.0, now - image.changed_at.timestamp())
-        if age < LAYER_PATIENCE:
+        if age < MAX_LAYER_WAIT:
             raise LayerNotThereError(
                 f"The layer {key} is not in the bucket yet.",
                 retry_at=now + min(max(age / 4, SOONEST_LOOK), LATEST_LOOK),
@@ -176,24 +172,24 @@ class Originals:
             answer = self.s3.get_object(Bucket=bucket, Key=key)
         except ClientError as error:
             # An image's key may be so long that no file can be next to it.
-            if _code(error) in (*MISSING, "KeyTooLongError"):
+            if code_of(error) in (*MISSING, *KEY_TOO_LONG):
                 return None
             _report_refusal(error, key)
             raise
-        content = answer["Body"].read(schema.MAX_FILE_BYTES + 1)
+        content = answer["Body"].read(sources.MAX_FILE_BYTES + 1)
         answer["Body"].close()
-        return schema.from_file(key, content)
+        return sources.from_file(key, content)
 
     def _tags(self, bucket: str, key: str) -> Source | None:
         try:
             tags = self.s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
         except ClientError as error:
             # Deleted this moment; reading it will say so. 405 is what a delete marker answers.
-            if _code(error) in (*MISSING, "405", "MethodNotAllowed"):
+            if code_of(error) in (*MISSING, *DELETED):
                 return None
             _report_refusal(error, f"the tags of {key}")
             raise
-        return schema.from_tags({tag["Key"]: tag["Value"] for tag in tags})
+        return sources.from_tags({tag["Key"]: tag["Value"] for tag in tags})
 
 
 def folders_of(key: str) -> Iterator[str]:
@@ -242,9 +238,5 @@ def _version(head: "HeadObjectOutputTypeDef") -> str:
 
 def _report_refusal(error: ClientError, what: str) -> None:
     """Raise `UnreadableObjectError` where S3 refuses an object for good."""
-    if _code(error) in REFUSED:
-        raise UnreadableObjectError(f"S3 refuses to give {what}: {_code(error)}.") from error
-
-
-def _code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
+    if code_of(error) in REFUSED:
+        raise UnreadableObjectError(f"S3 refuses to give {what}: {code_of(error)}.") from error

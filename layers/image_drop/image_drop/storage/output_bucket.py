@@ -11,20 +11,18 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from image_drop.errors import ImageDropError, SettingsError
+from image_drop.storage.s3 import CHANGED, MAX_KEY_BYTES, MISSING, code_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MAX_KEY_BYTES = 1024  # S3's limit
 MAX_METADATA = 2048  # S3's limit for all names and values together
 MAX_METADATA_VALUE = 1200  # so that a long key leaves room for the rest
 REPORT_TYPE = "application/json; charset=utf-8"
 REPORT_SUFFIX = ".error.json"
-ANSWERS = (
-    ".image-drop/answers/"  # paid answers that are not results yet; hidden names are no images
-)
+# Paid answers that are not results yet; hidden names are no images.
+ANSWERS = ".image-drop/answers/"
 SUFFIXES = (".png", ".jpg", ".webp")  # of results, as a finish may have it
-MISSING = ("404", "NoSuchKey", "NotFound")  # how S3 says that an object is not there
 MARKS = ("edit-id", "call-digest", "code")  # metadata of results, of kept answers, of reports
 FORMAT_FIELDS = ("key", "folder", "stem", "mode")
 
@@ -176,7 +174,7 @@ def from_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Results:
+class OutputBucket:
     """The output bucket."""
 
     s3: "S3Client"
@@ -187,7 +185,7 @@ class Results:
         try:
             head = self.s3.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
-            if error.response["Error"]["Code"] in MISSING:
+            if code_of(error) in MISSING:
                 return None
             raise
         return Stored(key, head["ETag"], head["LastModified"], head["Metadata"])
@@ -197,7 +195,7 @@ class Results:
         try:
             answer = self.s3.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
-            if error.response["Error"]["Code"] in MISSING:
+            if code_of(error) in MISSING:
                 return None
             raise
         stored = Stored(key, answer["ETag"], answer["LastModified"], answer["Metadata"])
@@ -226,8 +224,7 @@ class Results:
                 **condition,
             )
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"):
+            if code_of(error) in (*CHANGED, *MISSING):
                 raise ResultChangedError(key) from error
             raise
         return Stored(key, answer["ETag"], datetime.now(UTC), metadata)
@@ -250,7 +247,7 @@ class Results:
         try:
             self.s3.delete_object(Bucket=self.bucket, Key=seen.key, IfMatch=seen.etag)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in (*MISSING, "PreconditionFailed"):
+            if code_of(error) not in (*MISSING, *CHANGED):
                 raise
 
 

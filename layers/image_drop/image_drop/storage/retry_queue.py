@@ -14,10 +14,16 @@ from image_drop.uploads import Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 MAX_DELAY = 900  # seconds; SQS's limit for a message that is sent
 BATCH = 10  # messages; SQS's limit for a request
 BATCH_TRIES = 4
+_COUNTS: tuple["QueueAttributeNameType", ...] = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesDelayed",
+    "ApproximateNumberOfMessagesNotVisible",
+)
 MAX_VISIBILITY = 43_000  # seconds; SQS allows 12 h from the receipt, and some of it is over
 
 
@@ -29,6 +35,23 @@ class Message:
     body: str
     receipt_handle: str
     receive_count: int
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Messages in a queue, by SQS's own approximate count.
+
+    `hidden`: received, and in progress or waiting for their next try; SQS does not tell which.
+    """
+
+    visible: int
+    delayed: int
+    hidden: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.visible + self.delayed + self.hidden
 
 
 @dataclass(frozen=True)
@@ -71,17 +94,13 @@ class RetryQueue:
         """Put a message into the dead-letter queue; a redrive sends it here again."""
         self.sqs.send_message(QueueUrl=self.dead_letter_url, MessageBody=body)
 
-    def depth(self) -> int:
-        """How many messages there are, about: visible, delayed, and being worked on."""
-        answer = self.sqs.get_queue_attributes(
-            QueueUrl=self.url,
-            AttributeNames=[
-                "ApproximateNumberOfMessages",
-                "ApproximateNumberOfMessagesDelayed",
-                "ApproximateNumberOfMessagesNotVisible",
-            ],
-        )
-        return sum(int(count) for count in answer["Attributes"].values())
+    def depth(self) -> Depth:
+        """Return how many messages the retry queue holds."""
+        return depth_of(self.sqs, self.url)
+
+    def dead(self) -> Depth:
+        """Return how many messages the dead-letter queue holds."""
+        return depth_of(self.sqs, self.dead_letter_url)
 
     def postpone(self, receipt_handle: str, seconds: float) -> None:
         """Hide a message that is being worked on for so many seconds from now.
@@ -109,11 +128,17 @@ class RetryQueue:
 
     def is_empty(self) -> bool:
         """Whether no message is there, not even a hidden one; as far as SQS knows so soon."""
-        return self.depth() == 0
+        return self.depth().total == 0
 
     def delete(self, receipt_handle: str) -> None:
         """Remove a message that was worked on."""
         self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=receipt_handle)
+
+
+def depth_of(sqs: "SQSClient", url: str) -> Depth:
+    """Return how many messages the queue at `url` holds."""
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
+    return Depth(*(int(found.get(name, "0")) for name in _COUNTS))
 
 
 def message(upload: Upload) -> str:

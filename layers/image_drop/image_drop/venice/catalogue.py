@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from image_drop.errors import InvalidValueError, ModelNotAllowedError
-from image_drop.instructions.schema import Instructions, Mode, nearest_of
+from image_drop.instructions.schema import Instructions, Mode
+from image_drop.instructions.sources import nearest_of
 from image_drop.venice.known_models import ALIASES, DEFAULT_EDIT_MODEL, KNOWN
 from image_drop.venice.models import REMOVAL_MODEL, Limits, Model, Price
 

@@ -1,0 +1,118 @@
+"""The backfill's scan in the state table: one item, so that it can stop at any point."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+ITEM = "backfill"
+DAY = 86_400.0  # seconds
+# The time of an object is when its upload began, and the buckets end an upload after 7 days.
+LONGEST_UPLOAD = 7 * DAY
+
+
+class Scan(msgspec.Struct, frozen=True, kw_only=True):
+    """One walk through a prefix. Times in seconds since 1970; `seen` and `queued` count images.
+
+    `cursor`: everything up to this key has been seen. `automatic`: the schedule began it, and it
+    takes only what changed after `since`. `whole_at`: when a pass through the whole bucket last
+    began or ended; `whole_started`: when the last one that ended began.
+    """
+
+    prefix: str
+    started: float
+    since: float = 0.0
+    whole_started: float = 0.0
+    cursor: str = ""
+    finished: float | None = None
+    cancelled: bool = False
+    automatic: bool = False
+    seen: int = 0
+    queued: int = 0
+    whole_at: float = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether there is something left to do."""
+        return self.finished is None and not self.cancelled
+
+
+class AlreadyRunningError(Exception):
+    """When a pass is to start while another one runs."""
+
+
+@dataclass(frozen=True)
+class ScanStore:
+    """The pass that runs, or the last one, in the state table.
+
+    Each write demands that nobody has written since the last read. So of two invocations that
+    meet, one goes on and one stops, and a pass that was cancelled stays so.
+    """
+
+    dynamodb: "DynamoDBClient"
+    table: str
+
+    def current(self) -> Scan | None:
+        """The pass that runs, or the last one that ran."""
+        item = self.dynamodb.get_item(
+            TableName=self.table, Key={"id": {"S": ITEM}}, ConsistentRead=True
+        ).get("Item")
+        return msgspec.json.decode(item["scan"]["S"], type=Scan) if item else None
+
+    def start(self, prefix: str, now: float, *, automatic: bool = False) -> Scan:
+        """Begin a pass; the functions go on with it. Raises `AlreadyRunningError`."""
+        last = self.current()
+        if last and last.running:
+            raise AlreadyRunningError(
+                f"A pass through {last.prefix!r} is running, {last.seen:,} images far. "
+                "Wait for its end, or cancel it."
+            )
+        whole_at = now if not prefix else last.whole_at if last else 0.0
+        whole_started = last.whole_started if last else 0.0
+        new = Scan(
+            prefix=prefix,
+            started=now,
+            since=max(0.0, whole_started - LONGEST_UPLOAD) if automatic else 0.0,
+            whole_started=whole_started,
+            automatic=automatic,
+            whole_at=whole_at,
+        )
+        if not self.advance(last, new):
+            raise AlreadyRunningError("Another pass was started at this moment.")
+        return new
+
+    def cancel(self) -> Scan | None:
+        """Stop the running pass, if there is one; what it has queued is still done."""
+        while (last := self.current()) and last.running:
+            cancelled = msgspec.structs.replace(last, cancelled=True)
+            if self.advance(last, cancelled):
+                return cancelled
+        return last
+
+    def advance(self, old: Scan | None, new: Scan) -> bool:
+        """Put a pass in the place of the one that was read; false where that has changed."""
+        condition: dict[str, Any] = (
+            {
+                "ConditionExpression": "#scan = :old",
+                "ExpressionAttributeValues": {":old": {"S": _json(old)}},
+            }
+            if old
+            else {"ConditionExpression": "attribute_not_exists(#scan)"}
+        )
+        try:
+            self.dynamodb.put_item(
+                TableName=self.table,
+                Item={"id": {"S": ITEM}, "scan": {"S": _json(new)}},
+                ExpressionAttributeNames={"#scan": "scan"},
+                **condition,
+            )
+        except self.dynamodb.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+
+def _json(one: Scan) -> str:
+    return msgspec.json.encode(one).decode()

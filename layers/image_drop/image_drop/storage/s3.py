@@ -1,0 +1,25 @@
+"""S3's words for what went wrong, and its limits."""
+
+from botocore.exceptions import ClientError
+
+MAX_KEY_BYTES = 1024
+
+MISSING = ("404", "NoSuchKey", "NotFound")
+DELETED = ("405", "MethodNotAllowed")  # what a delete marker answers
+CHANGED = ("412", "PreconditionFailed", "ConditionalRequestConflict")  # a condition did not hold
+KEY_TOO_LONG = ("KeyTooLongError",)
+# One object is refused for good: forbidden (a HEAD tells the status alone), archived in Glacier,
+# or encrypted with a KMS key that cannot be used.
+REFUSED = (
+    "403",
+    "AccessDenied",
+    "InvalidObjectState",
+    "KMS.DisabledException",
+    "KMS.KMSInvalidStateException",
+    "KMS.NotFoundException",
+)
+
+
+def code_of(error: ClientError) -> str:
+    """Return the error code of an answer of S3; a HEAD has only a status, such as `404`."""
+    return error.response.get("Error", {}).get("Code", "")
