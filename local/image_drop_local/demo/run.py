@@ -268,7 +268,7 @@ class Demo:
         attempts = self.announcements.attempts.get(arrived.output_key)
         if attempts is None:
             return "?"
-        return str(attempts - 1 if arrived.variant else attempts)  # the first one only sorted them
+        return str(attempts)
 
     def _pair(self, arrived: Arrived) -> Pair:
         assert arrived.path is not None
