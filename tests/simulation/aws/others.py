@@ -1,0 +1,56 @@
+"""The services that need few words: event bus, parameter store, Lambda's event source mapping."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation.aws.errors import client_error
+from tests.simulation.world import World
+
+
+@dataclass
+class EventBus:
+    """EventBridge's default bus. `on_event(detail_type, detail)` is told of each event."""
+
+    on_event: Callable[[str, str], object]
+
+    def put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, Any]:
+        for entry in Entries:
+            self.on_event(entry["DetailType"], entry["Detail"])
+        return {"FailedEntryCount": 0, "Entries": [{} for _ in Entries]}
+
+
+@dataclass
+class Parameters:
+    """Systems Manager's parameter store with the API key."""
+
+    key: str
+
+    def get_parameter(self, **_: object) -> dict[str, Any]:
+        return {"Parameter": {"Value": self.key, "Type": "SecureString"}}
+
+
+@dataclass
+class QueueTrigger:
+    """An event source mapping: what Lambda's API says of it, and what the pollers see.
+
+    A change takes about a minute, and until then another one is refused.
+    """
+
+    world: World
+    enabled: bool = True
+    changing: bool = False
+    parked: list[Callable[[], object]] = field(default_factory=list)
+
+    def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> dict[str, Any]:  # noqa: ARG002
+        if self.changing:
+            raise client_error("ResourceInUseException", 400, "UpdateEventSourceMapping")
+        if Enabled != self.enabled:
+            self.changing = True
+            self.world.call(self.world.about(45.0, 0.3), lambda: self._set(Enabled))
+        return {}
+
+    def _set(self, enabled: bool) -> None:
+        self.enabled, self.changing = enabled, False
+        while enabled and self.parked:
+            self.world.call(0, self.parked.pop())

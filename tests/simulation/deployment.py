@@ -1,0 +1,179 @@
+"""Image Drop deployed into virtual AWS, as template.yaml says, with Venice at the other end."""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+from urllib.parse import quote_plus
+
+from image_drop.services import Services
+from image_drop.state.circuit_breaker import CircuitBreaker
+from image_drop_local.simulator.settings import Settings
+from tests.simulation.aws.dynamodb import DynamoDB
+from tests.simulation.aws.others import EventBus, Parameters, QueueTrigger
+from tests.simulation.aws.s3 import S3
+from tests.simulation.aws.sqs import Sqs
+from tests.simulation.faults import Faults
+from tests.simulation.lambda_ import Function, Poller, app
+from tests.simulation.machine import Machine
+from tests.simulation.venice import EDIT, Venice
+from tests.simulation.world import World
+
+START = 1_800_000_000.0
+INPUT, OUTPUT, QUEUE, DEAD = "input", "output", "https://queue", "https://dead"
+ROUND = 300.0  # seconds; both schedules
+DUPLICATES = 0.05  # of S3's events and SQS's deliveries: far more than in reality
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """An event on the bus."""
+
+    at: float
+    name: str
+    detail: Any
+
+
+class Cloud:
+    """One account with the stack in it. `log`: what happened, in plain words."""
+
+    def __init__(
+        self, seed: object, faults: Faults, settings: Settings, plan: Any, **environment: str
+    ) -> None:
+        self.seed, self.faults, self.version = seed, faults, 1
+        self.world = World(START, seed)
+        self.rng = random.Random(f"{seed} cloud")
+        self.log: list[str] = []
+        self.announcements: list[Announcement] = []
+        self.environment = {
+            "INPUT_BUCKET": INPUT,
+            "OUTPUT_BUCKET": OUTPUT,
+            "RETRY_QUEUE_URL": QUEUE,
+            "DEAD_LETTER_QUEUE_URL": DEAD,
+            "STATE_TABLE": "state",
+            "VENICE_API_KEY_PARAMETER": "/key",
+            "VENICE_BASE_URL": "http://localhost/api/v1",
+            "RETRY_EVENT_SOURCE_MAPPING": "uuid",
+            "MAX_FAILURES": "4",
+        } | environment
+        self.s3 = S3(self.world.now, self._created)
+        self.dynamodb = DynamoDB(self.world.now, random.Random(f"{seed} dynamodb"))
+        self.sqs = Sqs(self.world, QUEUE, DEAD, 100, 1800.0, DUPLICATES)
+        self.bus = EventBus(self._announced)
+        self.parameters = Parameters("key-1")
+        self.trigger = QueueTrigger(self.world)
+        self.venice = Venice(self.world, replace_latency(settings), plan)
+        self.machines = 0
+        self.apps: dict[str, Callable[[Machine], Any]] = {
+            name: partial(app, name) for name in ("upload", "retry", "account_watch", "backfill")
+        }
+        self.events_on_their_way = 0
+        make = self._machine
+        self.upload = Function(self.world, "upload", make, 300.0, 2, self._failed_for_good)
+        self.retry = Function(self.world, "retry", make, 300.0)
+        self.watch = Function(self.world, "account_watch", make, 300.0)
+        self.backfill = Function(self.world, "backfill", make, 240.0)
+        self.poller = Poller(self.world, self.sqs, self.trigger, self.retry, 10)
+        self.poller.start()
+        for function in (self.watch, self.backfill):
+            self.world.call(self.rng.uniform(0, ROUND), partial(self._scheduled, function))
+
+    # for machines
+
+    def service(self, name: str) -> Any:
+        """Return the state behind a boto3 client."""
+        return {
+            "s3": self.s3,
+            "dynamodb": self.dynamodb,
+            "sqs": self.sqs,
+            "events": self.bus,
+            "ssm": self.parameters,
+            "lambda": self.trigger,
+        }[name]
+
+    def connected(self, services: Services, machine: Machine) -> Services:
+        """Return services that call the virtual Venice."""
+        exchange = partial(self.venice.exchange, machine)
+        return replace(services, venice=replace(services.venice, exchange=exchange))
+
+    def note(self, what: str) -> None:
+        """Write into the log."""
+        self.log.append(f"{self.world.time - START:9.1f} s  {what}")
+
+    def redeploy(self) -> None:
+        """Deploy a new version: the next event of each function meets a new process."""
+        self.version += 1
+        self.note("a new version is deployed")
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing runs, waits, or is on its way."""
+        functions = (self.upload, self.retry, self.watch, self.backfill)
+        return not (
+            self.sqs.messages
+            or self.events_on_their_way
+            or any(each.running or each.waiting for each in functions)
+        )
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether processing is paused."""
+        return CircuitBreaker(self.dynamodb, "state").status().stopped  # type: ignore[arg-type]
+
+    def onlooker(self) -> Services:
+        """Return services without faults and time, to look at what there is."""
+        states = {name: self.service(name) for name in ("s3", "dynamodb", "sqs", "events", "ssm")}
+        return Services.from_env(
+            self.environment,
+            now=self.world.now,
+            sleep=lambda _: None,
+            rng=random.Random(0),
+            client=lambda name: states.get(name),
+        )
+
+    # what AWS does by itself
+
+    def _machine(self, function: str) -> Machine:
+        self.machines += 1
+        return Machine(self, function, self.machines, self.version)
+
+    def _created(self, bucket: str, key: str) -> None:
+        if bucket != INPUT:
+            return
+        event = {
+            "Records": [
+                {
+                    "eventName": "ObjectCreated:Put",
+                    "s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}},
+                }
+            ]
+        }
+        for _ in range(1 + (self.rng.random() < DUPLICATES)):
+            late = self.rng.random() < 0.1
+            self.events_on_their_way += 1
+            after = self.rng.uniform(0, 120) if late else self.world.about(0.8, 0.5)
+            self.world.call(after, partial(self._delivered, event))
+
+    def _delivered(self, event: Any) -> None:
+        self.events_on_their_way -= 1
+        self.upload.call_later(event)
+
+    def _failed_for_good(self, event: Any) -> None:
+        self.note("an upload event failed three times and goes to the queue")
+        self.sqs.send(json.dumps({"requestContext": {}, "requestPayload": event}))
+
+    def _scheduled(self, function: Function) -> None:
+        function.call_later({})
+        self.world.call(ROUND, partial(self._scheduled, function))
+
+    def _announced(self, name: str, detail: str) -> None:
+        self.announcements.append(Announcement(self.world.time, name, json.loads(detail)))
+        if name == "Venice Account Unavailable":
+            self.world.call(1.0, partial(self.watch.call_later, {}))
+
+
+def replace_latency(settings: Settings) -> Settings:
+    """Return the account's settings with the time that an edit takes."""
+    return settings.changed({"latency": EDIT, "pictures": "fast"})

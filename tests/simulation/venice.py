@@ -1,0 +1,146 @@
+"""Venice in virtual time: the simulator's own API behind the one function that the client calls."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import requests
+from requests.structures import CaseInsensitiveDict
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request
+
+from image_drop.errors import NoAnswerError, VeniceUnavailableError
+from image_drop.venice.exchange import Reply
+from image_drop_local.simulator.answers import Answer as HttpAnswer
+from image_drop_local.simulator.api import Api
+from image_drop_local.simulator.calls import Call
+from image_drop_local.simulator.settings import Settings
+from tests.simulation.faults import Fault
+from tests.simulation.machine import Machine
+from tests.simulation.world import Answer, World
+
+WAY = 0.1  # median seconds of a request's way, its photo included
+EDIT = 8.0  # median seconds of an edit
+# What a call may meet, and how often in a hundred that meet anything.
+TROUBLE: Mapping[str, tuple[int, Mapping[str, Any]]] = {
+    "429": (6, {"answer": 429}),
+    "429 with Retry-After": (6, {"answer": 429, "retry_after": 40.0}),
+    "overloaded": (4, {"answer": "overloaded"}),
+    "500": (6, {"answer": 500}),
+    "422 charged": (3, {"answer": 422, "charged": True}),
+    "502": (4, {"answer": 502}),
+    "503": (12, {"answer": 503}),
+    "504 charged": (8, {"answer": 504}),
+    "408 charged": (3, {"answer": 408}),
+    "400": (4, {"answer": 400}),
+    "422": (4, {"answer": 422}),
+    "413": (2, {"answer": 413}),
+    "402 for this one": (3, {"answer": 402}),
+    "403 for this one": (2, {"answer": 403}),
+    "violation": (3, {"answer": "content_violation"}),
+    "html": (3, {"answer": "html"}),
+    "empty": (3, {"answer": "empty"}),
+    "dropped before": (5, {"answer": "drop"}),
+    "dropped after": (8, {"answer": "drop_after"}),
+    "reset after": (4, {"answer": "reset_after"}),
+    "dropped in the middle": (5, {"answer": "drop_mid"}),
+    "truncated": (3, {"answer": "truncated"}),
+    "blurred": (2, {"answer": "blurred"}),
+    "slow body": (3, {"answer": "slow_body"}),
+    "reset before": (4, {"answer": "reset"}),
+    "silent": (6, {"answer": "timeout"}),
+    "slow": (5, {"answer": "slow", "seconds": 60.0}),
+}
+
+
+@dataclass
+class Venice:
+    """The account. `plan`: what the calls of these numbers meet."""
+
+    world: World
+    settings: Settings
+    plan: Mapping[int, str]
+    numbers: int = 0
+    met: list[str] = field(default_factory=list)
+    unanswered: list[Call] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.api = Api(self.settings, self.world.now, self._work)
+
+    @staticmethod
+    def drawn(seed: object, most: int, calls: int) -> Mapping[int, str]:
+        """Draw what the calls meet."""
+        rng = random.Random(f"{seed} venice")
+        kinds, weights = list(TROUBLE), [weight for weight, _ in TROUBLE.values()]
+        return {
+            rng.randrange(calls): rng.choices(kinds, weights)[0] for _ in range(rng.randrange(most + 1))
+        }
+
+    def change(self, **settings: Any) -> None:
+        """Change some of the account's settings."""
+        self.api.settings = msgspec.structs.replace(self.api.settings, **settings)
+
+    @property
+    def book(self) -> list[Call]:
+        """Every call that was charged."""
+        return self.api.calls.charges()
+
+    def exchange(
+        self, machine: Machine, method: str, url: str, seconds: float, **request: Any
+    ) -> Reply:
+        """Answer as `image_drop.venice.exchange.exchange` does, from this machine."""
+        faults, name = machine.cloud.faults, url.rpartition("/api/v1")[2]
+        fault = faults.next(f"venice {name}", machine.name, self.world.time)
+        if seconds <= 0:
+            raise VeniceUnavailableError("No time was left to call Venice.")
+        if fault is Fault.KILLED_BEFORE:
+            machine.die(f"before {name}")
+        if fault in (Fault.REFUSED, Fault.THROTTLED, Fault.TIMED_OUT):
+            machine.sleep(1.0)
+            raise VeniceUnavailableError("Connection refused.")
+        reply = Answer()
+        http = _http(method, url, request)
+        begun = self.world.time
+        self.world.start(self.world.about(WAY, 0.4), lambda: reply.give(self._answer(http, name)))
+        if fault is Fault.KILLED_AFTER:
+            machine.sleep(self.world.rng.uniform(0.0, 2 * EDIT))
+            machine.die(f"during {name}")
+        if fault in (Fault.LOST, Fault.REPEATED):
+            machine.sleep(min(seconds, self.world.rng.uniform(0.5, 2 * EDIT)))
+            raise NoAnswerError("The connection broke.")
+        came = machine.wait_for(reply, seconds)
+        answer: HttpAnswer | None = reply.value if came else None
+        if answer is None or answer.delivery in ("none", "reset", "half"):
+            raise NoAnswerError("No whole answer came.")
+        if answer.delivery in ("held", "slow_head", "slow_body"):
+            machine.sleep(max(0.0, begun + seconds - self.world.time))
+            raise NoAnswerError("No whole answer came in time.")
+        machine.sleep(self.world.about(WAY, 0.4))
+        headers = CaseInsensitiveDict({"Content-Type": answer.content_type, **answer.headers})
+        return Reply(answer.status, headers, answer.body)
+
+    def _answer(self, http: Request, name: str) -> HttpAnswer:
+        if name.startswith("/image/"):
+            kind = self.plan.get(self.numbers)
+            self.numbers += 1
+            if kind:
+                self.met.append(f"{self.world.time:.1f} call {self.numbers - 1}: {kind}")
+                self.api.faults.add(times=1, **TROUBLE[kind][1])
+        answer = self.api.answer(http)
+        self.api.faults.clear()
+        return answer
+
+    def _work(self, seconds: float) -> None:
+        self.world.sleep(self.world.about(seconds, 0.4) if seconds else 0.0)
+
+
+def _http(method: str, url: str, request: Mapping[str, Any]) -> Request:
+    prepared = requests.Request(method, url, **request).prepare()
+    body = prepared.body if isinstance(prepared.body, bytes) else (prepared.body or "").encode()
+    path, _, query = prepared.path_url.partition("?")
+    builder = EnvironBuilder(
+        path=path, query_string=query, method=method, data=body, headers=dict(prepared.headers)
+    )
+    return Request(builder.get_environ())

@@ -1,0 +1,256 @@
+"""What people do with the buckets and the stack, drawn from the seed."""
+
+import io
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from PIL import Image
+
+from image_drop.storage import retry_queue
+from image_drop.uploads import Upload
+from tests.simulation.deployment import INPUT, OUTPUT, Cloud
+
+FOLDERS = ("", "shop/", "shop/summer/", "customers/")
+UNTRUSTED = "customers/"
+NAMES = ("a.jpg", "b.jpg", "c c+ü.jpg")
+KINDS: Mapping[str, int] = {
+    "upload": 30,
+    "upload with tags": 14,
+    "same bytes again": 6,
+    "put sidecar": 14,
+    "remove sidecar": 3,
+    "put folder file": 6,
+    "remove folder file": 2,
+    "put layer": 4,
+    "delete image": 4,
+    "rename image": 4,
+    "remove result": 5,
+    "retry": 6,
+    "redrive": 3,
+    "backfill": 3,
+    "account away": 4,
+    "account back": 6,
+    "limit changes": 3,
+    "key changes": 2,
+    "foreign object in place of a result": 2,
+    "deploy": 2,
+}
+INSTRUCTIONS: tuple[Mapping[str, Any], ...] = (
+    {"mode": "background-remove"},
+    {"prompt": "red"},
+    {"prompt": "blue sky", "enhance_prompt": True},
+    {"prompt": "a wet street", "aspect_ratio": "16:9"},
+    {"prompt": "on marble", "layers": ["_layers/mask.png"]},
+    {"mode": "background-remove", "finish": {"size": "200x200", "background": "white"}},
+    {"mode": "background-remove", "finish": {"size": "100x100", "format": "jpeg"}},
+    {"prompt": "with wood", "finish": {"background": "_layers/wood.jpg"}, "keep_original": True},
+    {"variants": {"cut": {"mode": "background-remove"}, "pink": {"prompt": "pink"}}},
+    {"variants": {"pink": {"prompt": "pink"}}},
+    {"mode": "edit"},
+    {"promt": "a slip"},
+    {"prompt": "red", "model": "no-such-model"},
+)
+
+
+STARTS = ("upload", "upload with tags", "same bytes again", "put sidecar", "retry")
+
+
+@cache
+def picture(number: int) -> bytes:
+    """Return a small JPEG that no other number has."""
+    target = io.BytesIO()
+    colour = (number % 256, number // 256 % 256, 99)
+    Image.new("RGB", (300, 300), colour).save(target, "JPEG", quality=50)
+    return target.getvalue()
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that a person does. `number` makes its content different from all others."""
+
+    at: float
+    kind: str
+    key: str
+    number: int
+    instructions: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key} {json.dumps(self.instructions) if self.instructions else ''}"
+
+
+def drawn(seed: object, most: int, seconds: float) -> list[Act]:
+    """Draw up to `most` acts within so many seconds, in their order."""
+    rng = random.Random(f"{seed} workload")
+    kinds, weights = list(KINDS), list(KINDS.values())
+    keys = rng.sample([folder + name for folder in FOLDERS for name in NAMES], rng.randrange(1, 5))
+    first = [
+        Act(rng.uniform(0, 20), "put folder file", "", 0, {"mode": "background-remove"})
+    ] * rng.randrange(2)
+    acts = [
+        Act(
+            rng.uniform(0, seconds) if rng.random() < 0.6 else rng.uniform(0, 60),
+            rng.choices(kinds, weights)[0],
+            rng.choice(keys),
+            number,
+            rng.choice(INSTRUCTIONS),
+        )
+        for number in range(1, rng.randrange(3, most + 1))
+    ]
+    return sorted([*first, *acts], key=lambda act: act.at)
+
+
+@dataclass
+class People:
+    """Who acts. They note what they have removed, for nobody else knows."""
+
+    cloud: Cloud
+    removed: set[str] = field(default_factory=set)  # keys of the output bucket
+    again: list[str] = field(default_factory=list)  # image keys that somebody asked for again
+    away: bool = False
+    limits: list[float] = field(default_factory=list)  # when the limit was changed
+    begun: dict[str, float] = field(default_factory=dict)  # when something last started an image
+    changed: list[tuple[float, str]] = field(default_factory=list)  # prefixes, without an event
+
+    def act(self, act: Act) -> None:
+        """Do it now."""
+        self.cloud.note(f"somebody: {act}")
+        if act.kind in STARTS:
+            self.begun[act.key] = self.cloud.world.time
+        _ACTS[act.kind](self, act)
+
+    def end(self) -> None:
+        """Put the account in order, so that everything can come to its end."""
+        self.cloud.venice.change(account="ok", bad_keys=(), limit=20)
+
+    def is_current(self, key: str) -> bool:
+        """Whether nothing that starts no edit has changed since something last started this one."""
+        return not any(
+            key.startswith(prefix) and at >= self.begun.get(key, 0.0) for at, prefix in self.changed
+        )
+
+    def _changed(self, prefix: str) -> None:
+        self.changed.append((self.cloud.world.time, prefix))
+
+    def upload(self, act: Act) -> None:
+        self.cloud.s3.put(INPUT, act.key, picture(act.number))
+
+    def upload_with_tags(self, act: Act) -> None:
+        plain = {k: v for k, v in act.instructions.items() if isinstance(v, str)}
+        self.cloud.s3.put(INPUT, act.key, picture(act.number), tags=plain)
+
+    def same_bytes_again(self, act: Act) -> None:
+        if there := self.cloud.s3.current(INPUT, act.key):
+            self.again.append(act.key)
+            self.cloud.s3.put(INPUT, act.key, there.body or b"", tags=there.tags)
+
+    def put_sidecar(self, act: Act) -> None:
+        body = json.dumps(act.instructions).encode()
+        self.cloud.s3.put(INPUT, f"{act.key}.json", body)
+
+    def remove_sidecar(self, act: Act) -> None:
+        if self.cloud.s3.current(INPUT, f"{act.key}.json"):
+            self.cloud.s3.delete(INPUT, f"{act.key}.json")
+            self._changed(act.key)
+
+    def put_folder_file(self, act: Act) -> None:
+        folder = act.key.rpartition("/")[0]
+        self._changed(f"{folder}/" if folder else "")
+        name = f"{folder}/.image-drop.json" if folder else ".image-drop.json"
+        self.cloud.s3.put(INPUT, name, json.dumps(act.instructions).encode())
+
+    def remove_folder_file(self, act: Act) -> None:
+        folder = act.key.rpartition("/")[0]
+        self._changed(f"{folder}/" if folder else "")
+        self.cloud.s3.delete(INPUT, f"{folder}/.image-drop.json" if folder else ".image-drop.json")
+
+    def put_layer(self, act: Act) -> None:
+        folder = act.key.rpartition("/")[0]
+        self._changed(f"{folder}/" if folder else "")
+        for name in ("_layers/mask.png", "_layers/wood.jpg"):
+            key = f"{folder}/{name}" if folder else name
+            self.cloud.s3.put(INPUT, key, picture(1000 + act.number))
+
+    def delete_image(self, act: Act) -> None:
+        if self.cloud.s3.current(INPUT, act.key):
+            self.cloud.s3.delete(INPUT, act.key)
+
+    def rename_image(self, act: Act) -> None:
+        there = self.cloud.s3.current(INPUT, act.key)
+        if there:
+            new = f"{act.key[:-4]}-{act.number}.jpg"
+            self.begun[new] = self.cloud.world.time
+            self.cloud.s3.put(INPUT, new, there.body or b"", tags=there.tags)
+            self.cloud.s3.delete(INPUT, act.key)
+
+    def remove_result(self, act: Act) -> None:
+        for key in self.cloud.s3.keys(OUTPUT, act.key):
+            self.removed.add(key)
+            self.cloud.s3.delete(OUTPUT, key)
+
+    def retry(self, act: Act) -> None:
+        if self.cloud.s3.current(INPUT, act.key):
+            self.again.append(act.key)
+            upload = Upload(INPUT, act.key, retry=f"again-{act.number}")
+            self.cloud.sqs.send(retry_queue.message(upload))
+
+    def redrive(self, act: Act) -> None:  # noqa: ARG002
+        self.cloud.sqs.redrive()
+
+    def backfill(self, act: Act) -> None:  # noqa: ARG002
+        services = self.cloud.onlooker()
+        current = services.scans.current()
+        if not (current and current.running):
+            services.scans.start("", self.cloud.world.time)
+
+    def account_away(self, act: Act) -> None:
+        self.away = True
+        kinds = ("no_balance", "spend_limit", "bad_key", "forbidden")
+        self.cloud.venice.change(account=kinds[act.number % 4])
+
+    def account_back(self, act: Act) -> None:  # noqa: ARG002
+        self.cloud.venice.change(account="ok")
+
+    def limit_changes(self, act: Act) -> None:
+        limit = (5, 20, 60)[act.number % 3]
+        self.limits.append(self.cloud.world.time)
+        self.cloud.venice.change(limit=limit)
+
+    def key_changes(self, act: Act) -> None:
+        old = self.cloud.parameters.key
+        self.cloud.parameters.key = f"key-{act.number + 1}"
+        self.cloud.venice.change(bad_keys=(old,))
+
+    def foreign_object(self, act: Act) -> None:
+        self.removed.add(f"{act.key}.png")
+        self.cloud.s3.put(OUTPUT, f"{act.key}.png", b"somebody else's")
+
+    def deploy(self, act: Act) -> None:  # noqa: ARG002
+        self.cloud.redeploy()
+
+
+_ACTS = {
+    "upload": People.upload,
+    "upload with tags": People.upload_with_tags,
+    "same bytes again": People.same_bytes_again,
+    "put sidecar": People.put_sidecar,
+    "remove sidecar": People.remove_sidecar,
+    "put folder file": People.put_folder_file,
+    "remove folder file": People.remove_folder_file,
+    "put layer": People.put_layer,
+    "delete image": People.delete_image,
+    "rename image": People.rename_image,
+    "remove result": People.remove_result,
+    "retry": People.retry,
+    "redrive": People.redrive,
+    "backfill": People.backfill,
+    "account away": People.account_away,
+    "account back": People.account_back,
+    "limit changes": People.limit_changes,
+    "key changes": People.key_changes,
+    "foreign object in place of a result": People.foreign_object,
+    "deploy": People.deploy,
+}
