@@ -17,7 +17,7 @@ from image_drop.uploads import Upload, starts_nothing
 from tests.simulation.aws.s3 import Version
 from tests.simulation.deployment import INPUT, OUTPUT, Cloud
 from tests.simulation.faults import Fault
-from tests.simulation.workload import People
+from tests.simulation.workload import UNTRUSTED, People
 
 MICRO = 1_000_000
 SINGLETONS = ("rate", "circuit-breaker", "backfill", "catalogue")
@@ -47,6 +47,7 @@ class Promises:
             *self.outcomes(),
             *self.nothing_waits(),
             *self.paid_once(),
+            *self.not_made_again(),
             *self.money(),
             *self.limits(),
             *self.announcements(),
@@ -152,10 +153,34 @@ class Promises:
                 if all(one) and one == other and old.metadata["call"] != new.metadata["call"]:
                     yield f"{key} was paid twice for the same edit {one[0]} and drop {one[1]}"
         for id, record in self.records.items():
+            if f"input/{UNTRUSTED}" in id and record.calls and not self._has_root_file():
+                yield f"{id} was edited, and only strangers said how"
+        for id, record in self.records.items():
             left = Counter((c.digest, c.drop) for c in record.calls if c.state is CallState.OPEN)
             for (_, drop), count in left.items():
                 if count > 2:
                     yield f"{id} has {count} calls without an answer for the drop {drop}"
+
+    def not_made_again(self) -> Iterator[str]:
+        for (bucket, key), history in self.cloud.s3.versions.items():
+            made: dict[str, float] = {}
+            removed = False
+            for version in history if bucket == OUTPUT else ():
+                edit_id = version.metadata.get("edit-id")
+                if version.body is None:
+                    removed = True
+                elif edit_id and "call" in version.metadata:
+                    source = unquote(version.metadata["source-key"])
+                    since = made.get(edit_id)
+                    if removed and since is not None and not self._asked(source, since):
+                        yield f"{key} was made again after somebody had removed it, unasked"
+                    made[edit_id], removed = version.at, False
+
+    def _asked(self, key: str, since: float) -> bool:
+        return any(at >= since - 1 and key.startswith(what) for at, what in self.people.asked)
+
+    def _has_root_file(self) -> bool:
+        return (INPUT, ".image-drop.json") in self.cloud.s3.versions
 
     def money(self) -> Iterator[str]:
         calls = [call for record in self.records.values() for call in record.calls]
@@ -172,6 +197,15 @@ class Promises:
             yield f"the days have {unconfirmed} unconfirmed, the records {[c.micro_usd for c in left]}"
         if committed != usd + unconfirmed:
             yield f"committed {committed} is not {usd} + {unconfirmed}"
+        shown = {
+            version.metadata.get("call")
+            for (bucket, _), history in self.cloud.s3.versions.items()
+            for version in history
+            if bucket == OUTPUT
+        }
+        for call in left:
+            if call.id in shown:
+                yield f"call {call.id} is unconfirmed, and its result is there"
         if not usd <= book <= usd + unconfirmed:
             yield f"Venice's book says {book}, ours {usd} and {unconfirmed} unconfirmed"
         if not self.trouble and unconfirmed:

@@ -19,7 +19,7 @@ MOST_FAULTS = 8
 MOST_TROUBLE = 6
 MOST_ACTS = 24
 SPAN = 2400.0  # seconds in which people act
-REQUESTS = 900  # among which faults are drawn
+REQUESTS = 600  # among which faults are drawn
 LONGEST = 5 * 86_400.0
 
 
@@ -47,7 +47,7 @@ def simulate(
     """Run a seed; leave out what is named by its number."""
     drawn = Faults.drawn(seed, MOST_FAULTS, REQUESTS)
     faults = Faults({n: f for n, f in drawn.planned.items() if n not in without_faults})
-    plan = Venice.drawn(seed, MOST_TROUBLE, 40)
+    plan = Venice.drawn(seed, MOST_TROUBLE, 20)
     plan = {number: kind for number, kind in plan.items() if number not in without_trouble}
     acts = [
         act

@@ -29,7 +29,7 @@ TROUBLE: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     "429 with Retry-After": (6, {"answer": 429, "retry_after": 40.0}),
     "overloaded": (4, {"answer": "overloaded"}),
     "500": (6, {"answer": 500}),
-    "422 charged": (3, {"answer": 422, "charged": True}),
+    "422 charged": (6, {"answer": 422, "endpoint": "edit", "charged": True}),
     "502": (4, {"answer": 502}),
     "503": (12, {"answer": 503}),
     "504 charged": (8, {"answer": 504}),

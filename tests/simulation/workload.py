@@ -109,10 +109,10 @@ class People:
 
     cloud: Cloud
     removed: set[str] = field(default_factory=set)  # keys of the output bucket
-    again: list[str] = field(default_factory=list)  # image keys that somebody asked for again
     away: bool = False
     limits: list[float] = field(default_factory=list)  # when the limit was changed
     begun: dict[str, float] = field(default_factory=dict)  # when something last started an image
+    asked: list[tuple[float, str]] = field(default_factory=list)  # prefixes of keys to edit
     changed: list[tuple[float, str]] = field(default_factory=list)  # prefixes, without an event
 
     def act(self, act: Act) -> None:
@@ -120,6 +120,9 @@ class People:
         self.cloud.note(f"somebody: {act}")
         if act.kind in STARTS:
             self.begun[act.key] = self.cloud.world.time
+            self.asked.append((self.cloud.world.time, act.key))
+        if act.kind in ("backfill", "redrive"):
+            self.asked.append((self.cloud.world.time, ""))
         _ACTS[act.kind](self, act)
 
     def end(self) -> None:
@@ -144,7 +147,6 @@ class People:
 
     def same_bytes_again(self, act: Act) -> None:
         if there := self.cloud.s3.current(INPUT, act.key):
-            self.again.append(act.key)
             self.cloud.s3.put(INPUT, act.key, there.body or b"", tags=there.tags)
 
     def put_sidecar(self, act: Act) -> None:
@@ -183,6 +185,7 @@ class People:
         if there:
             new = f"{act.key[:-4]}-{act.number}.jpg"
             self.begun[new] = self.cloud.world.time
+            self.asked.append((self.cloud.world.time, new))
             self.cloud.s3.put(INPUT, new, there.body or b"", tags=there.tags)
             self.cloud.s3.delete(INPUT, act.key)
 
@@ -193,7 +196,6 @@ class People:
 
     def retry(self, act: Act) -> None:
         if self.cloud.s3.current(INPUT, act.key):
-            self.again.append(act.key)
             upload = Upload(INPUT, act.key, retry=f"again-{act.number}")
             self.cloud.sqs.send(retry_queue.message(upload))
 

@@ -53,10 +53,10 @@ class DynamoDB:
         return {"Attributes": self._update(id, {"Key": Key, **parameters})}
 
     def transact_write_items(
-        self, *, TransactItems: list[dict[str, Any]], ClientRequestToken: str = ""
+        self, *, TransactItems: list[dict[str, Any]], ClientRequestToken: str | None = None
     ) -> dict[str, Any]:
         """All or nothing; the same token again within ten minutes changes nothing."""
-        if self.now() - self._tokens.get(ClientRequestToken, 0.0) < 600 and ClientRequestToken:
+        if ClientRequestToken and self.now() - self._tokens.get(ClientRequestToken, 0.0) < 600:
             return {}
         parts = [next(iter(each.items())) for each in TransactItems]
         ids = [(part.get("Item") or part["Key"])["id"]["S"] for _, part in parts]
@@ -71,7 +71,8 @@ class DynamoDB:
                 self._write(id, dict(part["Item"]))
             else:
                 self._update(id, part)
-        self._tokens[ClientRequestToken] = self.now()
+        if ClientRequestToken:
+            self._tokens[ClientRequestToken] = self.now()
         return {}
 
     def _read(self, id: str, *, consistent: bool) -> Item | None:
