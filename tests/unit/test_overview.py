@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from image_drop_cli.commands.status import picture
+from image_drop_cli.commands.status import table_of
 from image_drop_cli.overview import Hour, gather
 from tests.unit.stacks import quiet_stack
 
@@ -14,12 +14,12 @@ def test_an_untouched_stack_has_nothing_to_tell_and_needs_nobody(
     boto_client: Callable[[str], Any], input_bucket: str, output_bucket: str, table: str
 ) -> None:
     overview = gather(quiet_stack(boto_client).deployment)
-    assert not overview.needs_somebody
+    assert not overview.needs_you
     assert (overview.queue.total, overview.dead, overview.today.usd) == (0, 0, 0.0)
     assert overview.last_hour == Hour(results=0, reports=0, complete=True)
     assert overview.balance is None
     assert overview.backfill is None
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(picture(overview))
+        console.print(table_of(overview))
     assert "$0.00" in capture.get()

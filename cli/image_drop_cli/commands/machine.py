@@ -9,7 +9,11 @@ import typer
 
 def local(
     port: Annotated[
-        int | None, typer.Option(help="Where AWS is emulated. Left out: PORT, or 4566.")
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Port of the emulated AWS. Without it, the variable PORT, else 4566.",
+        ),
     ] = None,
 ) -> None:
     """Run the embedded stack in the foreground, as `make local` does."""
@@ -24,11 +28,14 @@ def demo(
     photos: Annotated[
         Path | None,
         typer.Option(
-            exists=True, file_okay=False, help="Your own photos. Left out: PHOTOS, or ready ones."
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+            help="Folder of your own photos. Without it, the variable PHOTOS, else sample photos.",
         ),
     ] = None,
 ) -> None:
-    """Drop real photographs into an embedded stack, as `make demo` does."""
+    """Process real photographs in an embedded stack, as `make demo` does."""
     from image_drop_local.demo import run as the_demo
 
     if photos is not None:
