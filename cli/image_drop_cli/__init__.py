@@ -6,17 +6,25 @@ from image_drop_cli.commands import backfill, dead, images, instructions, machin
 
 HELP = """Upload images, follow their edits, and retry what failed.
 
-While `make local` is running, the commands use that embedded stack. Otherwise they use a stack on AWS (--stack NAME) with your own AWS credentials.
+While `make local` is running, the commands use that embedded stack. Otherwise they use a stack on
+AWS (`--stack NAME`) with your own AWS credentials.
 
-Exit codes: 0 success; 1 something needs you (a report, a file not sent, a dead letter, paused processing); 2 wrong usage; 3 the stack, its region or your credentials cannot be used; 4 the network failed; 130 Ctrl-C.
-"""  # noqa: E501  # typer folds paragraphs to the width of the terminal
+Exit codes:
+
+- 0: success
+- 1: something needs you: a report, a file not sent, a dead letter, paused processing
+- 2: wrong usage
+- 3: the stack, its region or your credentials cannot be used
+- 4: the network failed
+- 130: Ctrl-C
+"""
 
 app = typer.Typer(
     name="image-drop",
     help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 app.command("put")(put.put)
 app.command("status")(status.status)

@@ -111,7 +111,7 @@ def fail(sentence: str, code: Exit) -> NoReturn:
 def on_stack(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that choose a stack, which it gets as its `deployment`.
 
-    What AWS or the stack refuses ends the command with a sentence.
+    An error of AWS or of the stack ends the command with a sentence and an exit code.
     """
     return explaining()(with_options(command, "deployment", STACK_OPTIONS, connect))
 
@@ -122,9 +122,9 @@ def with_options(
     options: Mapping[str, Any],
     make: Callable[..., Any],
 ) -> Callable[..., None]:
-    """Give a command `options` in the place of a parameter, whose value `make` makes of theirs.
+    """Replace a parameter of a command by `options`, from whose values `make` makes its own.
 
-    `options`: typer's annotations by name; each option may be left out, and then is None.
+    `options`: typer's annotations by name. Every option is optional; without it, its value is None.
     """
     signature = inspect.signature(command)
 
@@ -175,7 +175,7 @@ def running_locally(port: str) -> str | None:
 
 @contextmanager
 def explaining() -> Iterator[None]:
-    """End the command with a sentence and an exit code where AWS or the stack refuses."""
+    """Turn an error of AWS or of the stack into a sentence and an exit code."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from image_drop.errors import SettingsError, UnreadableObjectError

@@ -48,7 +48,7 @@ PARAMETERS = {  # of the template, by the functions' variables
 }
 LOCAL_REGION = "us-east-1"
 
-# The clients of a program that a person waits for: a lost network shows within half a minute.
+# A person waits for these clients: a lost network shows within half a minute.
 _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
     connect_timeout=5,

@@ -103,12 +103,12 @@ def test_instructions_of_the_command_line_count_for_that_image(
 
     explained = run("explain", "given/one.png", "--json")
 
-    told = json.loads(explained.stdout)
-    assert {each["key"]: each["source"] for each in told["given"]} == {
+    explanation = json.loads(explained.stdout)
+    assert {each["key"]: each["source"] for each in explanation["given"]} == {
         "mode": "given/one.png.json",
         "prompt": "given/one.png.json",
     }
-    assert told["requests"][0]["state"].startswith("done")
+    assert explanation["requests"][0]["state"].startswith("done")
     text = run("explain", "given/one.png").output
     assert "POST /image/edit" in text
     assert "$0.04 (firered-image-edit)" in text
@@ -139,9 +139,9 @@ def test_ctrl_c_leaves_the_work_running_and_says_how_to_pick_it_up(
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["event"] == "sent"
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        _, message = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "the same command" in told
+    assert "the same command" in message
     venice.change(latency=0.0)
 
     again = run("put", "shoes/one.png", "--to", "slow", "--prompt", "red")
@@ -219,15 +219,15 @@ def test_status_tells_when_nobody_is_needed_and_when_somebody_is(
         services.circuit_breaker.resume(services.now())
 
     assert stopped.exit_code == 1
-    told = json.loads(stopped.stdout)
-    assert told["processing"]["paused"] is True
-    assert told["processing"]["reason"] == "account_unavailable"
-    assert told["processing"]["detail"] == "Venice answered 402."
-    assert told["seconds_left"] is None
-    assert told["today"]["usd"] > 0  # of the tests before this one
-    assert told["today"]["usd_by_model"]["bria-bg-remover"] > 0
-    assert {rate["model"] for rate in told["rates"]} == {"firered-image-edit", "background-remove"}
-    assert told["last_hour"]["complete"] is True
+    overview = json.loads(stopped.stdout)
+    assert overview["processing"]["paused"] is True
+    assert overview["processing"]["reason"] == "account_unavailable"
+    assert overview["processing"]["detail"] == "Venice answered 402."
+    assert overview["seconds_left"] is None
+    assert overview["today"]["usd"] > 0  # of the tests before this one
+    assert overview["today"]["usd_by_model"]["bria-bg-remover"] > 0
+    assert {rate["model"] for rate in overview["rates"]} == {"firered-image-edit", "background-remove"}
+    assert overview["last_hour"]["complete"] is True
 
 
 def test_dead_letters_are_listed_shown_sent_again_and_discarded(

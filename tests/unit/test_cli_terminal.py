@@ -51,9 +51,9 @@ def test_json_is_printable_and_means_the_same(
     capsys: pytest.CaptureFixture[str], indent: int
 ) -> None:
     say_json({"key": HOSTILE, "path": Path("a.jpg")}, indent=indent)
-    told = capsys.readouterr().out
-    assert OBEYED.search(told.replace("\n", "")) is None
-    assert json.loads(told) == {"key": HOSTILE, "path": "a.jpg"}
+    printed = capsys.readouterr().out
+    assert OBEYED.search(printed.replace("\n", "")) is None
+    assert json.loads(printed) == {"key": HOSTILE, "path": "a.jpg"}
 
 
 def test_a_table_is_as_wide_as_what_it_shows() -> None:

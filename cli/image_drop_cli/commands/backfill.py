@@ -53,7 +53,10 @@ def start(
 @app.command()
 @on_stack
 def status(deployment: "Deployment", json: Json = False) -> None:
-    """Show how far the last backfill is. With --json, null means that none was started."""
+    """Show how far the last backfill is.
+
+    With --json, null means that no backfill has been started.
+    """
     current = deployment.services.scans.current()
     if json:
         say_json(current)

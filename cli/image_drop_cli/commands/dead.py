@@ -24,9 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Keys = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY...]", help="Object keys of the images.")
-]
+Keys = Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Object keys of the images.")]
 
 
 @app.command("list")
@@ -154,7 +152,7 @@ def _conclude(chosen: Sequence["DeadLetter"], keys: Iterable[str], what: str) ->
 
 def _fail_missing(keys: Iterable[str]) -> NoReturn:
     fail(
-        f"No dead letter found for {', '.join(keys)}. `image-drop dead list` shows all of them.",
+        f"No dead letter found for {', '.join(keys)}. List them with `image-drop dead list`.",
         Exit.NEEDS_YOU,
     )
 

@@ -31,7 +31,7 @@ def put(
     deployment: "Deployment",
     paths: Annotated[
         list[Path],
-        typer.Argument(exists=True, metavar="PATH...", help="Images and folders to upload."),
+        typer.Argument(exists=True, metavar="PATH", help="Images and folders to upload."),
     ],
     instructions: dict[str, Any],
     to: Annotated[

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from image_drop_cli.overview import Overview, Rate, Today
 
 REFRESH = 2.0  # seconds
-COUNT_AGAIN = 60.0  # seconds; the last hour takes a listing of the bucket
+COUNT_AGAIN = 60.0  # seconds; counting the last hour lists the bucket
 
 
 @on_stack

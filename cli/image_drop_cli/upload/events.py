@@ -1,4 +1,4 @@
-"""What happens to the files of an upload, as whoever watches it is told."""
+"""What happens to the files of an upload, as whoever watches it sees it."""
 
 from dataclasses import dataclass
 from pathlib import Path

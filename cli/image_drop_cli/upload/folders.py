@@ -77,7 +77,7 @@ class BlockedFolders:
 
 @dataclass(frozen=True)
 class _Walk:
-    """What is the same for all files of a walk. `root`: the real folder that nothing leads out of.
+    """What is the same for all files of a walk. `root`: the real folder that must not be left.
 
     A symbolic link may lead to a file within `root`. Whoever shares a folder could otherwise make
     you send a secret, with a link to it.
