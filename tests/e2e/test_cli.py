@@ -226,7 +226,10 @@ def test_status_tells_when_nobody_is_needed_and_when_somebody_is(
     assert overview["seconds_left"] is None
     assert overview["today"]["usd"] > 0  # of the tests before this one
     assert overview["today"]["usd_by_model"]["bria-bg-remover"] > 0
-    assert {rate["model"] for rate in overview["rates"]} == {"firered-image-edit", "background-remove"}
+    assert {rate["model"] for rate in overview["rates"]} == {
+        "firered-image-edit",
+        "background-remove",
+    }
     assert overview["last_hour"]["complete"] is True
 
 

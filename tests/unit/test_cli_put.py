@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from image_drop.errors import RetriesExhaustedError
 from image_drop.uploads import Upload
@@ -296,6 +296,31 @@ def test_the_same_file_is_recognised_in_a_bucket_with_a_key_of_its_own(
     [refused] = encrypted.send(changed(shoe, content=b"another photo"))
     assert isinstance(refused, NotSent)
     assert stack.versions("shoe.jpg") == stack.versions("shoe.jpg.json") == 1
+
+
+class Contested:
+    """An S3 in which somebody deletes each object while it is put."""
+
+    def __init__(self, s3: Any) -> None:
+        self._s3 = s3
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def put_object(self, **arguments: Any) -> Any:
+        answer: Any = {"Error": {"Code": "ConditionalRequestConflict"}}
+        raise ClientError(answer, "PutObject")
+
+
+def test_an_object_that_is_deleted_while_it_is_put_is_not_said_to_be_sent(
+    stack: QuietStack, shoe: LocalFile, boto_client: Callable[[str], Any]
+) -> None:
+    s3 = Contested(boto_client("s3"))
+    contested = quiet_stack(lambda name: s3 if name == "s3" else boto_client(name))
+    [event] = contested.send(LocalFile(shoe.path, "shoe.jpg"))
+    assert event == NotSent(
+        "shoe.jpg", "Somebody else changed shoe.jpg at the same moment. Run the command again."
+    )
 
 
 class FailingAfter:

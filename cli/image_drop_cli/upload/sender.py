@@ -131,7 +131,11 @@ class Sender:
         except ClientError as error:
             if code_of(error) not in CHANGED:
                 raise
-            self._existing(key, digest, "a different file, uploaded just now,")
+            existing = self._existing(key, digest, "a different file, uploaded just now,")
+            if existing is not _Existing.SAME:
+                raise NotSentError(
+                    f"Somebody else changed {key} at the same moment. Run the command again."
+                ) from error
 
 
 class _Existing(Enum):
