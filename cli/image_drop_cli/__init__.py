@@ -1,22 +1,30 @@
-"""`image-drop`, the command line: put images in, see what goes on, send failures round again.
-
-It works on the embedded stack (`make local`, found by itself while it runs) and on a deployed one
-(`--stack NAME`) with your own AWS credentials.
-
-Exit codes: 0 done; 1 something needs you (a report, a file not sent, dead letters, a stopped line);
-2 wrong usage; 3 stack, region or credentials unusable; 4 the network went away; 130 Ctrl-C.
-"""
+"""`image-drop`, the command line."""
 
 import typer
 
 from image_drop_cli.commands import backfill, dead, images, instructions, machine, put, status
 
+HELP = """Upload images, follow their edits, and retry what failed.
+
+While `make local` is running, the commands use that embedded stack. Otherwise they use a stack on
+AWS (`--stack NAME`) with your own AWS credentials.
+
+Exit codes:
+
+- 0: success
+- 1: something needs you: a report, a file not sent, a dead letter, paused processing
+- 2: wrong usage
+- 3: the stack, its region or your credentials cannot be used
+- 4: the network failed
+- 130: Ctrl-C
+"""
+
 app = typer.Typer(
     name="image-drop",
-    help=__doc__,
+    help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 app.command("put")(put.put)
 app.command("status")(status.status)

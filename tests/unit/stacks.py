@@ -14,8 +14,9 @@ from image_drop.errors import NotAnImageError, PermanentError
 from image_drop.storage import output_bucket
 from image_drop.uploads import Upload, from_message
 from image_drop_cli.deployment import PARAMETERS, Deployment
-from image_drop_cli.upload.drops import Event, Run
-from image_drop_cli.upload.folders import Drop, NotSent
+from image_drop_cli.upload.events import Event, NotSent
+from image_drop_cli.upload.folders import LocalFile
+from image_drop_cli.upload.run import UploadRun
 from tests.conftest import INPUT_BUCKET, OUTPUT_BUCKET, TABLE
 
 
@@ -29,10 +30,10 @@ class QuietStack:
     def s3(self) -> Any:
         return self.deployment.client("s3")
 
-    def send(self, *drops: Drop | NotSent, **options: Any) -> list[Event]:
-        """What happens when these are dropped and nobody waits for results."""
-        run = Run(self.deployment, options.pop("out", None), follow=False, **options)
-        return [event for event in run.events(drops) if event]
+    def send(self, *files: LocalFile | NotSent, **options: Any) -> list[Event]:
+        """What happens when these are sent and nobody waits for results."""
+        run = UploadRun(self.deployment, options.pop("out", None), follow=False, **options)
+        return [event for event in run.events(files) if event]
 
     def edit(self, key: str) -> Edit:
         """What the functions would make of a key."""

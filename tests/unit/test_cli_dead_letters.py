@@ -73,7 +73,7 @@ def test_letters_that_are_sent_again_are_in_the_retry_queue_only(
 ) -> None:
     bury(stack, letter_about("a.jpg"), letter_about("b.jpg"), letter_about("c.jpg"))
     with dead.held(100) as letters:
-        dead.send_again([each for each in letters if each.upload and each.upload.key != "b.jpg"])
+        dead.redrive([each for each in letters if each.upload and each.upload.key != "b.jpg"])
     assert keys(dead) == ["b.jpg"]
     assert sorted(each.key for each in stack.queued()) == ["a.jpg", "c.jpg"]
 
@@ -102,7 +102,7 @@ def test_on_the_embedded_stack_all_letters_are_moved_by_hand(stack: QuietStack) 
         )
     )
     bury(stack, *(letter_about(f"{number}.jpg") for number in range(12)))
-    assert local.send_all_again() == 12
+    assert local.redrive_all() == 12
     assert local.count() == 0
     queued = [*stack.queued(), *stack.queued()]
     assert {each.key for each in queued} == {f"{number}.jpg" for number in range(12)}
@@ -129,7 +129,7 @@ def test_on_aws_all_letters_are_moved_by_sqs_itself(
             {"TaskHandle": "1"},
             {"SourceArn": here, "DestinationArn": there},
         )
-        assert dead.send_all_again() == 3
+        assert dead.redrive_all() == 3
         sqs.assert_no_pending_responses()
 
 

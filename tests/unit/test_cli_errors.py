@@ -67,20 +67,22 @@ def test_wrong_usage_has_its_own_exit_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "said"),
     [
         (("--mode", "edt"), "Did you mean 'edit'?"),
         (("--prompt", "red", "--finish", '{"trm": true}'), "did you mean 'trim'?"),
         (("--prompt", "red", "--finish", "{"), "--finish is not JSON"),
-        (("--mode", "edit"), "there is no prompt"),
-        ((), "No mode and no prompt"),
+        (("--mode", "edit"), "--mode edit needs a prompt. Add --prompt."),
+        ((), "No instructions given."),
+        (("--prompt", "red", "--aspect-ratio", "7:1"), "Correct --aspect-ratio"),
+        (("--prompt", "red", "--layer", ""), "Correct --layer"),
     ],
 )
 def test_wrong_instructions_are_refused_before_anything_is_written(
-    tmp_path: Path, options: tuple[str, ...], told: str
+    tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
     result = run("init", tmp_path, *options)
-    assert (result.exit_code, told in sentence(result)) == (2, True)
+    assert (result.exit_code, said in sentence(result)) == (2, True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,11 +117,11 @@ def errors() -> Iterator[tuple[BotoCoreError | ClientError, Exit, str]]:
     yield refused("NoSuchBucket"), Exit.UNUSABLE, "NoSuchBucket"
 
 
-@pytest.mark.parametrize(("error", "code", "told"), list(errors()), ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize(("error", "code", "said"), list(errors()), ids=lambda each: str(each)[:40])
 def test_errors_of_aws_become_a_sentence_and_a_code(
     error: BotoCoreError | ClientError,
     code: Exit,
-    told: str,
+    said: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from typer import Exit as Ended
@@ -127,7 +129,7 @@ def test_errors_of_aws_become_a_sentence_and_a_code(
     with pytest.raises(Ended) as ended, explaining():
         raise error
     assert ended.value.exit_code == code
-    assert told in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert "\n" not in explained(error)
 
 

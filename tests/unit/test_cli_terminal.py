@@ -12,8 +12,8 @@ from rich.table import Table
 
 import image_drop_cli
 from image_drop_cli.connection import Screen, fail, say, say_json
-from image_drop_cli.upload.drops import Progress
-from image_drop_cli.wording import printable, progress
+from image_drop_cli.upload.estimate import Progress
+from image_drop_cli.wording import printable, time_left
 
 # Red, clear the screen, a title, a line of its own, and an ending that reads as another one.
 HOSTILE = "a\x1b[31m\x9b2J\x1b]0;title\x07\r\nimage-drop: all done\u2028\u202egpj.exe"
@@ -51,9 +51,9 @@ def test_json_is_printable_and_means_the_same(
     capsys: pytest.CaptureFixture[str], indent: int
 ) -> None:
     say_json({"key": HOSTILE, "path": Path("a.jpg")}, indent=indent)
-    told = capsys.readouterr().out
-    assert OBEYED.search(told.replace("\n", "")) is None
-    assert json.loads(told) == {"key": HOSTILE, "path": "a.jpg"}
+    printed = capsys.readouterr().out
+    assert OBEYED.search(printed.replace("\n", "")) is None
+    assert json.loads(printed) == {"key": HOSTILE, "path": "a.jpg"}
 
 
 def test_a_table_is_as_wide_as_what_it_shows() -> None:
@@ -67,8 +67,8 @@ def test_a_table_is_as_wide_as_what_it_shows() -> None:
     assert OBEYED.search("".join(lines)) is None
 
 
-def test_why_the_line_is_stopped_is_told_in_one_line() -> None:
-    assert SHOWN in progress(Progress(stopped=HOSTILE))
+def test_why_processing_is_paused_is_told_in_one_line() -> None:
+    assert SHOWN in time_left(Progress(paused=HOSTILE))
 
 
 def test_commands_print_by_what_makes_text_printable() -> None:

@@ -12,7 +12,7 @@ from image_drop.errors import (
     WaitsForImageError,
 )
 from image_drop.instructions.schema import Instructions, Mode
-from image_drop.instructions.sources import OneEdit, Variants, from_defaults, resolve
+from image_drop.instructions.sources import OneEdit, Source, Variants, from_defaults, resolve
 from image_drop.services import Services
 from image_drop.storage import output_bucket
 from image_drop.storage.input_bucket import InputObject
@@ -90,10 +90,17 @@ def load_instructions(upload: Upload, services: Services) -> Wanted:
         raise WaitsForImageError(f"{upload.key} is not there yet; its instructions are.")
     if image is None:
         raise ImageDeletedError(f"{upload.key} is not in the bucket any more.")
+    return Wanted(image, resolve(instruction_sources(image, services)))
+
+
+def instruction_sources(image: InputObject, services: Services) -> list[Source]:
+    """Return every place that gives the image instructions, nearest first.
+
+    Raises `UnreadableInstructionsError` and `UnreadableObjectError`.
+    """
     settings = services.settings
     defaults = from_defaults(settings.default_mode, settings.default_prompt)
-    sources = [*services.input_bucket.sources(image), defaults]
-    return Wanted(image, resolve(sources))
+    return [*services.input_bucket.sources(image), defaults]
 
 
 def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:

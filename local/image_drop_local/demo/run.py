@@ -20,16 +20,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from image_drop.events import SOURCE
 from image_drop.settings import VENICE_BASE_URL
 from image_drop.storage.output_bucket import Report
-from image_drop_cli import wording
 from image_drop_cli.deployment import Deployment, DeploymentError
-from image_drop_cli.upload.drops import Arrived, Event, Run, Sent
-from image_drop_cli.upload.folders import Drop, NotSent
+from image_drop_cli.progress_bar import progress_bar
+from image_drop_cli.upload.events import Arrived, Event, NotSent, Sent
+from image_drop_cli.upload.folders import LocalFile
+from image_drop_cli.upload.run import UploadRun
 from image_drop_local.demo import contact_sheet, photo_cases
 from image_drop_local.demo.contact_sheet import Pair
 from image_drop_local.demo.photo_cases import Case
@@ -66,10 +66,10 @@ def run(environment: Mapping[str, str], out: Path, console: Console) -> int:
     with ExitStack() as exits:
         folder = Path(exits.enter_context(TemporaryDirectory(prefix="image-drop-photos-")))
         cases = [] if photos else list(photo_cases.cases(folder))
-        drops: Iterable[Drop | NotSent] = (
+        files: Iterable[LocalFile | NotSent] = (
             photo_cases.own(Path(photos), folder)
             if photos
-            else [*photo_cases.needed_first(folder), *(case.drop for case in cases)]
+            else [*photo_cases.needed_first(folder), *(case.file for case in cases)]
         )
         simulator, url, key = _venice(environment, exits)
         console.print(_welcome(url, simulator))
@@ -78,12 +78,12 @@ def run(environment: Mapping[str, str], out: Path, console: Console) -> int:
         )
         demo = Demo(
             Deployment.find(STACK_NAME, endpoint_url=stack.endpoint_url),
-            {case.drop.key: case for case in cases},
+            {case.file.key: case for case in cases},
             simulator,
             out,
             console,
         )
-        demo.watch(drops)
+        demo.watch(files)
         return demo.conclude()
 
 
@@ -135,35 +135,18 @@ class Demo:
     problems: list[str] = field(default_factory=list)
     calls_seen: int = 0
 
-    def watch(self, drops: Iterable[Drop | NotSent]) -> None:
+    def watch(self, files: Iterable[LocalFile | NotSent]) -> None:
         """Drop everything and say what happens until all has arrived."""
         self.announcements = Announcements(self.deployment)
         self.began = last_news = time.monotonic()
-        run = Run(self.deployment, self.out)
-        columns = (
-            SpinnerColumn(),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-        )
-        on_a_screen = self.console.is_terminal
-        with Progress(
-            *columns, console=self.console, transient=True, disable=not on_a_screen
-        ) as progress:
-            bar = progress.add_task("", total=None)
-            for event in run.events(self._noted(drops)):
+        run = UploadRun(self.deployment, self.out)
+        with progress_bar(self.console) as bar:
+            for event in run.events(self._noted(files)):
                 for line in [*self._refusals(), *self._lines(event)]:
                     last_news = time.monotonic()
-                    progress.console.print(
-                        f"{last_news - self.began:6.1f} s  {line}", soft_wrap=True
-                    )
-                standing = run.standing()
-                progress.update(
-                    bar,
-                    description=wording.progress(standing),
-                    completed=len(self.arrived),
-                    total=len(self.arrived) + standing.awaited or None,
-                )
+                    seconds = last_news - self.began
+                    self.console.print(f"{seconds:6.1f} s  {line}", soft_wrap=True)
+                bar.update(run, len(self.arrived))
                 if time.monotonic() - last_news > SILENCE:
                     self.problems.append(f"Nothing has arrived for {SILENCE:.0f} s.")
                     break
@@ -198,11 +181,11 @@ class Demo:
         )
         return 1 if self.problems or not self.arrived else 0
 
-    def _noted(self, drops: Iterable[Drop | NotSent]) -> Iterator[Drop | NotSent]:
-        for drop in drops:
-            if isinstance(drop, Drop):
-                self.files[drop.key] = drop.path
-            yield drop
+    def _noted(self, files: Iterable[LocalFile | NotSent]) -> Iterator[LocalFile | NotSent]:
+        for file in files:
+            if isinstance(file, LocalFile):
+                self.files[file.key] = file.path
+            yield file
 
     def _lines(self, event: Event | None) -> Iterator[str]:
         match event:

@@ -8,6 +8,7 @@ MISSING = ("404", "NoSuchKey", "NotFound")
 DELETED = ("405", "MethodNotAllowed")  # what a delete marker answers
 CHANGED = ("412", "PreconditionFailed", "ConditionalRequestConflict")  # a condition did not hold
 KEY_TOO_LONG = ("KeyTooLongError",)
+BAD_DIGEST = ("BadDigest",)  # the body is not what its MD5 says
 # One object is refused for good: forbidden (a HEAD tells the status alone), archived in Glacier,
 # or encrypted with a KMS key that cannot be used.
 REFUSED = (
