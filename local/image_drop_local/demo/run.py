@@ -30,7 +30,7 @@ from image_drop_cli import wording
 from image_drop_cli.deployment import Deployment, DeploymentError
 from image_drop_cli.upload.drops import Arrived, Event, Run, Sent
 from image_drop_cli.upload.folders import Drop, NotSent
-from image_drop_local.demo import contact_sheet, photo_cases
+from image_drop_local.demo import contact_sheet, photo_cases, terminal_picture
 from image_drop_local.demo.contact_sheet import Pair
 from image_drop_local.demo.photo_cases import Case
 from image_drop_local.emulator.stack import STACK_NAME, Stack
@@ -43,12 +43,18 @@ SILENCE = 120.0  # seconds without any news, after which the demo is given up
 FUNCTIONS = 2 * (os.cpu_count() or 2)  # at a time; each needs a second to start
 
 
-def main() -> int:
+def main(svg: Path | None = None) -> int:
+    """Run the demo in this terminal, and picture the terminal at `svg`. Return the exit code."""
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if svg:
+        console = terminal_picture.recording_console()
+    elif not console.is_terminal:
         console = Console(highlight=False, width=120)
     try:
-        return run(os.environ, OUT, console)
+        code = run(os.environ, OUT, console)
+        if svg:
+            terminal_picture.save(console, svg, "make demo")
+        return code
     except KeyboardInterrupt:
         console.print("\nStopped; nothing is left running.")
         return 130
@@ -146,7 +152,7 @@ class Demo:
             MofNCompleteColumn(),
             TextColumn("{task.description}"),
         )
-        on_a_screen = self.console.is_terminal
+        on_a_screen = self.console.is_interactive
         with Progress(
             *columns, console=self.console, transient=True, disable=not on_a_screen
         ) as progress:
@@ -244,7 +250,7 @@ class Demo:
         table.add_column("photo", overflow="fold")
         table.add_column("instructed by", overflow="fold")
         table.add_column("came out as", overflow="fold")
-        for heading in ("size", "seconds", "tries"):
+        for heading in ("size", "seconds", "calls"):
             table.add_column(heading, justify="right", no_wrap=True)
         for each in self.arrived:
             table.add_row(
@@ -253,7 +259,7 @@ class Demo:
                 escape(each.output_key),
                 decimal(each.size),
                 f"{each.seconds:.0f}",
-                self._tries(each),
+                self._calls(each),
                 style="yellow" if each.report else None,
             )
         return table
@@ -262,13 +268,10 @@ class Demo:
         case = self.cases.get(arrived.key)
         return case.how if case else "folder file: background-remove"
 
-    def _tries(self, arrived: Arrived) -> str:
+    def _calls(self, arrived: Arrived) -> str:
         if arrived.report:
             return str(arrived.report.attempts)
-        attempts = self.announcements.attempts.get(arrived.output_key)
-        if attempts is None:
-            return "?"
-        return str(attempts - 1 if arrived.variant else attempts)  # the first one only sorted them
+        return str(self.announcements.attempts.get(arrived.output_key, "?"))
 
     def _pair(self, arrived: Arrived) -> Pair:
         assert arrived.path is not None
@@ -322,7 +325,7 @@ class Announcements:
         events.put_targets(Rule="demo-announcements", Targets=[{"Id": "queue", "Arn": queue}])
 
     def read(self, expected: int) -> None:
-        """Note how many tries each output took; waits a few seconds for the last events."""
+        """Note how many calls each output took; waits a few seconds for the last events."""
         deadline = time.monotonic() + 5
         while len(self.attempts) < expected and time.monotonic() < deadline:
             answer = self._sqs.receive_message(
