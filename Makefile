@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --quiet
 SAM := $(UV) tool run --quiet --from aws-sam-cli==1.170.0 sam
 export UV
 
-.PHONY: demo test local bench check unit integration template e2e layer format schemas build help
+.PHONY: demo test quick local bench check unit integration template e2e layer format schemas build help
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -17,8 +17,13 @@ demo: setup ## drop real photographs into the embedded stack; results in demo-ou
 local: setup ## the embedded stack in the foreground (PORT=4566, VENICE_BASE_URL, VENICE_API_KEY)
 	@$(RUN) python -m image_drop_local.emulator
 
-test: check ## everything: lint, types, template, unit, integration, end to end
-	$(RUN) pytest -n 3 --no-loadscope-reorder tests/e2e tests/integration tests/unit tests/template
+# The slow folders first, so that the last minute has many short tests to spread.
+ALL_TESTS := tests/e2e tests/integration tests/unit tests/template tests/docs
+test: $(if $(T),setup,check) ## everything: lint, types, all tests; T=tests/unit/test_x.py: only these
+	$(RUN) pytest $(if $(T),$(T),-n 3 --no-loadscope-reorder $(ALL_TESTS))
+
+quick: check ## under a minute: lint, types, unit tests but the slow ones
+	$(RUN) pytest -n 2 -m "not slow" tests/unit tests/template tests/docs
 
 bench: setup ## the benchmarks; tables and plots in benchmarks/
 	$(UV) run --frozen --quiet --group bench python -m benchmarks
@@ -26,6 +31,8 @@ bench: setup ## the benchmarks; tables and plots in benchmarks/
 check: setup
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) codespell
+	$(RUN) lint-imports --no-cache
 	$(RUN) mypy
 
 template: setup

@@ -1,6 +1,7 @@
 """Commands that start the whole system on this machine."""
 
 import os
+import runpy
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +14,9 @@ def local(
     ] = None,
 ) -> None:
     """Run the embedded stack in the foreground, as `make local` does."""
-    from image_drop_local.emulator import __main__
-
     if port is not None:
         os.environ["PORT"] = str(port)
-    __main__.main()
+    _start("image_drop_local.emulator")
 
 
 def demo(
@@ -29,8 +28,14 @@ def demo(
     ] = None,
 ) -> None:
     """Drop real photographs into an embedded stack, as `make demo` does."""
-    from image_drop_local.demo import run as the_demo
-
     if photos is not None:
         os.environ["PHOTOS"] = str(photos)
-    raise typer.Exit(the_demo.main())
+    _start("image_drop_local.demo")
+
+
+def _start(program: str) -> None:
+    """Run a program of `image_drop_local` in this process, as `python -m` does.
+
+    By its name, for the command line works without that package, which builds on it.
+    """
+    runpy.run_module(program, run_name="__main__", alter_sys=True)

@@ -4,6 +4,7 @@ Exit code 0 only if each of them arrived as it should, 1 if not, 130 after Ctrl-
 
     PHOTOS=dir           your own photos instead
     VENICE_API_KEY=key   the real Venice instead of the simulator (VENICE_BASE_URL: somewhere else)
+    SVG=file             a picture of this terminal, such as docs/demo-terminal.svg
 """
 
 import json
@@ -43,8 +44,9 @@ SILENCE = 120.0  # seconds without any news, after which the demo is given up
 FUNCTIONS = 2 * (os.cpu_count() or 2)  # at a time; each needs a second to start
 
 
-def main(svg: Path | None = None) -> int:
-    """Run the demo in this terminal, and picture the terminal at `svg`. Return the exit code."""
+def main() -> int:
+    """Run the demo in this terminal. Return the exit code."""
+    svg = os.environ.get("SVG")
     console = Console(highlight=False)
     if svg:
         console = terminal_picture.recording_console()
@@ -53,7 +55,7 @@ def main(svg: Path | None = None) -> int:
     try:
         code = run(os.environ, OUT, console)
         if svg:
-            terminal_picture.save(console, svg, "make demo")
+            terminal_picture.save(console, Path(svg), "make demo")
         return code
     except KeyboardInterrupt:
         console.print("\nStopped; nothing is left running.")

@@ -1,4 +1,4 @@
-"""A picture of what a terminal showed, as SVG: `python -m image_drop_local.demo --svg FILE`."""
+"""A picture of what a terminal showed, as SVG: `make demo SVG=docs/demo-terminal.svg`."""
 
 from pathlib import Path
 
