@@ -33,14 +33,13 @@ class ProgressBar:
 
 @contextmanager
 def progress_bar(console: Console) -> Iterator[ProgressBar]:
-    """Show a progress bar on a terminal, and nothing where the output goes into a file."""
+    """Show a progress bar on a screen, and nothing in a file or a picture of the terminal."""
     columns = (
         SpinnerColumn(),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.description}", markup=False),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    on_a_screen = console.is_interactive
+    with Progress(*columns, console=console, transient=True, disable=not on_a_screen) as bar:
         yield ProgressBar(bar)

@@ -4,6 +4,7 @@ Exit code 0 only if each of them arrived as it should, 1 if not, 130 after Ctrl-
 
     PHOTOS=dir           your own photos instead
     VENICE_API_KEY=key   the real Venice instead of the simulator (VENICE_BASE_URL: somewhere else)
+    SVG=file             a picture of this terminal, such as docs/demo-terminal.svg
 """
 
 import json
@@ -30,7 +31,7 @@ from image_drop_cli.progress_bar import progress_bar
 from image_drop_cli.upload.events import Arrived, Event, NotSent, Sent
 from image_drop_cli.upload.folders import LocalFile
 from image_drop_cli.upload.run import UploadRun
-from image_drop_local.demo import contact_sheet, photo_cases
+from image_drop_local.demo import contact_sheet, photo_cases, terminal_picture
 from image_drop_local.demo.contact_sheet import Pair
 from image_drop_local.demo.photo_cases import Case
 from image_drop_local.emulator.stack import STACK_NAME, Stack
@@ -44,11 +45,18 @@ FUNCTIONS = 2 * (os.cpu_count() or 2)  # at a time; each needs a second to start
 
 
 def main() -> int:
+    """Run the demo in this terminal. Return the exit code."""
+    svg = os.environ.get("SVG")
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if svg:
+        console = terminal_picture.recording_console()
+    elif not console.is_terminal:
         console = Console(highlight=False, width=120)
     try:
-        return run(os.environ, OUT, console)
+        code = run(os.environ, OUT, console)
+        if svg:
+            terminal_picture.save(console, Path(svg), "make demo")
+        return code
     except KeyboardInterrupt:
         console.print("\nStopped; nothing is left running.")
         return 130
@@ -227,7 +235,7 @@ class Demo:
         table.add_column("photo", overflow="fold")
         table.add_column("instructed by", overflow="fold")
         table.add_column("came out as", overflow="fold")
-        for heading in ("size", "seconds", "tries"):
+        for heading in ("size", "seconds", "calls"):
             table.add_column(heading, justify="right", no_wrap=True)
         for each in self.arrived:
             table.add_row(
@@ -236,7 +244,7 @@ class Demo:
                 escape(each.output_key),
                 decimal(each.size),
                 f"{each.seconds:.0f}",
-                self._tries(each),
+                self._calls(each),
                 style="yellow" if each.report else None,
             )
         return table
@@ -245,13 +253,10 @@ class Demo:
         case = self.cases.get(arrived.key)
         return case.how if case else "folder file: background-remove"
 
-    def _tries(self, arrived: Arrived) -> str:
+    def _calls(self, arrived: Arrived) -> str:
         if arrived.report:
             return str(arrived.report.attempts)
-        attempts = self.announcements.attempts.get(arrived.output_key)
-        if attempts is None:
-            return "?"
-        return str(attempts)
+        return str(self.announcements.attempts.get(arrived.output_key, "?"))
 
     def _pair(self, arrived: Arrived) -> Pair:
         assert arrived.path is not None
@@ -305,7 +310,7 @@ class Announcements:
         events.put_targets(Rule="demo-announcements", Targets=[{"Id": "queue", "Arn": queue}])
 
     def read(self, expected: int) -> None:
-        """Note how many tries each output took; waits a few seconds for the last events."""
+        """Note how many calls each output took; waits a few seconds for the last events."""
         deadline = time.monotonic() + 5
         while len(self.attempts) < expected and time.monotonic() < deadline:
             answer = self._sqs.receive_message(
