@@ -1,8 +1,12 @@
 """`image-drop`, the command line."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from image_drop_cli.commands import backfill, dead, images, instructions, machine, put, status
+from image_drop_cli.connection import say
 
 HELP = """Upload images, follow their edits, and retry what failed.
 
@@ -25,7 +29,27 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"image-drop {version('image-drop')}")
+        raise typer.Exit
+
+
+@app.callback()
+def image_drop(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None: ...
+
+
 app.command("put")(put.put)
 app.command("status")(status.status)
 app.add_typer(dead.app, name="dead")
