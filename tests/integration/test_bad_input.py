@@ -41,7 +41,7 @@ def refused(stage: Stage, key: str, code: str, *words: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("instructions", "code", "words"),
     [
-        ({}, "no_instructions", ["No mode and no prompt"]),
+        ({}, "no_instructions", ["neither a mode nor a prompt"]),
         ({"mode": "background-removal"}, "unknown_mode", ["'background-remove'", "a.jpg.json"]),
         ({"mode": 7}, "unknown_mode", ["7"]),
         ({"mode": "edit"}, "missing_prompt", ["edit"]),

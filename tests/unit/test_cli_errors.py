@@ -70,10 +70,10 @@ def test_wrong_usage_has_its_own_exit_code(tmp_path: Path) -> None:
     ("options", "told"),
     [
         (("--mode", "edt"), "Did you mean 'edit'?"),
-        (("--prompt", "red", "--finish", '{"trm": true}'), "did you mean 'trim'?"),
+        (("--prompt", "red", "--finish", '{"trm": true}'), "Did you mean 'trim'?"),
         (("--prompt", "red", "--finish", "{"), "--finish is not JSON"),
         (("--mode", "edit"), "there is no prompt"),
-        ((), "No mode and no prompt"),
+        ((), "neither a mode nor a prompt"),
     ],
 )
 def test_wrong_instructions_are_refused_before_anything_is_written(
