@@ -50,17 +50,17 @@ def error_for(reply: Reply, mode: Mode | None, now: float, key: str = "") -> Ima
     words = printable(redact(words, key), MAX_WORDS)
     status, headers = reply.status, reply.headers
     detail = f"Venice answered {status}: {words}" if words else f"Venice answered {status}."
-    told: dict[str, Any] = {"status": status, "request_id": headers.get("CF-RAY")}
+    facts: dict[str, Any] = {"status": status, "request_id": headers.get("CF-RAY")}
     if status == 429:
-        return _rate_limited(detail, words, headers, now, told)
+        return _rate_limited(detail, words, headers, now, facts)
     if status in (401, 402, 403):
-        return AccountError(detail, **told)
+        return AccountError(detail, **facts)
     if status in UNANSWERED:
         charge = Charge.NO if mode is None else Charge.MAYBE
-        return NoAnswerError(detail, retry_at=_retry_after(headers, now), charge=charge, **told)
+        return NoAnswerError(detail, retry_at=_retry_after(headers, now), charge=charge, **facts)
     if status >= 500 or mode is None:  # the free pages take no input that could be at fault
-        return VeniceUnavailableError(detail, retry_at=_retry_after(headers, now), **told)
-    return _refusal(mode, code, headers, detail, told)
+        return VeniceUnavailableError(detail, retry_at=_retry_after(headers, now), **facts)
+    return _refusal(mode, code, headers, detail, facts)
 
 
 def violates(headers: Mapping[str, str]) -> bool:
@@ -96,31 +96,31 @@ def reset_at(text: str, now: float) -> float | None:
 
 
 def _rate_limited(
-    detail: str, words: str, headers: Mapping[str, str], now: float, told: dict[str, Any]
+    detail: str, words: str, headers: Mapping[str, str], now: float, facts: dict[str, Any]
 ) -> RateLimitedError:
     if "too many failed attempts" in words.lower():
-        return LockedOutError(detail, retry_at=now + LOCK_OUT, limit=rate_limit(headers), **told)
+        return LockedOutError(detail, retry_at=now + LOCK_OUT, limit=rate_limit(headers), **facts)
     retry_at = _retry_after(headers, now)
     if retry_at is None:
         retry_at = reset_at(headers.get("x-ratelimit-reset-requests", ""), now)
-    return RateLimitedError(detail, retry_at=retry_at, limit=rate_limit(headers), **told)
+    return RateLimitedError(detail, retry_at=retry_at, limit=rate_limit(headers), **facts)
 
 
 def _refusal(
-    mode: Mode, code: str, headers: Mapping[str, str], detail: str, told: dict[str, Any]
+    mode: Mode, code: str, headers: Mapping[str, str], detail: str, facts: dict[str, Any]
 ) -> RefusedError:
-    status, prompted = told["status"], mode in PROMPTED
+    status, prompted = facts["status"], mode in PROMPTED
     if status < 300 or (status == 422 and prompted):  # Venice may have made it, then blocked it
-        told |= {"charge": Charge.MAYBE}
+        facts |= {"charge": Charge.MAYBE}
     if code == "CONTENT_POLICY_VIOLATION" or violates(headers):
-        return ContentRefusedError(detail, **told)
+        return ContentRefusedError(detail, **facts)
     if status == 422 and prompted and not code:
-        return ContentRefusedError(detail, **told)
+        return ContentRefusedError(detail, **facts)
     if status == 404 and prompted:
-        return MediaNotFoundError(detail, **told)
+        return MediaNotFoundError(detail, **facts)
     if status == 410:
-        return ModelNotFoundError(detail, **told)
-    return RefusedError(detail, **told)
+        return ModelNotFoundError(detail, **facts)
+    return RefusedError(detail, **facts)
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
