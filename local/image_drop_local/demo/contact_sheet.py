@@ -1,4 +1,4 @@
-"""One picture of many befores and afters, with a checkerboard behind transparency."""
+"""One picture of many photos before and after, with a checkerboard behind transparency."""
 
 import unicodedata
 from collections.abc import Sequence
