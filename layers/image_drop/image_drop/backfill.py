@@ -30,7 +30,7 @@ import msgspec
 
 from image_drop import uploads
 from image_drop.instructions.schema import Mode
-from image_drop.state.records import Record, record_id
+from image_drop.state.edit_record import Record, record_id
 from image_drop.state.scans import DAY, AlreadyRunningError, Scan
 from image_drop.storage import output_bucket
 from image_drop.telemetry import logger, measure

@@ -8,7 +8,8 @@ from image_drop.edits import Edit, load_instructions, plan_edit
 from image_drop.errors import CrashedError
 from image_drop.invocation import Invocation
 from image_drop.services import Services
-from image_drop.state.records import Hold, record_id
+from image_drop.state.edit_record import record_id
+from image_drop.state.records import Hold
 from image_drop.storage.input_bucket import InputObject
 from image_drop.telemetry import never_failing
 from image_drop.uploads import Upload

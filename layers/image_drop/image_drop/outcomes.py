@@ -12,7 +12,7 @@ from image_drop.errors import NotAnnouncedError
 from image_drop.events import ImageEdited, Place
 from image_drop.job import Job
 from image_drop.state.billing import Settlement, micro
-from image_drop.state.records import MAX_DROPS, CallState, Outcome, OutcomeKind, Record, Step
+from image_drop.state.edit_record import MAX_DROPS, CallState, Outcome, OutcomeKind, Record, Step
 from image_drop.storage import output_bucket
 from image_drop.storage.output_bucket import Stored
 

@@ -16,7 +16,7 @@ from image_drop.errors import ImageError, UnusableAnswerError
 from image_drop.imaging import photos
 from image_drop.job import Job
 from image_drop.state.billing import Settlement
-from image_drop.state.records import Call, Record
+from image_drop.state.edit_record import Call, Record
 from image_drop.storage import output_bucket
 from image_drop.telemetry import never_failing
 from image_drop.venice.client import Answer

@@ -29,8 +29,8 @@ from image_drop.paid_answers import Paid
 from image_drop.services import Services
 from image_drop.state import billing
 from image_drop.state.billing import Settlement
+from image_drop.state.edit_record import Call, CallState
 from image_drop.state.rate_limit import ALL_MODELS
-from image_drop.state.records import Call, CallState
 from image_drop.telemetry import logger, measure, never_failing
 from image_drop.venice import client
 

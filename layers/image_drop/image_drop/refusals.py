@@ -13,7 +13,7 @@ from image_drop.edits import Edit
 from image_drop.errors import Charge, RefusedError, subclasses
 from image_drop.job import Job
 from image_drop.state.billing import Settlement
-from image_drop.state.records import Call, CallState, Record, Refusal
+from image_drop.state.edit_record import Call, CallState, Record, Refusal
 
 
 def note(error: RefusedError, call: Call, job: Job) -> None:

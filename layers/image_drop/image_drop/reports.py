@@ -14,7 +14,7 @@ from image_drop.errors import (
 )
 from image_drop.events import ImageEditFailed, Place
 from image_drop.job import Job
-from image_drop.state.records import Outcome, OutcomeKind
+from image_drop.state.edit_record import Outcome, OutcomeKind
 from image_drop.storage import output_bucket
 from image_drop.telemetry import logger, measure
 

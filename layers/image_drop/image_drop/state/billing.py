@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from image_drop.errors import EditTooDearError, OutcomeUnknownError, SpendLimitError
 from image_drop.state.circuit_breaker import RECHECK_AFTER
-from image_drop.state.records import Call, CallState, Hold, Record, Records, RefusedMoveError
+from image_drop.state.edit_record import Call, CallState, Record
+from image_drop.state.records import Hold, Records, RefusedMoveError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
