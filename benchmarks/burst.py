@@ -42,12 +42,12 @@ class Scenario:
 
 
 def bound(photos: int, limit: int, edit: float) -> float:
-    """Seconds that so many photos take at least, where `limit` may start in each minute."""
+    """Return the least seconds for so many photos, if `limit` of them may start in each minute."""
     return (math.ceil(photos / limit) - 1) * 60 + edit
 
 
 def run(scenario: Scenario) -> dict[str, Any]:
-    """The figures of one run."""
+    """Return the figures of one run."""
     began = time.process_time()
     settings = VeniceSettings(
         limit=LIMIT,
@@ -109,7 +109,7 @@ def curve(ends: list[float]) -> list[tuple[float, int]]:
 
 
 def scenarios(quick: bool) -> list[Scenario]:
-    """All runs, the longest first."""
+    """Return all runs, the longest first."""
     sizes = (200, 100) if quick else (100_000, 10_000, 2_000)
     beside, outage = (100, 100) if quick else (2_000, 1_000)
     away = (60.0, 960.0) if quick else (1_500.0, 3_300.0)

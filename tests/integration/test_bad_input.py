@@ -41,7 +41,7 @@ def refused(stage: Stage, key: str, code: str, *words: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("instructions", "code", "words"),
     [
-        ({}, "no_instructions", ["No mode and no prompt"]),
+        ({}, "no_instructions", ["neither a mode nor a prompt"]),
         ({"mode": "background-removal"}, "unknown_mode", ["'background-remove'", "a.jpg.json"]),
         ({"mode": 7}, "unknown_mode", ["7"]),
         ({"mode": "edit"}, "missing_prompt", ["edit"]),
@@ -55,7 +55,7 @@ def refused(stage: Stage, key: str, code: str, *words: str) -> dict[str, Any]:
         ({"prompt": "pink", "aspect_ratio": "5:7"}, "invalid_value", ["aspect_ratio", "16:9"]),
         ({"prompt": "pink", "safe_mode": "perhaps"}, "invalid_value", ["safe_mode"]),
         ({"prompt": "pink", "layers": []}, "invalid_value", ["layers"]),
-        ({"prompt": "pink", "layers": list("0123456789")}, "invalid_value", ["10 layers"]),
+        ({"prompt": "pink", "layers": list("0123456789")}, "invalid_value", ["10 entries"]),
         ({"prompt": "x" * 1501}, "invalid_value", ["prompt", "firered-image-edit", "1,500"]),
         ({"prompt": "pink", "resolution": "4k"}, "invalid_value", ["resolution is 4K"]),
         (

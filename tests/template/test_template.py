@@ -556,7 +556,7 @@ class TestAlarms:
         assert properties["MetricName"] == metric
         assert [dimension["Value"] for dimension in properties["Dimensions"]] == [of]
         assert properties["Threshold"] == threshold
-        assert properties["AlarmActions"]["Fn::If"][1] == [{"Ref": "AlarmTopic"}]
+        assert properties["AlarmActions"] == properties["OKActions"] == [{"Ref": "AlarmTopic"}]
 
     def test_each_alarm_says_in_a_sentence_what_is_the_matter(
         self, resources: dict[str, Resource]
@@ -566,9 +566,16 @@ class TestAlarms:
         for alarm in alarms:
             assert re.fullmatch(r"[A-Z].{20,}\.", alarm["AlarmDescription"])
 
-    def test_without_an_address_nothing_is_mailed(self, template: dict[str, Any]) -> None:
+    def test_without_an_address_only_the_mail_is_missing(self, template: dict[str, Any]) -> None:
         assert template["Parameters"]["AlarmEmail"]["Default"] == ""
-        assert template["Resources"]["AlarmTopic"]["Condition"] == "HasAlarmEmail"
+        assert "Condition" not in template["Resources"]["AlarmTopic"]
+        mail = template["Resources"]["AlarmSubscription"]
+        assert mail["Condition"] == "HasAlarmEmail"
+        assert mail["Properties"] == {
+            "TopicArn": {"Ref": "AlarmTopic"},
+            "Protocol": "email",
+            "Endpoint": {"Ref": "AlarmEmail"},
+        }
 
 
 class TestDashboard:
@@ -576,7 +583,7 @@ class TestDashboard:
         self, resources: dict[str, Resource]
     ) -> None:
         titles = [widget["properties"]["title"] for widget in widgets(resources)]
-        for asked in ("edited", "Failures by code", "latency", "allows", "queue", "Age", "Spend"):
+        for asked in ("edited", "Failures by code", "latency", "limits", "queue", "Age", "Spend"):
             assert any(asked in title for title in titles), asked
         places = {(widget["x"], widget["y"]) for widget in widgets(resources)}
         assert len(places) == len(titles)
@@ -585,7 +592,7 @@ class TestDashboard:
         self, resources: dict[str, Resource]
     ) -> None:
         code = "".join(path.read_text() for path in (PROJECT / "layers").rglob("*.py"))
-        body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+        body, _ = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
         own = re.findall(r'MetricName=\\"(\w+)|"ImageDrop", "(\w+)"', body)
         assert len(own) >= 10
         for name in {searched or named for searched, named in own}:
@@ -596,11 +603,13 @@ class TestDashboard:
         assert "${AWS::StackName}" in name
         for widget in widgets(resources):
             for metric in map(json.dumps, widget["properties"]["metrics"]):
-                assert "${AWS::StackName}" in metric or "Queue.QueueName}" in metric
+                assert re.search(r"\$\{(AWS::StackName|Ours|\w+Queue\.QueueName)\}", metric), metric
+        _, values = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+        assert values == {"Ours": {"Fn::Sub": 'service=\\"${AWS::StackName}\\"'}}
 
 
 def widgets(resources: dict[str, Resource]) -> list[dict[str, Any]]:
-    body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    body, _ = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     return json.loads(body)["widgets"]  # type: ignore[no-any-return]
 
 

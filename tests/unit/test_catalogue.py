@@ -44,7 +44,7 @@ def priced(
         client.parameters(wanted),
         images,
         enhanced=bool(wanted.enhance_prompt),
-        told=told,
+        answered=told,
     )
 
 
@@ -326,7 +326,9 @@ class TestCheck:
         )
 
     def test_a_name_that_is_near_to_none_gets_the_whole_list(self) -> None:
-        with pytest.raises(InvalidValueError, match="It has these: firered-image-edit, flux-2-max"):
+        with pytest.raises(
+            InvalidValueError, match="Its edit models are: firered-image-edit, flux-2-max"
+        ):
             KEPT.check(asked(model="dall-e"), 1)
 
     def test_the_remover_of_backgrounds_makes_no_edits(self) -> None:

@@ -70,7 +70,7 @@ def test_wrong_usage_has_its_own_exit_code(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (("--mode", "edt"), "Did you mean 'edit'?"),
-        (("--prompt", "red", "--finish", '{"trm": true}'), "did you mean 'trim'?"),
+        (("--prompt", "red", "--finish", '{"trm": true}'), "Did you mean 'trim'?"),
         (("--prompt", "red", "--finish", "{"), "--finish is not JSON"),
         (("--mode", "edit"), "--mode edit needs a prompt. Add --prompt."),
         ((), "No instructions given."),

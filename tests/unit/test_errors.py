@@ -51,7 +51,7 @@ def test_every_class_says_when_it_is_raised(error: type[ImageDropError]) -> None
     words = error.__doc__ or ""
 
     assert error.__name__.endswith("Error")
-    assert error is ImageDropError or words.startswith("When ")
+    assert error is ImageDropError or words.startswith("Raised ")
 
 
 @pytest.mark.parametrize("error", RAISED)

@@ -55,24 +55,24 @@ def test_empty_finish_changes_nothing_that_is_visible() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"format": "gif"}, r"finish\.format is 'gif'; allowed: \"png\", \"webp\" or \"jpeg\""),
-        ({"preset": "ebay"}, r"finish\.preset is 'ebay'; allowed: \"amazon\", \"shopify\""),
-        ({"trim": "yes"}, r"finish\.trim is 'yes'; allowed: true or false"),
-        ({"margin": "50%"}, r"finish\.margin is '50%'; allowed: .*\"49\.99%\""),
+        ({"format": "gif"}, r"finish\.format is 'gif'. Allowed: \"png\", \"webp\" or \"jpeg\""),
+        ({"preset": "ebay"}, r"finish\.preset is 'ebay'. Allowed: \"amazon\", \"shopify\""),
+        ({"trim": "yes"}, r"finish\.trim is 'yes'. Allowed: true or false"),
+        ({"margin": "50%"}, r"finish\.margin is '50%'. Allowed: .*\"49\.99%\""),
         ({"margin": -1}, r"finish\.margin is -1"),
         ({"margin": True}, r"finish\.margin is True"),
-        ({"size": "2000"}, r"finish\.size is '2000'; allowed: .*\"2000x2000\""),
+        ({"size": "2000"}, r"finish\.size is '2000'. Allowed: .*\"2000x2000\""),
         ({"size": "0x100"}, r"finish\.size is '0x100'"),
-        ({"size": "10001x10"}, r"finish\.size is 10001x10 .*10,000"),
+        ({"size": "10001x10"}, r"finish\.size is 10001x10, .*10,000"),
         ({"size": "9000x9000"}, r"81,000,000 pixels.*16,000,000"),
         ({"size": "100x100", "margin": 50}, r"finish\.margin is 50 .* up to 49"),
-        ({"background": "whit"}, r"finish\.background is 'whit': neither a colour nor"),
+        ({"background": "whit"}, r"finish\.background is 'whit', neither a colour nor"),
         ({"background": ""}, r"finish\.background is ''"),
         ({"background": "#12"}, r"finish\.background is '#12'"),
-        ({"max_bytes": 5}, r"finish\.max_bytes is 5; allowed: 10,000 to 50,000,000"),
+        ({"max_bytes": 5}, r"finish\.max_bytes is 5. Allowed: 10,000 to 50,000,000"),
         ({"shadow": 3}, r"finish\.shadow is 3"),
-        ({"marign": 3}, r"finish has no key 'marign'; did you mean 'margin'\?"),
-        ({"x": 3}, r"finish has no key 'x'\. It has trim, margin, size"),
+        ({"marign": 3}, r"finish has no key 'marign'\. Did you mean 'margin'\?"),
+        ({"x": 3}, r"finish has no key 'x'\. Its keys are: trim, margin, size"),
     ],
 )
 def test_wrong_value_is_named_with_what_is_allowed(keys: dict[str, object], message: str) -> None:
@@ -88,7 +88,7 @@ def test_finish_has_to_be_an_object_or_a_preset(value: object) -> None:
 
 def test_name_of_a_preset_is_enough() -> None:
     assert Finish.parse("amazon") == Finish.parse({"preset": "amazon"})
-    with pytest.raises(InvalidValueError, match="allowed"):
+    with pytest.raises(InvalidValueError, match="Allowed"):
         Finish.parse("Amazon")
 
 

@@ -350,8 +350,7 @@ def test_multi_edit_takes_ten_images_in_all() -> None:
     with pytest.raises(InvalidValueError) as raised:
         resolved(prompt="pink sky", layers=layers)
     assert raised.value.detail == (
-        "There are 10 layers; multi-edit accepts at most 10 images, the photo and 9 layers. "
-        "Remove some."
+        "layers has 10 entries, but multi-edit accepts at most 9. Remove some."
     )
 
 

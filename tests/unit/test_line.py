@@ -137,10 +137,10 @@ def test_model_that_is_refused_while_a_call_is_accepted_is_blamed_for_an_hour(
     breaker.resume(NOW + 500, accepted=True)
 
     for model in ("dear", "dearer"):
-        assert breaker.blames(model, 402, NOW + 500 + 3599)
-        assert not breaker.blames(model, 402, NOW + 500 + 3601)
-    assert not breaker.blames("dear", 403, NOW + 600)
-    assert not breaker.blames("cheap", 402, NOW + 600)
+        assert breaker.tolerates(model, 402, NOW + 500 + 3599)
+        assert not breaker.tolerates(model, 402, NOW + 500 + 3601)
+    assert not breaker.tolerates("dear", 403, NOW + 600)
+    assert not breaker.tolerates("cheap", 402, NOW + 600)
 
 
 def test_blame_outlives_another_stop(breaker: CircuitBreaker) -> None:
@@ -149,8 +149,8 @@ def test_blame_outlives_another_stop(breaker: CircuitBreaker) -> None:
     refused(breaker, "cheap", NOW + 120)
     breaker.resume(NOW + 180)
 
-    assert breaker.blames("dear", 402, NOW + 200)
-    assert not breaker.blames("cheap", 402, NOW + 200)
+    assert breaker.tolerates("dear", 402, NOW + 200)
+    assert not breaker.tolerates("cheap", 402, NOW + 200)
 
 
 def test_nobody_is_blamed_any_more_once_the_account_itself_is_refused(
@@ -161,7 +161,7 @@ def test_nobody_is_blamed_any_more_once_the_account_itself_is_refused(
     breaker.stop("account_unavailable", "Access is not permitted.", NOW + 120)
     breaker.resume(NOW + 180, accepted=True)
 
-    assert not breaker.blames("dear", 402, NOW + 200)
+    assert not breaker.tolerates("dear", 402, NOW + 200)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_nobody_is_blamed_where_the_account_may_have_been_refused(
     happen(breaker)
 
     assert not breaker.status().stopped
-    assert not breaker.blames("dear", 402, NOW + 701)
+    assert not breaker.tolerates("dear", 402, NOW + 701)
 
 
 # --- lost answers --------------------------------------------------------------------------------

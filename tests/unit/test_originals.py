@@ -122,7 +122,7 @@ def refusing(what: str, code: str, status: int) -> Any:
     ],
 )
 def test_what_s3_refuses_for_good_is_reported_at_once(what: str, code: str, status: int) -> None:
-    with pytest.raises(UnreadableObjectError, match=rf"^S3 refuses to give .+: {code}\.$"):
+    with pytest.raises(UnreadableObjectError, match=rf"^S3 refuses access to .+ \({code}\)\.$"):
         refusing(what, code, status)
 
 
@@ -190,7 +190,7 @@ def test_an_image_that_is_too_large_is_refused_with_its_figures(bucket: InputBuc
 
     with pytest.raises(TooLargeError) as caught:
         bucket.read(shoe, max_bytes=1000)
-    assert caught.value.detail == "shoe.jpg has 1,001 bytes; the limit is 1,000."
+    assert caught.value.detail == "shoe.jpg has 1,001 bytes. The limit is 1,000 (MaxImageBytes)."
 
 
 def test_an_image_that_was_replaced_meanwhile_is_not_read_in_its_place(
@@ -453,7 +453,7 @@ def test_a_layer_that_is_not_there_is_waited_for_and_then_reported(bucket: Input
     shoe = put(bucket, "photos/shoe.jpg")
     uploaded = shoe.changed_at.timestamp()
 
-    with pytest.raises(LayerNotThereError, match="not in the bucket yet"):
+    with pytest.raises(LayerNotThereError, match="not been uploaded yet"):
         bucket.layer(shoe, "mask.png", uploaded + 3599)
     with pytest.raises(LayerError) as caught:
         bucket.layer(shoe, "mask.png", uploaded + 3601)

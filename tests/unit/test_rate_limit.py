@@ -28,7 +28,6 @@ from image_drop.state.rate_limit import (
     Slot,
     block,
     fail,
-    in_doubt,
     may_start,
     miss,
     next_slot,
@@ -36,6 +35,7 @@ from image_drop.state.rate_limit import (
     reserve,
     set_limits,
     succeed,
+    unconfirmed,
 )
 from tests.clock import FakeClock
 
@@ -137,16 +137,16 @@ def test_a_slot_that_is_given_back_can_be_had_again() -> None:
 def test_calls_of_all_models_are_in_doubt_until_they_are_answered() -> None:
     rates = started(started(Rates(), 9), 5, model="another")
 
-    assert in_doubt(rates, NOW) == 14
-    assert in_doubt(succeed(rates, "another", "0", NOW), NOW) == 13
-    assert in_doubt(release(rates, "another", "0"), NOW) == 13
+    assert unconfirmed(rates, NOW) == 14
+    assert unconfirmed(succeed(rates, "another", "0", NOW), NOW) == 13
+    assert unconfirmed(release(rates, "another", "0"), NOW) == 13
 
 
 def test_failures_and_calls_that_may_fail_count_together() -> None:
     rates = failed(started(Rates(), 9), NOW, NOW + 5)
 
-    assert in_doubt(rates, NOW + 5) == 11
-    assert in_doubt(rates, NOW + 31.5) == 10  # the first failure counts no longer
+    assert unconfirmed(rates, NOW + 5) == 11
+    assert unconfirmed(rates, NOW + 31.5) == 10  # the first failure counts no longer
 
 
 def test_each_success_lets_one_more_be_in_flight() -> None:
@@ -155,26 +155,26 @@ def test_each_success_lets_one_more_be_in_flight() -> None:
         rates = succeed(rates, MODEL, str(number), NOW + 20)
     rates = started(rates, 28, NOW + 20)
 
-    assert in_doubt(rates, NOW + 23) == 14
-    assert in_doubt(started(rates, 1, NOW + 21), NOW + 23) == 15
+    assert unconfirmed(rates, NOW + 23) == 14
+    assert unconfirmed(started(rates, 1, NOW + 21), NOW + 23) == 15
 
 
 def test_a_failure_takes_half_of_the_trust() -> None:
     rates = started(allowed(600), 54)
     for number in range(14):
         rates = succeed(rates, MODEL, str(number), NOW + 20)
-    assert in_doubt(rates, NOW + 25) == 40 - 14
+    assert unconfirmed(rates, NOW + 25) == 40 - 14
 
     rates = miss(rates, MODEL, "14", NOW + 25)
 
-    assert in_doubt(rates, NOW + 25) == 39 - 7
+    assert unconfirmed(rates, NOW + 25) == 39 - 7
 
 
 def test_trust_ends_a_minute_after_the_last_success() -> None:
     rates = succeed(started(Rates(), 10), MODEL, "0", NOW)
 
-    assert in_doubt(rates, NOW + 59) == 8
-    assert in_doubt(rates, NOW + 61) == 9
+    assert unconfirmed(rates, NOW + 59) == 8
+    assert unconfirmed(rates, NOW + 61) == 9
 
 
 def test_even_trusted_models_do_not_start_more_at_once_than_may_fail_together() -> None:
@@ -185,16 +185,16 @@ def test_even_trusted_models_do_not_start_more_at_once_than_may_fail_together() 
             rates = succeed(rates, model, str(number), NOW + 5)
     rates = started(started(rates, 10, NOW + 30, "one"), 10, NOW + 30, "another")
 
-    assert in_doubt(rates, NOW + 30) == 20
+    assert unconfirmed(rates, NOW + 30) == 20
     assert not may_start(rates, "one", NOW + 30)
-    assert in_doubt(rates, NOW + 30 + 15.1) == 0  # ten calls at 40 a minute later
+    assert unconfirmed(rates, NOW + 30 + 15.1) == 0  # ten calls at 40 a minute later
 
 
 def test_a_call_that_nobody_ended_is_forgotten() -> None:
     rates = started(Rates(), 14)
 
-    assert in_doubt(rates, NOW + 299) == 14
-    assert in_doubt(rates, NOW + 301) == 0
+    assert unconfirmed(rates, NOW + 299) == 14
+    assert unconfirmed(rates, NOW + 301) == 0
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ class World:
         slot = next_slot(self.rates, MODEL, now)
         self._check(slot, now)
         reserved = reserve(self.rates, MODEL, id, slot, now)
-        if slot > now + arrival.max_slot_wait or in_doubt(reserved, now) > FAILURE_BUDGET:
+        if slot > now + arrival.max_slot_wait or unconfirmed(reserved, now) > FAILURE_BUDGET:
             return
         grant = Grant(slot - arrival.skew, slot, self.rates.log(MODEL).limit)
         self.rates = reserved
@@ -449,7 +449,7 @@ class Queue:
             while (slot := next_slot(rates, model, now)) <= now:
                 id = str(next(ids))
                 reserved = reserve(rates, model, id, slot, now)
-                if in_doubt(reserved, now) > FAILURE_BUDGET:
+                if unconfirmed(reserved, now) > FAILURE_BUDGET:
                     break
                 rates = reserved
                 self.starts.append(at)

@@ -14,7 +14,8 @@ from image_drop.errors import (
     SpendLimitError,
 )
 from image_drop.state.billing import Billing, Settlement, micro
-from image_drop.state.records import Call, CallState, Hold, Record, Records, record_id
+from image_drop.state.edit_record import Call, CallState, Record, record_id
+from image_drop.state.records import Hold, Records
 from tests.clock import FakeClock
 
 if TYPE_CHECKING:

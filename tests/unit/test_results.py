@@ -59,7 +59,7 @@ def test_a_format_that_is_none_says_which_fields_there_are(key_format: str) -> N
     with pytest.raises(SettingsError) as caught:
         output_key(key_format, "shoe.jpg", "edit", None, ".png")
 
-    assert "key, folder, stem, mode" in caught.value.detail
+    assert "{key}, {folder}, {stem}, {mode}" in caught.value.detail
     assert repr(key_format) in caught.value.detail
 
 

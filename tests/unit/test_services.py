@@ -37,7 +37,7 @@ def clients(*put_object: str) -> "Callable[[str], Any]":
 def test_an_sdk_that_cannot_write_under_a_condition_is_refused_before_any_payment(
     known: list[str], missing: str
 ) -> None:
-    with pytest.raises(SettingsError, match=rf"botocore .* does not know {missing} of"):
+    with pytest.raises(SettingsError, match=rf"botocore .* does not support {missing} of"):
         Services.from_env(ENV, client=clients(*known))
 
 

@@ -303,7 +303,7 @@ def test_a_layer_that_is_a_url_makes_the_request_json(server: Server, client: Ve
 
 def test_more_than_ten_files_are_refused_before_the_call(server: Server, client: Venice) -> None:
     client.edit(MULTI, [PHOTO] * 10, seconds=5)
-    with pytest.raises(LayerError, match=r"at most 10 images .* there are 11"):
+    with pytest.raises(LayerError, match=r"at most 10 images .* This edit has 11"):
         client.edit(MULTI, [PHOTO] * 11, seconds=5)
 
     assert len(server.seen) == 1

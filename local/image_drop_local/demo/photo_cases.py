@@ -37,7 +37,7 @@ class Case:
 
 
 def photographs() -> Path:
-    """The folder of scikit-image's photographs; the package itself is not imported."""
+    """Return the folder of scikit-image's photographs; the package itself is not imported."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("scikit-image is not installed: run `uv sync`")
@@ -45,12 +45,12 @@ def photographs() -> Path:
 
 
 def needed_first(folder: Path) -> list[LocalFile]:
-    """The folder file and the layer, without which the images of their folders are not edited."""
+    """Return the folder file and the layer that the images of their folders need."""
     return [_folder_file(folder, "products/"), _watermark(folder)]
 
 
 def cases(folder: Path) -> Iterator[Case]:
-    """All files of the demo. Those that have to be made are written into `folder`."""
+    """Yield all files of the demo. Those that have to be made are written into `folder`."""
     photos = photographs()
     key, prompt = FAILS_FIRST
     yield Case(
@@ -134,7 +134,7 @@ def cases(folder: Path) -> Iterator[Case]:
 
 
 def own(photos: Path, folder: Path) -> Iterator[LocalFile | NotSent]:
-    """A person's own photos, each to be cut out unless a file beside it says otherwise."""
+    """Yield a person's own photos, each to be cut out unless a file next to it says otherwise."""
     yield _folder_file(folder, "photos/")
     yield from local_files([photos], "photos")
 
@@ -150,7 +150,7 @@ def _folder_file(folder: Path, prefix: str) -> LocalFile:
 
 
 def _watermark(folder: Path) -> LocalFile:
-    """A small logo in the corner of an otherwise transparent sheet of the photo's size."""
+    """Return a small logo in the corner of an otherwise transparent sheet of the photo's size."""
     with Image.open(photographs() / "motorcycle_left.png") as photo:
         sheet = Image.new("RGBA", photo.size)
     with Image.open(photographs() / "logo.png") as image:

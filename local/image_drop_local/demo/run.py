@@ -40,7 +40,7 @@ from image_drop_local.simulator import Simulator
 OUT = Path("demo-out")
 SHEET = "contact-sheet.png"
 MANIFEST = ".image-drop-demo"  # in OUT: what the last demo wrote
-SILENCE = 120.0  # seconds without any news, after which the demo is given up
+SILENCE = 120.0  # seconds without any news, after which the demo gives up
 FUNCTIONS = 2 * (os.cpu_count() or 2)  # at a time; each needs a second to start
 
 
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def run(environment: Mapping[str, str], out: Path, console: Console) -> int:
-    """The demo; its exit code."""
+    """Run the demo; return its exit code."""
     photos = environment.get("PHOTOS")
     if photos and not Path(photos).is_dir():
         raise NotADirectoryError(f"PHOTOS={photos} is not a folder.")
@@ -96,7 +96,7 @@ def run(environment: Mapping[str, str], out: Path, console: Console) -> int:
 
 
 def _venice(environment: Mapping[str, str], exits: ExitStack) -> tuple[Simulator | None, str, str]:
-    """The simulator (None where the environment names a Venice), and the URL and key to call."""
+    """Return the simulator, and Venice's URL and key; no simulator if the environment names one."""
     url, key = environment.get("VENICE_BASE_URL"), environment.get("VENICE_API_KEY")
     if url or key:
         return None, (url or VENICE_BASE_URL).rstrip("/"), key or "local"
@@ -220,7 +220,7 @@ class Demo:
             file.write(f"{name}\n")
 
     def _refusals(self) -> Iterator[str]:
-        """The ordered 503, as soon as the simulator has answered it."""
+        """Yield a line about the planned 503 as soon as the simulator has answered it."""
         calls = self.simulator.calls if self.simulator else []
         for call in calls[self.calls_seen :]:
             if call.fault:
@@ -277,7 +277,7 @@ class Demo:
         )
 
     def _missing(self) -> Iterator[str]:
-        """Everything that did not come out as its case demands."""
+        """Yield a sentence about everything that differs from its case."""
         if not self.cases and not self.arrived:
             yield "There was nothing to drop."
         came = {(each.key, each.variant): each for each in self.arrived}
@@ -310,7 +310,7 @@ class Announcements:
         events.put_targets(Rule="demo-announcements", Targets=[{"Id": "queue", "Arn": queue}])
 
     def read(self, expected: int) -> None:
-        """Note how many calls each output took; waits a few seconds for the last events."""
+        """Note how many calls each output took. Wait a few seconds for the last events."""
         deadline = time.monotonic() + 5
         while len(self.attempts) < expected and time.monotonic() < deadline:
             answer = self._sqs.receive_message(
