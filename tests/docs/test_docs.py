@@ -298,7 +298,7 @@ def _examples() -> list[dict[str, Any]]:
 
 def test_the_items_of_the_state_table_are_documented() -> None:
     table = {row[0] for row in rows(page(ARCHITECTURE).section("The state table"))}
-    assert records.record_id("<bucket>", "<key>", "<variant>") in table
+    assert edit_record.record_id("<bucket>", "<key>", "<variant>") in table
     assert {circuit_breaker.ITEM, scans.ITEM, catalogue_store.ITEM} <= table
 
 
