@@ -25,7 +25,7 @@ from image_drop.errors import (
 from image_drop.instructions.finish import PRESETS, Finish
 from image_drop.instructions.schema import KEYS, Instructions, Mode
 from image_drop.instructions.sources import from_file, resolve
-from image_drop.state import catalogue_store, circuit_breaker, records, scans
+from image_drop.state import catalogue_store, circuit_breaker, edit_record, scans
 from image_drop.storage.output_bucket import Report
 from image_drop_cli import app
 from tests.docs.aws_commands import parsed
