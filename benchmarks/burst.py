@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import burst_report, costs, real_burst
-from benchmarks.virtual_deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
 from image_drop_local.simulator.settings import Settings as VeniceSettings
+from tests.simulation.deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
 
 RESULTS = Path(__file__).parent / "results"
 LIMIT = 20  # edits a minute

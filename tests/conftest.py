@@ -12,7 +12,7 @@ import pytest
 from moto import mock_aws
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.clock import FakeClock
+from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -8,8 +8,8 @@ import requests
 
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator, most_in
-from tests.e2e.system import CUT_OUT, PATIENCE, System
-from tests.e2e.waiting import until
+from tests.support.system import CUT_OUT, PATIENCE, System
+from tests.support.waiting import until
 
 LIMIT = 600  # calls a minute
 BURST = 150

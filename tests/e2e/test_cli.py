@@ -23,7 +23,7 @@ from image_drop_cli.upload.folders import Drop, NotSent, drops
 from image_drop_local.demo.photo_cases import photographs
 from image_drop_local.emulator.stack import STACK_NAME, Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")

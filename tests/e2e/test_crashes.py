@@ -21,9 +21,9 @@ import pytest
 from image_drop.state.records import Records
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.interception import Interceptor
-from tests.e2e.system import CUT_OUT, PATIENCE, System
-from tests.e2e.waiting import until
+from tests.support.interception import Interceptor
+from tests.support.system import CUT_OUT, PATIENCE, System
+from tests.support.waiting import until
 
 MOMENTS = {
     "before GET": 1,  # (a)

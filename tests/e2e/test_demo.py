@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from image_drop_local.demo import photo_cases
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 DEMO = (sys.executable, "-m", "image_drop_local.demo.run")
 DEADLINE = 120  # seconds; it takes about 20 on an idle machine

@@ -13,8 +13,8 @@ import pytest
 
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.system import CUT_OUT, PATIENCE, System, photo
-from tests.e2e.waiting import until
+from tests.support.system import CUT_OUT, PATIENCE, System, photo
+from tests.support.waiting import until
 
 TRIES = 2  # of a message; then it is a dead letter
 MAX_BYTES = 100_000

@@ -8,9 +8,9 @@ from PIL import Image
 
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.system import CUT_OUT, PATIENCE, System, photo
-from tests.e2e.waiting import until
-from tests.unit import pictures
+from tests.support import pictures
+from tests.support.system import CUT_OUT, PATIENCE, System, photo
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")

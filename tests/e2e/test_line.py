@@ -7,8 +7,8 @@ import pytest
 
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.system import CUT_OUT, PATIENCE, System, photo
-from tests.e2e.waiting import until
+from tests.support.system import CUT_OUT, PATIENCE, System, photo
+from tests.support.waiting import until
 
 LATENCY = 0.3  # seconds
 # Four models, each with slots of its own; their calls in flight share one budget of failures.

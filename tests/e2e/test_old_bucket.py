@@ -10,9 +10,9 @@ from image_drop.state.atomic_item import AtomicItem
 from image_drop.state.circuit_breaker import Status
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.system import CUT_OUT, PATIENCE, System, photo
 from tests.e2e.test_line import five_minutes_pass, mapping
-from tests.e2e.waiting import until
+from tests.support.system import CUT_OUT, PATIENCE, System, photo
+from tests.support.waiting import until
 
 KEYS = [f"old/{number:02}.jpg" for number in range(30)]
 LIMIT = 0.45  # US dollars: 15 cut-outs of $0.03

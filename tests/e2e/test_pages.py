@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 
 from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.probe import Probe
+from tests.support.probe import Probe
 
 ALLOWED = "http://localhost:3000"
 OTHER = "https://attacker.example"

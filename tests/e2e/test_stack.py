@@ -14,8 +14,8 @@ import boto3
 import pytest
 
 from image_drop_local.emulator.stack import Stack
-from tests.e2e.probe import ALLOWED, Probe
-from tests.e2e.waiting import until
+from tests.support.probe import ALLOWED, Probe
+from tests.support.waiting import until
 
 PROJECT = Path(__file__).parents[2]
 

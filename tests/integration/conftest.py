@@ -19,8 +19,8 @@ from functions.retry import app as retry_app
 from functions.upload import app as upload_app
 from image_drop import telemetry
 from image_drop_local.simulator import Simulator
-from tests.clock import FakeClock
-from tests.integration.stage import Stage
+from tests.support.clock import FakeClock
+from tests.support.stage import Stage
 
 SERVICES = ("dynamodb", "events", "iam", "awslambda", "s3", "sqs", "ssm")
 

@@ -13,7 +13,7 @@ from image_drop import account
 from image_drop.invocation import Invocation
 from image_drop.storage.queue_trigger import QueueTrigger
 from image_drop.venice.exchange import Reply
-from tests.integration.stage import Context, Stage, client, photo
+from tests.support.stage import Context, Stage, client, photo
 
 CUT_OUT = {"mode": "background-remove"}
 ROUND = 300  # seconds between two looks at the account

@@ -5,8 +5,8 @@ import json
 from jsonschema import Draft202012Validator
 
 from scripts.schemas import FOLDER
-from tests.integration.stage import Stage
 from tests.integration.test_account_watch import Mapping, mapping
+from tests.support.stage import Stage
 
 __all__ = ["mapping"]  # a fixture
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from image_drop.instructions.sources import MAX_FILE_BYTES
-from tests.integration.stage import INPUT, Stage, photo
 from tests.integration.test_account_watch import Mapping, mapping
+from tests.support.stage import INPUT, Stage, photo
 
 __all__ = ["mapping"]  # a fixture
 

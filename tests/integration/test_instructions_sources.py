@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.stage import Stage, photo
+from tests.support.stage import Stage, photo
 
 CUT_OUT = {"mode": "background-remove"}
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from image_drop.state.billing import MICRO
-from tests.integration.interruptions import Fault
-from tests.integration.stage import TABLE, Stage
+from tests.support.interruptions import Fault
+from tests.support.stage import TABLE, Stage
 
 CUT_OUT = {"mode": "background-remove"}  # $0.03
 FINISHED = CUT_OUT | {"finish": {"format": "webp", "margin": "5%"}, "keep_original": True}

@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 
 from image_drop.state.billing import Day
 from image_drop.venice.known_models import KNOWN
-from tests.integration.stage import Context, Killed, Stage
 from tests.integration.test_account_watch import Mapping, mapping
+from tests.support.stage import Context, Killed, Stage
 
 __all__ = ["mapping"]  # a fixture
 

@@ -6,7 +6,7 @@ import pytest
 
 from functions.backfill import app
 from image_drop import uploads
-from tests.integration.stage import OUTPUT, Context, Stage, photo, sample
+from tests.support.stage import OUTPUT, Context, Stage, photo, sample
 
 CUT_OUT = {"mode": "background-remove"}
 WEEK = 7 * 86_400

@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from image_drop.venice.exchange import Reply
-from tests.integration.stage import INPUT, OUTPUT, Stage, photo
 from tests.integration.test_pay_once import results, while_venice_works
+from tests.support.stage import INPUT, OUTPUT, Stage, photo
 
 CUT_OUT = {"mode": "background-remove"}
 WEBP = {"finish": {"format": "webp"}}

@@ -3,9 +3,9 @@
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.integration.interruptions import Fault, Killed
-from tests.integration.stage import Stage
 from tests.integration.test_account_watch import ROUND, Mapping, mapping
+from tests.support.interruptions import Fault, Killed
+from tests.support.stage import Stage
 
 __all__ = ["mapping"]  # a fixture
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from image_drop.venice.client import Answer, Venice
-from tests.integration.stage import INPUT, OUTPUT, Context, Killed, Stage, photo
+from tests.support.stage import INPUT, OUTPUT, Context, Killed, Stage, photo
 
 CUT_OUT = {"mode": "background-remove"}
 LAMBDA_TIMEOUT = 300  # seconds

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.stage import INPUT, KEY_PARAMETER, Context, Stage, photo, sample
+from tests.support.stage import INPUT, KEY_PARAMETER, Context, Stage, photo, sample
 
 CUT_OUT = {"mode": "background-remove"}
 JITTER = 3  # seconds, at most, on top of a time that Venice named: 2, and a part of one

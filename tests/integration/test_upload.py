@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from functions.upload import app
-from tests.integration.stage import INPUT, Context, Stage, photo, sample
+from tests.support.stage import INPUT, Context, Stage, photo, sample
 
 CUT_OUT = {"mode": "background-remove"}
 LONG_KEY = "long/" + "é" * ((1024 - len("long/") - len(".jpg")) // 2) + "x.jpg"

@@ -20,7 +20,7 @@ from image_drop.state.scans import ScanStore
 from image_drop.storage.input_bucket import InputBucket
 from image_drop.storage.output_bucket import OutputBucket
 from image_drop.storage.retry_queue import RetryQueue
-from tests.clock import FakeClock
+from tests.support.clock import FakeClock
 from tests.unit.virtual_aws import S3, Numbered, Sqs, Table, time
 
 NUMBER, OLD, LOST_OF = 1_000_000, 900_000, 1000

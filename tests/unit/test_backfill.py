@@ -23,8 +23,8 @@ from image_drop.storage.input_bucket import InputBucket
 from image_drop.storage.output_bucket import OutputBucket
 from image_drop.storage.retry_queue import RetryQueue
 from image_drop.uploads import Upload
-from tests.clock import FakeClock
 from tests.conftest import TABLE
+from tests.support.clock import FakeClock
 from tests.unit.virtual_aws import S3, Keys, Sqs, time
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from image_drop.venice.catalogue import Catalogue
 from image_drop.venice.known_models import KNOWN
 from image_drop.venice.models import REMOVAL_MODEL, Limits, Model, Price, listed
 from image_drop_local.simulator import catalogue as simulator
-from tests.clock import FakeClock
+from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

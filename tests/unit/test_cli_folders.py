@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from image_drop_cli.upload.folders import Drop, NotSent, drops
-from tests.unit.stacks import file
+from tests.support.quiet_stack import file
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from image_drop.imaging import photos
 from image_drop.imaging.canvas import render
 from image_drop.instructions import finish as finishing
 from image_drop.instructions.finish import PRESETS, Finish
-from tests.unit import pictures
-from tests.unit.pictures import alike, load, save
+from tests.support import pictures
+from tests.support.pictures import alike, load, save
 
 ORANGE = (240, 130, 20)
 

@@ -21,8 +21,8 @@ from image_drop.errors import (
 from image_drop.imaging import conversion, photos
 from image_drop.imaging.headers import is_srgb, read_orientation
 from image_drop.imaging.pixels import redrawn
-from tests.unit import pictures
-from tests.unit.pictures import alike, corners, exif, load, quadrants, save, upright
+from tests.support import pictures
+from tests.support.pictures import alike, corners, exif, load, quadrants, save, upright
 
 # --- what is left alone ----------------------------------------------------------------------
 

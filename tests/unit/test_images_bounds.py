@@ -19,7 +19,7 @@ from image_drop.errors import DamagedImageError, ImageError, TooLargeError
 from image_drop.imaging import conversion, photos
 from image_drop.imaging.headers import is_srgb, read_header, read_orientation
 from image_drop.imaging.metadata import without_metadata
-from tests.unit import pictures
+from tests.support import pictures
 
 MB = 1_000_000
 

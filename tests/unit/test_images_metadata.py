@@ -18,8 +18,8 @@ from image_drop.imaging import conversion, photos
 from image_drop.imaging.canvas import render
 from image_drop.imaging.parts import jpeg_segments, png_chunks
 from image_drop.instructions.finish import Finish
-from tests.unit import pictures
-from tests.unit.pictures import chunk, exif, load, quadrants, save
+from tests.support import pictures
+from tests.support.pictures import chunk, exif, load, quadrants, save
 
 SECRET = b"the secret of Rosa Luxemburg street 5"
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

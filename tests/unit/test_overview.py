@@ -7,7 +7,7 @@ from rich.console import Console
 
 from image_drop_cli.commands.status import picture
 from image_drop_cli.overview import Hour, gather
-from tests.unit.stacks import quiet_stack
+from tests.support.quiet_stack import quiet_stack
 
 
 def test_an_untouched_stack_has_nothing_to_tell_and_needs_nobody(

@@ -37,7 +37,7 @@ from image_drop.state.rate_limit import (
     set_limits,
     succeed,
 )
-from tests.clock import FakeClock
+from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -15,7 +15,7 @@ from image_drop.errors import (
 )
 from image_drop.state.billing import Billing, Settlement, micro
 from image_drop.state.records import Call, CallState, Hold, Record, Records, record_id
-from tests.clock import FakeClock
+from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -32,8 +32,8 @@ from image_drop.services import Services
 from image_drop.storage.retry_queue import Message, RetryQueue
 from image_drop.uploads import Upload, from_message
 from image_drop_local.simulator import Simulator
-from tests.clock import FakeClock
-from tests.context import FakeContext
+from tests.support.clock import FakeClock
+from tests.support.lambda_context import FakeContext
 
 NOW = 1_800_000_000.0
 

@@ -39,7 +39,7 @@ from image_drop.imaging.photos import Photo
 from image_drop.instructions.schema import Instructions, Mode
 from image_drop.venice.client import Account, Venice, longest_call, parameters
 from image_drop_local.simulator import Simulator
-from tests.clock import FakeClock
+from tests.support.clock import FakeClock
 
 NOW = 1_800_000_000.0
 KEY = "venice-secret"

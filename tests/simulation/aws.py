@@ -18,7 +18,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from benchmarks.virtual_time import World
+from tests.simulation.world import World
 
 # Medians in seconds. Assumed, from what is commonly seen inside a region; the spread is
 # log-normal with sigma 0.4, so one call in a hundred takes 2.5 times as long.
@@ -160,7 +160,7 @@ class S3:
         Key: str,  # noqa: N803
         Body: bytes,  # noqa: N803
         Metadata: Mapping[str, str],  # noqa: N803
-        ContentType: str,  # noqa: ARG002, N803
+        ContentType: str,  # noqa: N803
         IfMatch: str | None = None,  # noqa: N803
         IfNoneMatch: str | None = None,  # noqa: N803
     ) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class S3:
         self.put(Bucket, Key, Body, Metadata)
         return {"ETag": self.objects[Bucket, Key].etag}
 
-    def delete_object(self, *, Bucket: str, Key: str, IfMatch: str) -> dict[str, Any]:  # noqa: ARG002, N803
+    def delete_object(self, *, Bucket: str, Key: str, IfMatch: str) -> dict[str, Any]:  # noqa: N803
         self.world.sleep(self.world.about(S3_HEAD, SPREAD))
         self.objects.pop((Bucket, Key), None)
         return {}
@@ -467,7 +467,7 @@ class Queue:
     def change_message_visibility(
         self,
         *,
-        QueueUrl: str,  # noqa: ARG002, N803
+        QueueUrl: str,  # noqa: N803
         ReceiptHandle: str,  # noqa: N803
         VisibilityTimeout: int,  # noqa: N803
     ) -> None:
@@ -507,7 +507,7 @@ class Queue:
             }
         }
 
-    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: ARG002, N803
+    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
         self.world.sleep(self.world.about(SQS_CALL, SPREAD))
         self.delete(ReceiptHandle)
 
@@ -666,7 +666,7 @@ class EventSourceMapping:
         for number in range(self.pollers):
             self.world.start(max(0, number - FIRST_POLLERS + 1) / MORE_POLLERS, self._poll)
 
-    def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: ARG002, N803
+    def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: N803
         self.world.sleep(self.world.about(EVENTS_CALL, SPREAD))
         if self.changing:
             raise ResourceInUseError

@@ -17,21 +17,6 @@ import msgspec
 from botocore.exceptions import ClientError
 from PIL import Image
 
-from benchmarks.virtual_aws import (
-    DUPLICATES,
-    S3,
-    S3_EVENT,
-    SPREAD,
-    Concurrency,
-    DynamoDB,
-    EventSourceMapping,
-    Function,
-    Message,
-    Meter,
-    Queue,
-)
-from benchmarks.virtual_time import World
-from benchmarks.virtual_venice import Session, Venice
 from functions.account_watch.app import MAX_SLOT_WAIT as WATCH_MAX_SLOT_WAIT
 from functions.retry.app import MAX_SLOT_WAIT as RETRY_MAX_SLOT_WAIT
 from functions.upload.app import MAX_SLOT_WAIT as UPLOAD_MAX_SLOT_WAIT
@@ -44,6 +29,21 @@ from image_drop.state.rate_limit import Slot
 from image_drop.telemetry import logger
 from image_drop.uploads import Upload
 from image_drop_local.simulator.settings import Settings as VeniceSettings
+from tests.simulation.aws import (
+    DUPLICATES,
+    S3,
+    S3_EVENT,
+    SPREAD,
+    Concurrency,
+    DynamoDB,
+    EventSourceMapping,
+    Function,
+    Message,
+    Meter,
+    Queue,
+)
+from tests.simulation.venice import Session, Venice
+from tests.simulation.world import World
 
 INPUT, OUTPUT = "input", "output"
 ENVIRONMENT = {
@@ -279,7 +279,7 @@ class NoLimiter:
     """What people deploy today: a try calls at once, and learns nothing for the others."""
 
     @contextmanager
-    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:  # noqa: ARG002
+    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
         yield Slot(at=0.0, limit=0)
 
     def block(self, model: str, until: float) -> None: ...

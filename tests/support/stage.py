@@ -22,8 +22,8 @@ from functions.retry import app as retry_app
 from functions.upload import app as upload_app
 from image_drop.services import Services
 from image_drop_local.simulator import Simulator
-from tests.clock import FakeClock
-from tests.integration.interruptions import Interruptions, Killed
+from tests.support.clock import FakeClock
+from tests.support.interruptions import Interruptions, Killed
 
 EVENTS = Path(__file__).parents[2] / "events"
 INPUT = "image-drop-input-123456789012-us-east-1"  # the bucket that the sample events name

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from benchmarks import burst
-from benchmarks.virtual_aws import (
+from image_drop_local.simulator.settings import Settings
+from tests.simulation.aws import (
     Concurrency,
     ConditionalCheckFailedError,
     DynamoDB,
@@ -17,10 +18,9 @@ from benchmarks.virtual_aws import (
     Queue,
     ResourceInUseError,
 )
-from benchmarks.virtual_deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
-from benchmarks.virtual_time import World
-from benchmarks.virtual_venice import Venice
-from image_drop_local.simulator.settings import Settings
+from tests.simulation.deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
+from tests.simulation.venice import Venice
+from tests.simulation.world import World
 
 START = 1_800_000_000.0  # the beginning of a minute
 RETRY_AFTER = OTHERS[2]

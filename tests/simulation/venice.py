@@ -12,10 +12,10 @@ from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
-from benchmarks.virtual_time import World
 from image_drop.venice.exchange import Reply
 from image_drop_local.simulator.limits import LockOut, RateLimit
 from image_drop_local.simulator.settings import Settings
+from tests.simulation.world import World
 
 EDIT_SPREAD = 0.25  # sigma of the edits' log-normal durations: two thirds take 9 to 15 s
 WAY = 0.08  # median seconds for a request to arrive with its photo, over a connection in use
@@ -108,7 +108,7 @@ class Session:
     venice: Venice
     connected: bool = False
 
-    def exchange(self, method: str, url: str, seconds: float, **body: Any) -> Reply:  # noqa: ARG002
+    def exchange(self, method: str, url: str, seconds: float, **body: Any) -> Reply:
         """The answer, after the time that it takes; as `image_drop.venice.exchange.exchange`."""
         world = self.venice.world
         way = world.about(WAY, 0.4) + (0.0 if self.connected else world.about(CONNECT, 0.4))

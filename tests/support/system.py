@@ -12,10 +12,10 @@ from urllib.parse import quote_plus, urlencode
 from botocore.exceptions import ClientError
 from PIL import Image, ImageDraw
 
-from image_drop_cli.queues import depth
+from image_drop.storage.retry_queue import depth_of
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Call, Simulator
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 PATIENCE = 60.0  # seconds for what takes less than one on an idle machine, and may share a busy one
 CUT_OUT = {"mode": "background-remove"}
@@ -137,11 +137,11 @@ class System:
 
     def waiting(self) -> int:
         """Messages in the retry queue: visible, delayed, or hidden."""
-        return depth(self.sqs, self.queue).total
+        return depth_of(self.sqs, self.queue).total
 
     def dead(self) -> int:
         """Messages in the dead-letter queue."""
-        return depth(self.sqs, self.dead_letters).total
+        return depth_of(self.sqs, self.dead_letters).total
 
     def runs(self, function: str) -> int:
         """How often a function has come to its end."""
