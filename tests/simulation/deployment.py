@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, override
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -25,23 +25,16 @@ from image_drop.errors import AccountError, RetryableError
 from image_drop.events import AccountRestored, AccountUnavailable
 from image_drop.invocation import Invocation
 from image_drop.services import Services
-from image_drop.state.rate_limit import Slot
+from image_drop.state.rate_limit import RateLimiter, Slot
 from image_drop.telemetry import logger
 from image_drop.uploads import Upload
 from image_drop_local.simulator.settings import Settings as VeniceSettings
-from tests.simulation.aws import (
-    DUPLICATES,
-    S3,
-    S3_EVENT,
-    SPREAD,
-    Concurrency,
-    DynamoDB,
-    EventSourceMapping,
-    Function,
-    Message,
-    Meter,
-    Queue,
-)
+from tests.simulation import s3
+from tests.simulation.awslambda import Concurrency, EventSourceMapping, Function
+from tests.simulation.dynamodb import DynamoDB
+from tests.simulation.service import DUPLICATES, SPREAD, Meter
+from tests.simulation.sqs import Message, Queue
+from tests.simulation.ssm import Parameters
 from tests.simulation.venice import Session, Venice
 from tests.simulation.world import World
 
@@ -120,7 +113,7 @@ class Deployment:
             (DROP + self.outage[0], DROP + self.outage[1]),
             self.outage_shows,
         )
-        self.s3 = S3(self.world, self.meter, self._stored)
+        self.s3 = s3.S3(self.world, self.meter, self._stored)
         self.dynamodb = DynamoDB(self.world, self.meter)
         self.queue = Queue(
             self.world,
@@ -165,7 +158,7 @@ class Deployment:
     def _notify(self, key: str) -> None:
         self._coming += 1
         self.world.call(
-            self.world.about(S3_EVENT, SPREAD), partial(self._arrive, Upload(INPUT, key))
+            self.world.about(s3.EVENT, SPREAD), partial(self._arrive, Upload(INPUT, key))
         )
 
     def _arrive(self, upload: Upload) -> None:
@@ -253,7 +246,7 @@ class Deployment:
             "dynamodb": self.dynamodb,
             "sqs": self.queue,
             "events": self,
-            "ssm": _Parameters(),
+            "ssm": Parameters(),
             "lambda": self.mapping,
         }
 
@@ -270,32 +263,33 @@ class Deployment:
         )
         return replace(
             services,
-            limiter=services.limiter if self.policy.limited else NoLimiter(),
+            limiter=services.limiter if self.policy.limited else self._no_limiter(),
             venice=replace(services.venice, exchange=Session(self.venice).exchange),
         )
 
+    def _no_limiter(self) -> "NoLimiter":
+        return NoLimiter(self.dynamodb, "table", self.world.now, self.world.sleep)  # type: ignore[arg-type]  # of boto3's calls only those that are used
 
-class NoLimiter:
+
+class NoLimiter(RateLimiter):
     """What people deploy today: a try calls at once, and learns nothing for the others."""
 
+    @override
     @contextmanager
     def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
         yield Slot(at=0.0, limit=0)
 
+    @override
     def block(self, model: str, until: float) -> None: ...
 
+    @override
     def set_limit(self, model: str, limit: int) -> None: ...
 
+    @override
     def set_limits(self, limits: Mapping[str, int]) -> None: ...
 
+    @override
     def record_failure(self) -> None: ...
-
-
-class _Parameters:
-    """Systems Manager with the API key; to read a standard parameter is free."""
-
-    def get_parameter(self, **_: object) -> dict[str, dict[str, str]]:
-        return {"Parameter": {"Value": "key"}}
 
 
 class _Counted(io.TextIOBase):

@@ -39,11 +39,14 @@ class World:
         self.call(after, partial(_begin, process))
 
     def sleep(self, seconds: float) -> None:
-        """Let the calling process wait."""
+        """Let the calling process wait. Outside of all processes: run until then."""
         if self._stopped:
             raise GreenletExit
         end = self.time + max(0.0, seconds)
-        if self._events and self._events[0][0] <= end:
+        if getcurrent() is self._hub:
+            self.run(end)
+            self.time = end
+        elif self._events and self._events[0][0] <= end:
             heapq.heappush(self._events, (end, next(self._serial), getcurrent().switch))
             self._hub.switch()
         else:  # nothing happens in between
@@ -59,10 +62,10 @@ class World:
             raise GreenletExit
         self._hub.switch()
 
-    def run(self) -> None:
-        """Run until nothing is left to do, or somebody stops the world."""
+    def run(self, until: float = math.inf) -> None:
+        """Run until nothing is left to do before that time, or somebody stops the world."""
         self._hub = getcurrent()
-        while self._events and not self._stopped:
+        while self._events and self._events[0][0] <= until and not self._stopped:
             self.time, _, callback = heapq.heappop(self._events)
             callback()
 

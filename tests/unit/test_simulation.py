@@ -8,17 +8,11 @@ import pytest
 
 from benchmarks import burst
 from image_drop_local.simulator.settings import Settings
-from tests.simulation.aws import (
-    Concurrency,
-    ConditionalCheckFailedError,
-    DynamoDB,
-    EventSourceMapping,
-    Message,
-    Meter,
-    Queue,
-    ResourceInUseError,
-)
+from tests.simulation.awslambda import Concurrency, EventSourceMapping, ResourceInUseError
 from tests.simulation.deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
+from tests.simulation.dynamodb import ConditionalCheckFailedError, DynamoDB
+from tests.simulation.service import Meter
+from tests.simulation.sqs import Message, Queue
 from tests.simulation.venice import Venice
 from tests.simulation.world import World
 
