@@ -22,7 +22,7 @@ from image_drop.state.records import Records
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
 from tests.support.interception import Interceptor
-from tests.support.system import CUT_OUT, PATIENCE, System
+from tests.support.system import CUT_OUT, MAX_WAIT, System
 from tests.support.waiting import until
 
 MOMENTS = {
@@ -83,7 +83,7 @@ class Killer:
     def wait(self, moment: str, data: bytes) -> None:
         """Until the call has reached Venice, where that is the moment."""
         if moment == "during the call":
-            until(lambda: self.system.calls(data), PATIENCE)
+            until(lambda: self.system.calls(data), MAX_WAIT)
             self.kill()
 
     def processes(self) -> list[int]:
@@ -139,11 +139,11 @@ def test_killed_upload_is_noted_by_lambdas_own_retry_and_finished_from_the_queue
     killer.wait(moment, data)
 
     assert system.metadata(f"{key}.png")["source-key"] == key
-    until(lambda: system.runs("upload") == runs + 2, PATIENCE)  # killed, and again
+    until(lambda: system.runs("upload") == runs + 2, MAX_WAIT)  # killed, and again
     assert system.paid(data) == len(system.calls(data)) == paid
     assert is_told(system, "retry", key) is (paid == 2)
     assert possibly_paid_twice(system) - before == paid - 1
-    until(lambda: system.waiting() == 0, PATIENCE)
+    until(lambda: system.waiting() == 0, MAX_WAIT)
     assert system.dead() == 0
 
 
@@ -170,7 +170,7 @@ def test_message_of_a_killed_retry_function_comes_again(
             QueueUrl=system.queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
         )
 
-    until(lambda: system.waiting() == 0, PATIENCE)
+    until(lambda: system.waiting() == 0, MAX_WAIT)
     assert system.metadata(f"{key}.png")["source-key"] == key
     assert system.paid(data) == len(system.calls(data)) == paid
     assert is_told(system, "retry", key) is (paid == 2)

@@ -13,7 +13,8 @@ import pytest
 
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
-from tests.support.system import CUT_OUT, PATIENCE, System, photo
+from tests.support.pictures import photo
+from tests.support.system import CUT_OUT, MAX_WAIT, System
 from tests.support.waiting import until
 
 TRIES = 2  # of a message; then it is a dead letter
@@ -152,11 +153,11 @@ def test_same_bytes_dropped_again_are_paid_once_and_other_bytes_are_not(system: 
     runs = system.runs("upload")
 
     system.drop("twice/bytes.jpg", data, tags=CUT_OUT)
-    until(lambda: system.runs("upload") > runs, PATIENCE)
+    until(lambda: system.runs("upload") > runs, MAX_WAIT)
 
     assert len(system.calls(data)) == 1
     newer = system.drop("twice/bytes.jpg", photo("newer"), tags=CUT_OUT)
-    until(lambda: system.metadata("twice/bytes.jpg.png")["edit-id"] != edit_id, PATIENCE)
+    until(lambda: system.metadata("twice/bytes.jpg.png")["edit-id"] != edit_id, MAX_WAIT)
     assert (system.paid(data), system.paid(newer)) == (1, 1)
 
 
@@ -180,7 +181,7 @@ def test_503_waits_in_the_queue_and_ends_in_the_result(system: System, failing: 
     assert [call.status for call in system.calls(failing.once)] == [503, 200]
     assert system.paid(failing.once) == 1
     assert [line["code"] for line in system.log("upload", "once.jpg")] == ["venice_unavailable"]
-    assert system.outputs("once") == {"once.jpg.png"}
+    assert system.outputs("once") == ["once.jpg.png"]
 
 
 def test_variant_is_retried_by_itself(system: System, failing: Failing) -> None:
@@ -198,13 +199,13 @@ def test_edit_that_always_fails_becomes_a_dead_letter_that_can_be_sent_round_aga
     assert (report["code"], report["status"]) == ("retries_exhausted", 503)
     assert report["attempts"] == TRIES
     assert [call.status for call in system.calls(failing.always)] == [503] * TRIES
-    until(lambda: system.message("always.jpg") in dead_letters(system), PATIENCE)
+    until(lambda: system.message("always.jpg") in dead_letters(system), MAX_WAIT)
 
     system.venice.faults.clear()
     redrive(system)
 
     assert system.metadata("always.jpg.png")["mode"] == "edit"
-    until(lambda: system.outputs("always") == {"always.jpg.png"}, PATIENCE)  # and no report
+    until(lambda: system.outputs("always") == ["always.jpg.png"], MAX_WAIT)  # and no report
     assert system.paid(failing.always) == 1
     assert system.dead() == 0
 

@@ -9,7 +9,8 @@ from PIL import Image
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
 from tests.support import pictures
-from tests.support.system import CUT_OUT, PATIENCE, System, photo
+from tests.support.pictures import photo
+from tests.support.system import CUT_OUT, MAX_WAIT, System
 from tests.support.waiting import until
 
 
@@ -92,7 +93,7 @@ def test_sidecar_before_its_image(system: System) -> None:
     system.drop("before.jpg", sidecar=CUT_OUT)
 
     assert is_cut_out(system.result("before.jpg.png"))
-    assert system.outputs("before") == {"before.jpg.png"}
+    assert system.outputs("before") == ["before.jpg.png"]
 
 
 def test_sidecar_after_its_image_starts_the_edit_and_removes_the_report(system: System) -> None:
@@ -102,7 +103,7 @@ def test_sidecar_after_its_image_starts_the_edit_and_removes_the_report(system: 
     system.put_json("after.jpg.json", **CUT_OUT)
 
     assert is_cut_out(system.result("after.jpg.png"))
-    until(lambda: system.outputs("after") == {"after.jpg.png"}, PATIENCE)
+    until(lambda: system.outputs("after") == ["after.jpg.png"], MAX_WAIT)
 
 
 def test_folder_file_makes_a_folder_a_drop_box(system: System) -> None:
@@ -112,7 +113,7 @@ def test_folder_file_makes_a_folder_a_drop_box(system: System) -> None:
 
     assert is_cut_out(system.result("products/shoe.jpg.png"))
     assert system.metadata("products/summer/hat.jpg.png")["mode"] == "edit"  # a tag is nearer
-    assert system.outputs("products/") == {"products/shoe.jpg.png", "products/summer/hat.jpg.png"}
+    assert system.outputs("products/") == ["products/shoe.jpg.png", "products/summer/hat.jpg.png"]
 
 
 def test_user_metadata(system: System) -> None:
@@ -148,7 +149,7 @@ def test_key_of_a_thousand_bytes_and_more(system: System) -> None:
     assert len(key.encode()) == 1023  # with an ending the result's key would have 1027: S3 has 1024
     data = system.drop(key, tags=CUT_OUT)
 
-    (result,) = until(lambda: system.outputs("long/"), PATIENCE)
+    (result,) = until(lambda: system.outputs("long/"), MAX_WAIT)
 
     assert result.startswith("long/ääää")
     assert result.endswith(".png")
@@ -205,7 +206,7 @@ def test_preset_of_a_shop(system: System) -> None:
     assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (2000, 2000))
     assert image.getpixel((2, 2)) == (255, 255, 255)
     assert system.head("shop/cup.png.jpg")["ContentType"] == "image/jpeg"
-    until(lambda: system.outputs("shop/") == {"shop/cup.png.jpg"}, PATIENCE)
+    until(lambda: system.outputs("shop/") == ["shop/cup.png.jpg"], MAX_WAIT)
 
 
 def test_kept_original_is_finished_anew_without_paying_again(system: System) -> None:
@@ -214,12 +215,12 @@ def test_kept_original_is_finished_anew_without_paying_again(system: System) -> 
     data = system.drop("kept/cup.jpg", sidecar=wanted | {"finish": white})
 
     assert system.result("kept/cup.jpg.png").size == (300, 300)
-    assert system.outputs("kept/") == {"kept/cup.jpg.png", "kept/cup.jpg.original.png"}
+    assert system.outputs("kept/") == ["kept/cup.jpg.original.png", "kept/cup.jpg.png"]
     assert is_cut_out(system.result("kept/cup.jpg.original.png"))
 
     system.put_json("kept/cup.jpg.json", **wanted, finish=white | {"size": "500x400"})
 
-    until(lambda: system.result("kept/cup.jpg.png").size == (500, 400), PATIENCE)
+    until(lambda: system.result("kept/cup.jpg.png").size == (500, 400), MAX_WAIT)
     assert system.paid(data) == 1
 
 
@@ -239,7 +240,7 @@ def test_variants_are_edits_of_their_own_each_with_its_own_report(system: System
 
     assert system.result("variants/mug.jpg.studio.webp").format == "WEBP"
     done = {"variants/mug.jpg.cutout.png", "variants/mug.jpg.studio.webp"}
-    until(lambda: system.outputs("variants/") == done, PATIENCE)
+    until(lambda: system.outputs("variants/") == done, MAX_WAIT)
     assert system.paid(data) == len(system.calls(data)) == 2
 
 

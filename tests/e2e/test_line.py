@@ -7,7 +7,8 @@ import pytest
 
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
-from tests.support.system import CUT_OUT, PATIENCE, System, photo
+from tests.support.pictures import photo
+from tests.support.system import CUT_OUT, MAX_WAIT, System
 from tests.support.waiting import until
 
 LATENCY = 0.3  # seconds
@@ -56,14 +57,14 @@ def test_line_stops_with_the_account_and_resumes_when_the_account_works_again(
 
     # In the middle of the work the balance is spent.
     system.drop_all(before)
-    until(lambda: len(system.outputs()) >= 3, PATIENCE)
+    until(lambda: len(system.outputs()) >= 3, MAX_WAIT)
     system.venice.change(account="no_balance")
     system.drop_all(during)
-    until(lambda: mapping(system) == "Disabled", PATIENCE)  # by the watch, which the event started
+    until(lambda: mapping(system) == "Disabled", MAX_WAIT)  # by the watch, which the event started
 
     # What is dropped now waits without a call, and no image is blamed.
     system.drop_all(stopped)
-    until(lambda: system.waiting() == len(keys) - len(system.outputs()), PATIENCE)
+    until(lambda: system.waiting() == len(keys) - len(system.outputs()), MAX_WAIT)
     done = system.outputs()
     assert 3 <= len(done) <= len(before)
     assert not [call for key in stopped for call in system.calls(photo(key))]
@@ -77,11 +78,11 @@ def test_line_stops_with_the_account_and_resumes_when_the_account_works_again(
     system.venice.change(account="ok")
     system.invoke("AccountWatchFunction", {})
     assert mapping(system) == "Enabled"
-    until(lambda: len(system.outputs()) == len(keys), 2 * PATIENCE)
+    until(lambda: len(system.outputs()) == len(keys), 2 * MAX_WAIT)
 
     assert system.outputs() == {f"{key}.png" for key in keys}
     first, second, *_ = sorted(system.calls()[called:], key=lambda call: call.at)
     assert second.at - first.at >= LATENCY
     assert [system.paid(photo(key)) for key in keys] == [1] * len(keys)
-    until(lambda: system.waiting() == 0, PATIENCE)
+    until(lambda: system.waiting() == 0, MAX_WAIT)
     assert system.dead() == 0

@@ -11,7 +11,8 @@ from image_drop.state.circuit_breaker import Status
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
 from tests.e2e.test_line import five_minutes_pass, mapping
-from tests.support.system import CUT_OUT, PATIENCE, System, photo
+from tests.support.pictures import photo
+from tests.support.system import CUT_OUT, MAX_WAIT, System
 from tests.support.waiting import until
 
 KEYS = [f"old/{number:02}.jpg" for number in range(30)]
@@ -41,10 +42,10 @@ def test_old_bucket_is_edited_up_to_the_limit_of_a_day_and_the_rest_on_the_next(
     system.put_json("old/readme.json", not_an_image=True)
 
     system.invoke("BackfillFunction", {})  # as every five minutes
-    until(lambda: mapping(system) == "Disabled", PATIENCE)  # by the watch, which the event started
+    until(lambda: mapping(system) == "Disabled", MAX_WAIT)  # by the watch, which the event started
 
     # Not one call more than those in flight, and no image is blamed.
-    until(lambda: system.waiting() == len(KEYS) - len(system.outputs()), PATIENCE)
+    until(lambda: system.waiting() == len(KEYS) - len(system.outputs()), MAX_WAIT)
     done = system.outputs()
     spent = round(sum(call.charged_usd for call in system.calls()), 6)
     assert spent == LIMIT  # calls in progress count, so it is never more
@@ -66,7 +67,7 @@ def test_old_bucket_is_edited_up_to_the_limit_of_a_day_and_the_rest_on_the_next(
     five_minutes_pass(system, [key for key in KEYS if f"{key}.png" not in done])
     system.invoke("AccountWatchFunction", {})
     assert mapping(system) == "Enabled"
-    until(lambda: len(system.outputs()) == len(KEYS), PATIENCE)
+    until(lambda: len(system.outputs()) == len(KEYS), MAX_WAIT)
 
     assert [system.paid(photo(key)) for key in KEYS] == [1] * len(KEYS)
     assert system.dead() == 0

@@ -13,7 +13,9 @@ from image_drop import account
 from image_drop.invocation import Invocation
 from image_drop.storage.queue_trigger import QueueTrigger
 from image_drop.venice.exchange import Reply
-from tests.support.stage import Context, Stage, client, photo
+from tests.support.lambda_context import FakeContext
+from tests.support.pictures import photo
+from tests.support.stage import Stage, client
 
 CUT_OUT = {"mode": "background-remove"}
 ROUND = 300  # seconds between two looks at the account
@@ -422,7 +424,7 @@ def test_no_trial_begins_that_the_invocation_may_not_outlive(
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.pass_time(ROUND)
 
-    stage.watch(context=Context(remaining=seconds * 1000))
+    stage.watch(context=FakeContext(remaining=seconds * 1000))
 
     assert stage.calls == calls
     assert paused_and_stopped(stage, mapping) is (calls == 0)
@@ -504,7 +506,7 @@ class LambdaApi:
 def watch_with(stage: Stage, api: LambdaApi) -> None:
     trigger = QueueTrigger(api, "uuid")  # type: ignore[arg-type]
     services = replace(stage.services, queue_trigger=trigger)
-    account.watch(services, Invocation(Context(), 70))  # type: ignore[arg-type]
+    account.watch(services, Invocation(FakeContext(), 70))
 
 
 def test_mapping_is_updated_once_in_a_round(stage: Stage) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from image_drop.instructions.sources import MAX_FILE_BYTES
 from tests.integration.test_account_watch import Mapping, mapping
-from tests.support.stage import INPUT, Stage, photo
+from tests.support.pictures import photo
+from tests.support.stage import INPUT, Stage
 
 __all__ = ["mapping"]  # a fixture
 

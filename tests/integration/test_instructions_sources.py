@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.stage import Stage, photo
+from tests.support.pictures import photo
+from tests.support.stage import Stage
 
 CUT_OUT = {"mode": "background-remove"}
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from image_drop.state.billing import MICRO
+from tests.support.account import TABLE
 from tests.support.interruptions import Fault
-from tests.support.stage import TABLE, Stage
+from tests.support.stage import Stage
 
 CUT_OUT = {"mode": "background-remove"}  # $0.03
 FINISHED = CUT_OUT | {"finish": {"format": "webp", "margin": "5%"}, "keep_original": True}

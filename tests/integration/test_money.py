@@ -9,7 +9,9 @@ from botocore.exceptions import ClientError
 from image_drop.state.billing import Day
 from image_drop.venice.known_models import KNOWN
 from tests.integration.test_account_watch import Mapping, mapping
-from tests.support.stage import Context, Killed, Stage
+from tests.support.interruptions import Killed
+from tests.support.lambda_context import FakeContext
+from tests.support.stage import Stage
 
 __all__ = ["mapping"]  # a fixture
 
@@ -293,7 +295,7 @@ class TestLimit:
 
         for _ in range(12):  # as if the mapping were not paused
             stage.pass_time(ROUND)
-            stage.redeliver(Context())
+            stage.redeliver(FakeContext())
 
         assert (stage.dead(), stage.waiting()) == (0, 1)
         assert stage.outputs() == ["a.jpg.png"]

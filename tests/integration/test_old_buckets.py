@@ -6,7 +6,9 @@ import pytest
 
 from functions.backfill import app
 from image_drop import uploads
-from tests.support.stage import OUTPUT, Context, Stage, photo, sample
+from tests.support.lambda_context import FakeContext
+from tests.support.pictures import photo
+from tests.support.stage import OUTPUT, Stage, sample
 
 CUT_OUT = {"mode": "background-remove"}
 WEEK = 7 * 86_400
@@ -16,7 +18,7 @@ WEEK = 7 * 86_400
 def backfill(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Run the backfill function."""
     monkeypatch.setattr(app, "services", lambda: stage.services)
-    return lambda: app.handler(sample("schedule"), Context())  # type: ignore[arg-type]
+    return lambda: app.handler(sample("schedule"), FakeContext())
 
 
 Backfill = Callable[[], None]
@@ -144,7 +146,7 @@ def test_only_the_prefix_that_was_asked_for_is_worked_through(
 def test_when_lambda_leaves_no_time_nothing_is_begun(stage: Stage, backfill: Backfill) -> None:
     stage.put("a.jpg", tags=CUT_OUT)
 
-    app.handler(sample("schedule"), Context(remaining=30_000))  # type: ignore[arg-type]
+    app.handler(sample("schedule"), FakeContext(remaining=30_000))
     assert stage.waiting() == 0
 
     backfill()

@@ -10,7 +10,8 @@ from botocore.exceptions import ClientError
 
 from image_drop.venice.exchange import Reply
 from tests.integration.test_pay_once import results, while_venice_works
-from tests.support.stage import INPUT, OUTPUT, Stage, photo
+from tests.support.pictures import photo
+from tests.support.stage import INPUT, OUTPUT, Stage
 
 CUT_OUT = {"mode": "background-remove"}
 WEBP = {"finish": {"format": "webp"}}

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from image_drop.venice.client import Answer, Venice
-from tests.support.stage import INPUT, OUTPUT, Context, Killed, Stage, photo
+from tests.support.interruptions import Killed
+from tests.support.lambda_context import FakeContext
+from tests.support.pictures import photo
+from tests.support.stage import INPUT, OUTPUT, Stage
 
 CUT_OUT = {"mode": "background-remove"}
 LAMBDA_TIMEOUT = 300  # seconds
@@ -408,7 +411,7 @@ def test_lock_of_a_function_without_time_left_is_free_at_once(stage: Stage) -> N
     event = stage.put("a.jpg", metadata=CUT_OUT)
     stage.kill("before-call.GetObject")
     with pytest.raises(Killed):
-        stage.upload(event, Context(remaining=1))
+        stage.upload(event, FakeContext(remaining=1))
 
     stage.pass_time(0.01)
     stage.upload(event)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.stage import INPUT, KEY_PARAMETER, Context, Stage, photo, sample
+from tests.support.lambda_context import FakeContext
+from tests.support.pictures import photo
+from tests.support.stage import INPUT, KEY_PARAMETER, Stage, sample
 
 CUT_OUT = {"mode": "background-remove"}
 JITTER = 3  # seconds, at most, on top of a time that Venice named: 2, and a part of one
@@ -533,7 +535,7 @@ def test_key_that_was_rotated_is_fetched_again_and_the_line_does_not_stop(stage:
 def test_no_call_is_made_that_the_invocation_may_not_outlive(stage: Stage) -> None:
     event = stage.put("a.jpg", tags=CUT_OUT)
 
-    assert stage.upload(event, Context(remaining=100_000)) == {"a.jpg": "queued"}
+    assert stage.upload(event, FakeContext(remaining=100_000)) == {"a.jpg": "queued"}
     assert stage.calls == 0
 
     stage.work_off()

@@ -9,7 +9,9 @@ from urllib.parse import quote
 import pytest
 
 from functions.upload import app
-from tests.support.stage import INPUT, Context, Stage, photo, sample
+from tests.support.lambda_context import FakeContext
+from tests.support.pictures import photo
+from tests.support.stage import INPUT, Stage, sample
 
 CUT_OUT = {"mode": "background-remove"}
 LONG_KEY = "long/" + "é" * ((1024 - len("long/") - len(".jpg")) // 2) + "x.jpg"
@@ -240,7 +242,7 @@ def test_function_makes_its_services_from_the_environment(
     monkeypatch.setattr(app, "services", stage.own_services)
 
     try:
-        answer = app.handler(stage.put("a.jpg", tags=CUT_OUT), Context())  # type: ignore[arg-type]
+        answer = app.handler(stage.put("a.jpg", tags=CUT_OUT), FakeContext())
     finally:
         stage.own_services.cache_clear()
 

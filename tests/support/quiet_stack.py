@@ -16,7 +16,7 @@ from image_drop.uploads import Upload, from_message
 from image_drop_cli.deployment import PARAMETERS, Deployment
 from image_drop_cli.upload.drops import Event, Run
 from image_drop_cli.upload.folders import Drop, NotSent
-from tests.conftest import INPUT_BUCKET, OUTPUT_BUCKET, TABLE
+from tests.support.account import INPUT_BUCKET, OUTPUT_BUCKET, TABLE
 
 
 @dataclass(frozen=True)

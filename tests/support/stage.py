@@ -2,51 +2,38 @@
 
 import copy
 import hashlib
-import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
-from urllib.parse import quote_plus, urlencode
+from typing import Any, override
+from urllib.parse import quote_plus
 
 import boto3
 from botocore.exceptions import ClientError
 from moto.sqs.models import sqs_backends
-from PIL import Image, ImageDraw
 
 from functions.account_watch import app as account_watch_app
 from functions.retry import app as retry_app
 from functions.upload import app as upload_app
 from image_drop.services import Services
 from image_drop_local.simulator import Simulator
+from tests.support.account import TABLE, make_bucket, make_table
+from tests.support.buckets import Buckets
 from tests.support.clock import FakeClock
 from tests.support.interruptions import Interruptions, Killed
+from tests.support.lambda_context import FakeContext
+from tests.support.pictures import photo
 
 EVENTS = Path(__file__).parents[2] / "events"
 INPUT = "image-drop-input-123456789012-us-east-1"  # the bucket that the sample events name
 OUTPUT = "image-drop-output-123456789012-us-east-1"
-TABLE = "state"
 KEY_PARAMETER = "/image-drop/venice-api-key"
 VISIBILITY = 1800  # seconds, as in template.yaml
 MAX_KEY_BYTES = 1024
 LAMBDA_TIMEOUT = 300  # seconds
-
-
-@dataclass(frozen=True)
-class Context:
-    """What Lambda tells a function. `remaining`: milliseconds until it is killed."""
-
-    remaining: int = 300_000
-    function_name: str = "image-drop"
-    memory_limit_in_mb: int = 1024
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:image-drop"
-    aws_request_id: str = "e4b46cbf-b738-4af2-8880-a18cdf61200e"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self.remaining
 
 
 def sample(name: str) -> dict[str, Any]:
@@ -61,19 +48,7 @@ def client(service: str) -> Any:
     return boto3.client(service)  # type: ignore[call-overload]
 
 
-@cache
-def photo(colour: str = "darkred", size: tuple[int, int] = (320, 260), form: str = "JPEG") -> bytes:
-    """A product shot: something coloured in the middle of white."""
-    image = Image.new("RGB", size, "white")
-    width, height = size
-    box = (width * 0.25, height * 0.25, width * 0.75, height * 0.75)
-    ImageDraw.Draw(image).rectangle(box, fill=colour)
-    out = io.BytesIO()
-    image.save(out, form)
-    return out.getvalue()
-
-
-class Stage:
+class Stage(Buckets):
     """Buckets, queues, table, parameter and event bus as in template.yaml, and the functions.
 
     `drop` uploads and runs the upload function, `redeliver` hands the retry function the next
@@ -83,22 +58,14 @@ class Stage:
     def __init__(self, clock: FakeClock, venice: Simulator, own_services: Any) -> None:
         """`own_services`: what the upload function itself would work with."""
         self.clock, self.venice, self.own_services = clock, venice, own_services
-        self.s3 = client("s3")
+        super().__init__(client("s3"), INPUT, OUTPUT)
         self.sqs = client("sqs")
         self.dynamodb = client("dynamodb")
         self.ssm = client("ssm")
         self.awslambda = client("lambda")
         for bucket in (INPUT, OUTPUT):
-            self.s3.create_bucket(Bucket=bucket)
-            self.s3.put_bucket_versioning(
-                Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
-            )
-        self.dynamodb.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        )
+            make_bucket(self.s3, bucket)
+        make_table(self.dynamodb)
         self.set_key("first-key")
         self.dead_letters = self._queue("dead-letters")
         self.queue = ""
@@ -164,13 +131,7 @@ class Stage:
     ) -> dict[str, Any]:
         """Upload an object; the event that S3 sends about it, a second later."""
         data = photo() if data is None else data
-        self.s3.put_object(
-            Bucket=INPUT,
-            Key=key,
-            Body=data,
-            Tagging=urlencode(tags or {}),
-            Metadata=dict(metadata or {}),
-        )
+        self.store(key, data, tags, metadata)
         self.clock.sleep(1)
         event = sample("s3-put")
         event["Records"][0]["s3"]["object"] |= {
@@ -198,9 +159,9 @@ class Stage:
             self.put_json(f"{key}.json", **sidecar)
         return self.upload(self.put(key, data, tags=tags, metadata=metadata))[key]
 
-    def upload(self, event: dict[str, Any], context: Context | None = None) -> dict[str, str]:
+    def upload(self, event: dict[str, Any], context: FakeContext | None = None) -> dict[str, str]:
         """Run the upload function."""
-        return upload_app.handler(event, context or Context())  # type: ignore[arg-type]
+        return upload_app.handler(event, context or FakeContext())
 
     def deliver(self, event: dict[str, Any]) -> None:
         """Hand an event to the upload function as Lambda does: three times at most, then queued."""
@@ -238,7 +199,7 @@ class Stage:
         }
         return event
 
-    def redeliver(self, context: Context | None = None, *, acknowledge: bool = True) -> str:
+    def redeliver(self, context: FakeContext | None = None, *, acknowledge: bool = True) -> str:
         """Run the retry function on the next message that is due: `nothing due`, `kept`, `gone`.
 
         Without `acknowledge`, Lambda dies before it deletes the message.
@@ -246,7 +207,7 @@ class Stage:
         event = self.receive()
         if event is None:
             return "nothing due"
-        answer = retry_app.handler(copy.deepcopy(event), context or Context())  # type: ignore[arg-type]
+        answer = retry_app.handler(copy.deepcopy(event), context or FakeContext())
         record = event["Records"][0]
         if answer["batchItemFailures"]:
             assert answer["batchItemFailures"] == [{"itemIdentifier": record["messageId"]}]
@@ -275,9 +236,9 @@ class Stage:
                 self.cold_start()
         return runs
 
-    def watch(self, event: str = "schedule", context: Context | None = None) -> None:
+    def watch(self, event: str = "schedule", context: FakeContext | None = None) -> None:
         """Run the account watch function."""
-        account_watch_app.handler(sample(event), context or Context())  # type: ignore[arg-type]
+        account_watch_app.handler(sample(event), context or FakeContext())
 
     def redrive(self) -> None:
         """Send the dead letters round again."""
@@ -306,27 +267,10 @@ class Stage:
 
     # --- what can be seen ------------------------------------------------------------------
 
-    def outputs(self) -> list[str]:
-        """The keys in the output bucket."""
-        found = self.s3.list_objects_v2(Bucket=OUTPUT).get("Contents", [])
-        return sorted(each["Key"] for each in found)
-
-    def result(self, key: str) -> Image.Image:
-        """A result, decoded."""
-        image = Image.open(io.BytesIO(self.read(key)))
-        image.load()
-        return image
-
-    def read(self, key: str) -> bytes:
-        return self.s3.get_object(Bucket=OUTPUT, Key=key)["Body"].read()
-
-    def metadata(self, key: str) -> dict[str, str]:
-        return self.s3.head_object(Bucket=OUTPUT, Key=key)["Metadata"]
-
+    @override
     def report(self, key: str) -> dict[str, Any]:
-        """The report about an image, or {}."""
-        name = f"{key}.error.json"
-        return json.loads(self.read(name)) if name in self.outputs() else {}
+        """Return the report about an image, or {}."""
+        return super().report(key) if self.head(f"{key}.error.json") else {}
 
     def waiting(self) -> int:
         """Messages in the retry queue: visible, delayed, or hidden."""

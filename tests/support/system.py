@@ -1,53 +1,35 @@
 """The deployed system as people see it: files go in, results and reports come out."""
 
 import hashlib
-import io
 import json
-import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-from urllib.parse import quote_plus, urlencode
-
-from botocore.exceptions import ClientError
-from PIL import Image, ImageDraw
+from typing import Any, override
 
 from image_drop.storage.retry_queue import depth_of
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Call, Simulator
+from tests.support.buckets import Buckets
+from tests.support.pictures import photo
 from tests.support.waiting import until
 
-PATIENCE = 60.0  # seconds for what takes less than one on an idle machine, and may share a busy one
+MAX_WAIT = 60.0  # seconds for what takes less than one on an idle machine, and may share a busy one
 CUT_OUT = {"mode": "background-remove"}
 
 
-def photo(name: str, size: tuple[int, int] = (320, 260)) -> bytes:
-    """A product shot on white. Each name gives other pixels, which tell its calls apart."""
-    image = Image.new("RGB", size, "white")
-    width, height = size
-    checksum = zlib.crc32(name.encode())
-    box = (width * 0.25, height * 0.25, width * 0.75, height * 0.75)
-    draw = ImageDraw.Draw(image)
-    draw.rectangle(box, fill=f"#{checksum % 0x808080:06x}")
-    for bit in range(32):  # as black and white squares: JPEG makes similar colours the same
-        if checksum >> bit & 1:
-            draw.rectangle((8 * bit, 0, 8 * bit + 7, 7), fill="black")
-    out = io.BytesIO()
-    image.save(out, "JPEG")
-    return out.getvalue()
-
-
-class System:
+class System(Buckets):
     """A stack, the simulated Venice behind it, and the clients of a person who uses them."""
 
     def __init__(self, stack: Stack, venice: Simulator) -> None:
         self.stack, self.venice = stack, venice
-        self.s3 = stack.client("s3")
+        super().__init__(
+            stack.client("s3"),
+            stack.outputs["InputBucketName"],
+            stack.outputs["OutputBucketName"],
+        )
         self.sqs = stack.client("sqs")
         self.functions = stack.client("lambda")
         self.dynamodb = stack.client("dynamodb")
-        self.input = stack.outputs["InputBucketName"]
-        self.output = stack.outputs["OutputBucketName"]
         self.table = stack.outputs["StateTableName"]
         self.queue = stack.outputs["RetryQueueUrl"]
         self.dead_letters = stack.outputs["DeadLetterQueueUrl"]
@@ -67,13 +49,7 @@ class System:
         data = photo(key) if data is None else data
         if sidecar is not None:
             self.put_json(f"{key}.json", **sidecar)
-        self.s3.put_object(
-            Bucket=self.input,
-            Key=key,
-            Body=data,
-            Tagging=urlencode(tags or {}),
-            Metadata=dict(metadata or {}),
-        )
+        self.store(key, data, tags, metadata)
         return data
 
     def drop_all(self, instructions: Mapping[str, Mapping[str, str]]) -> None:
@@ -83,42 +59,21 @@ class System:
 
     def put_json(self, key: str, **content: Any) -> None:
         """Upload a sidecar or folder file."""
-        self.s3.put_object(Bucket=self.input, Key=key, Body=json.dumps(content).encode())
+        self.store(key, json.dumps(content).encode())
 
     # --- what comes out --------------------------------------------------------------------
 
-    def outputs(self, prefix: str = "") -> set[str]:
-        """The keys in the output bucket."""
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.output, Prefix=prefix)
-        return {each["Key"] for page in pages for each in page.get("Contents", [])}
-
-    def head(self, key: str) -> dict[str, Any]:
-        """Headers and metadata of an object in the output bucket; {} where there is none."""
-        try:
-            return self.s3.head_object(Bucket=self.output, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "404":
-                return {}
-            raise
-
+    @override
     def metadata(self, key: str) -> dict[str, str]:
-        """A result's metadata, once it is there."""
-        return until(lambda: self.head(key), PATIENCE)["Metadata"]
+        """Return a result's metadata, once it is there."""
+        until(lambda: self.head(key), MAX_WAIT)
+        return super().metadata(key)
 
+    @override
     def read(self, key: str) -> bytes:
-        """The bytes of an object in the output bucket, once it is there."""
-        until(lambda: self.head(key), PATIENCE)
-        return self.s3.get_object(Bucket=self.output, Key=key)["Body"].read()
-
-    def result(self, key: str) -> Image.Image:
-        """A result, decoded, once it is there."""
-        image = Image.open(io.BytesIO(self.read(key)))
-        image.load()
-        return image
-
-    def report(self, key: str) -> dict[str, Any]:
-        """The report about an image (or, as `key.variant`, about one variant), once it is there."""
-        return json.loads(self.read(f"{key}.error.json"))
+        """Return the bytes of an object in the output bucket, once it is there."""
+        until(lambda: self.head(key), MAX_WAIT)
+        return super().read(key)
 
     # --- what happens inside ---------------------------------------------------------------
 
@@ -159,22 +114,6 @@ class System:
         )
         payload = json.load(answer["Payload"])
         return None if "FunctionError" in answer else payload
-
-    def created(self, key: str) -> dict[str, Any]:
-        """The event that S3 sends when an object was uploaded."""
-        return {
-            "Records": [
-                {
-                    "eventVersion": "2.6",
-                    "eventSource": "aws:s3",
-                    "eventName": "ObjectCreated:Put",
-                    "s3": {
-                        "bucket": {"name": self.input},
-                        "object": {"key": quote_plus(key, safe="/")},
-                    },
-                }
-            ]
-        }
 
     def message(self, key: str) -> str:
         """The message of the retry queue about an image."""

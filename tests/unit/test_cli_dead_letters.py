@@ -11,7 +11,7 @@ from image_drop.errors import RetriesExhaustedError
 from image_drop.uploads import Upload
 from image_drop_cli.dead_letters import DeadLetters
 from image_drop_cli.deployment import Deployment
-from tests.conftest import INPUT_BUCKET
+from tests.support.account import INPUT_BUCKET
 from tests.support.quiet_stack import QuietStack, quiet_stack
 
 

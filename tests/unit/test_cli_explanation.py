@@ -8,7 +8,7 @@ import pytest
 
 from image_drop_cli.explanation import Given, explain
 from image_drop_cli.upload.folders import Drop
-from tests.conftest import INPUT_BUCKET
+from tests.support.account import INPUT_BUCKET
 from tests.support.quiet_stack import QuietStack, file, quiet_stack
 
 

@@ -13,7 +13,7 @@ from image_drop.errors import RetriesExhaustedError
 from image_drop.uploads import Upload
 from image_drop_cli.upload.drops import THREADS, Arrived, Run, Sent
 from image_drop_cli.upload.folders import Drop, NotSent, drops
-from tests.conftest import INPUT_BUCKET, OUTPUT_BUCKET
+from tests.support.account import INPUT_BUCKET, OUTPUT_BUCKET
 from tests.support.quiet_stack import QuietStack, file, quiet_stack
 
 CUT_OUT = b'{"mode":"background-remove"}'
