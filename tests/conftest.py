@@ -33,6 +33,7 @@ class Scheduling(LoadScopeScheduling):
         return nodeid.partition("::")[0] if nodeid.startswith("tests/e2e/") else nodeid
 
 
+@pytest.hookimpl(optionalhook=True)  # for runs without xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
 

@@ -25,7 +25,7 @@ def system() -> Iterator[System]:
         yield System(stack, venice)
 
 
-def test_drop_of_ten_into_an_idle_system_starts_at_once(system: System) -> None:
+def test_drop_of_ten_into_idle_system_starts_at_once(system: System) -> None:
     system.drop_all({f"drop/{number}.jpg": CUT_OUT for number in range(DROP)})
 
     until(lambda: len(system.outputs("drop/")) == DROP, MAX_WAIT)
@@ -35,7 +35,7 @@ def test_drop_of_ten_into_an_idle_system_starts_at_once(system: System) -> None:
     assert system.runs("retry") == 0  # none has been in the queue
 
 
-def test_burst_is_done_without_refused_calls_and_each_photo_is_paid_once(system: System) -> None:
+def test_burst_has_no_refused_calls_and_each_photo_is_paid_once(system: System) -> None:
     system.invoke("AccountWatchFunction", {})  # as every five minutes: the limiter knows the limit
     already = len(system.calls())
     photos = {f"burst/{number}.jpg": {"prompt": "make it pink"} for number in range(BURST)}

@@ -127,7 +127,7 @@ def possibly_paid_twice(system: System) -> int:
 
 
 @paid_by_moment
-def test_killed_upload_is_noted_by_lambdas_own_retry_and_finished_from_the_queue(
+def test_killed_upload_is_queued_by_lambdas_retry_and_finished(
     system: System, s3: Interceptor, moment: str, paid: int
 ) -> None:
     key = f"upload/{moment}.jpg"
@@ -151,7 +151,7 @@ def test_killed_upload_is_noted_by_lambdas_own_retry_and_finished_from_the_queue
 
 
 @paid_by_moment
-def test_message_of_a_killed_retry_function_comes_again(
+def test_message_of_killed_retry_function_comes_again(
     system: System, s3: Interceptor, moment: str, paid: int
 ) -> None:
     key = f"retry/{moment}.jpg"

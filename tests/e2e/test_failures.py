@@ -147,7 +147,7 @@ def test_event_that_is_delivered_many_times_at_once_is_paid_once(system: System)
     assert ended.count("edited") <= 1
 
 
-def test_same_bytes_dropped_again_are_paid_once_and_other_bytes_are_not(system: System) -> None:
+def test_same_bytes_are_paid_once_and_other_bytes_again(system: System) -> None:
     data = system.drop("twice/bytes.jpg", tags=CUT_OUT)
     edit_id = system.metadata("twice/bytes.jpg.png")["edit-id"]
     runs = system.runs("upload")
@@ -175,7 +175,7 @@ def test_refusal_is_reported_and_not_tried_again(system: System) -> None:
     assert len(system.calls(data)) == 1
 
 
-def test_503_waits_in_the_queue_and_ends_in_the_result(system: System, failing: Failing) -> None:
+def test_503_waits_in_queue_and_ends_in_result(system: System, failing: Failing) -> None:
     assert system.metadata("once.jpg.png")["mode"] == "edit"
 
     assert [call.status for call in system.calls(failing.once)] == [503, 200]
@@ -192,9 +192,7 @@ def test_variant_is_retried_by_itself(system: System, failing: Failing) -> None:
     assert sorted(call.status or 0 for call in system.calls(failing.variants)) == [200, 200, 503]
 
 
-def test_edit_that_always_fails_becomes_a_dead_letter_that_can_be_sent_round_again(
-    system: System, failing: Failing
-) -> None:
+def test_dead_letter_of_failing_edit_can_be_retried(system: System, failing: Failing) -> None:
     report = system.report("always.jpg")
     assert (report["code"], report["status"]) == ("retries_exhausted", 503)
     assert report["attempts"] == TRIES

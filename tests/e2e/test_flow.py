@@ -68,7 +68,7 @@ def test_edit_by_tag(system: System) -> None:
     assert call.paid
 
 
-def test_multi_edit_by_tag_with_a_layer_that_starts_nothing_itself(system: System) -> None:
+def test_multi_edit_by_tag_with_layer_that_starts_nothing_itself(system: System) -> None:
     logo = Image.new("RGBA", (300, 300))
     logo.paste("lime", (0, 0, 300, 80))
     layer = system.drop("tags/_layers/logo.png", pictures.save(logo, "PNG"))
@@ -96,7 +96,7 @@ def test_sidecar_before_its_image(system: System) -> None:
     assert system.outputs("before") == ["before.jpg.png"]
 
 
-def test_sidecar_after_its_image_starts_the_edit_and_removes_the_report(system: System) -> None:
+def test_sidecar_after_its_image_starts_edit_and_removes_report(system: System) -> None:
     system.drop("after.jpg")
     assert system.report("after.jpg")["code"] == "no_instructions"
 
@@ -106,7 +106,7 @@ def test_sidecar_after_its_image_starts_the_edit_and_removes_the_report(system: 
     until(lambda: system.outputs("after") == ["after.jpg.png"], MAX_WAIT)
 
 
-def test_folder_file_makes_a_folder_a_drop_box(system: System) -> None:
+def test_folder_file_makes_folder_drop_box(system: System) -> None:
     system.put_json("products/.image-drop.json", **CUT_OUT)
     system.drop("products/shoe.jpg")
     system.drop("products/summer/hat.jpg", tags={"mode": "edit", "prompt": "pink"})
@@ -144,7 +144,7 @@ def test_odd_key(system: System, key: str) -> None:
     assert system.paid(data) == 1
 
 
-def test_key_of_a_thousand_bytes_and_more(system: System) -> None:
+def test_key_of_thousand_bytes_and_more(system: System) -> None:
     key = "long/" + "ä" * 507 + ".jpg"
     assert len(key.encode()) == 1023  # with an ending the result's key would have 1027: S3 has 1024
     data = system.drop(key, tags=CUT_OUT)
@@ -179,7 +179,7 @@ def test_photo_that_lies_on_its_side_comes_out_upright(system: System) -> None:
     assert "rotated" in system.metadata("phone/tall.jpg.png")["changes"]
 
 
-def test_photo_beyond_the_limit_is_shrunk(system: System) -> None:
+def test_photo_beyond_limit_is_shrunk(system: System) -> None:
     system.drop("camera/huge.jpg", photo("huge", size=(7000, 5000)), tags=CUT_OUT)  # 35 megapixels
 
     image = system.result("camera/huge.jpg.png")
@@ -198,7 +198,7 @@ def test_photo_that_venice_takes_is_not_touched(system: System) -> None:
 # --- finish and variants -------------------------------------------------------------------
 
 
-def test_preset_of_a_shop(system: System) -> None:
+def test_preset_of_shop(system: System) -> None:
     system.drop("shop/cup.png", tags=CUT_OUT | {"finish": "amazon"})
 
     image = system.result("shop/cup.png.jpg")
@@ -209,7 +209,7 @@ def test_preset_of_a_shop(system: System) -> None:
     until(lambda: system.outputs("shop/") == ["shop/cup.png.jpg"], MAX_WAIT)
 
 
-def test_kept_original_is_finished_anew_without_paying_again(system: System) -> None:
+def test_kept_answer_is_finished_anew_without_paying_again(system: System) -> None:
     wanted: dict[str, Any] = CUT_OUT | {"keep_original": True}
     white = {"background": "white", "size": "300x300"}
     data = system.drop("kept/cup.jpg", sidecar=wanted | {"finish": white})
@@ -224,7 +224,7 @@ def test_kept_original_is_finished_anew_without_paying_again(system: System) -> 
     assert system.paid(data) == 1
 
 
-def test_variants_are_edits_of_their_own_each_with_its_own_report(system: System) -> None:
+def test_variants_are_separate_edits_with_separate_reports(system: System) -> None:
     system.drop("variants/_layers/mask.png", b"not a picture")
     studio = {"prompt": "in a studio", "layers": ["_layers/mask.png"]}
     variants: dict[str, Any] = {"cutout": CUT_OUT, "studio": studio}

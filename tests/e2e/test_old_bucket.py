@@ -10,7 +10,7 @@ from image_drop.state.atomic_item import AtomicItem
 from image_drop.state.circuit_breaker import Status
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.test_line import five_minutes_pass, mapping
+from tests.e2e.test_pause import five_minutes_pass, mapping
 from tests.support.pictures import photo
 from tests.support.system import CUT_OUT, MAX_WAIT, System
 from tests.support.waiting import until
@@ -30,7 +30,7 @@ def system() -> Iterator[System]:
         yield System(stack, venice)
 
 
-def test_old_bucket_is_edited_up_to_the_limit_of_a_day_and_the_rest_on_the_next(
+def test_old_bucket_is_edited_up_to_daily_limit_and_then_on(
     system: System,
 ) -> None:
     # A bucket that was filled before: nobody is told of its images.

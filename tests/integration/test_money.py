@@ -72,16 +72,14 @@ class TestCount:
 
         assert today(stage).usd == charged(stage) == 0.03
 
-    def test_an_answer_that_cannot_be_used_is_counted_because_it_is_charged(
-        self, stage: Stage
-    ) -> None:
+    def test_unusable_answer_is_counted_because_it_is_charged(self, stage: Stage) -> None:
         stage.venice.faults.add("html", times=1)
 
         assert stage.drop("a.jpg", tags=CUT_OUT) == "reported"
 
         assert today(stage).usd == charged(stage) == 0.03
 
-    def test_a_finish_that_is_made_anew_costs_nothing(self, stage: Stage) -> None:
+    def test_finish_that_is_made_anew_costs_nothing(self, stage: Stage) -> None:
         finish = {"format": "webp"}
         stage.drop("a.jpg", sidecar=CUT_OUT | {"finish": finish, "keep_original": True})
         stage.upload(
@@ -93,13 +91,13 @@ class TestCount:
         assert stage.paid == 1
         assert today(stage).usd == charged(stage) == 0.03
 
-    def test_metric_has_the_dollars(self, stage: Stage, metrics: Metrics) -> None:
+    def test_metric_has_dollars(self, stage: Stage, metrics: Metrics) -> None:
         stage.drop("a.jpg", tags=CUT_OUT)
         stage.drop("b.jpg", sidecar=PINK)
 
         assert metrics()["Spend"] == [0.03, 0.04]
 
-    def test_call_without_an_answer_stays_unconfirmed(self, stage: Stage, metrics: Metrics) -> None:
+    def test_call_without_answer_stays_unconfirmed(self, stage: Stage, metrics: Metrics) -> None:
         stage.venice.faults.add("drop_mid", times=1)
         stage.drop("a.jpg", tags=CUT_OUT)
 
@@ -118,9 +116,7 @@ class TestCount:
         assert stage.report("a.jpg")["code"] == "outcome_unknown"
         assert (today(stage).usd, today(stage).unconfirmed_usd) == (0, 0.06)
 
-    def test_death_before_the_result_is_stored_leaves_a_call_unconfirmed(
-        self, stage: Stage
-    ) -> None:
+    def test_death_before_result_is_stored_leaves_call_unconfirmed(self, stage: Stage) -> None:
         stage.kill("before-call.PutObject")
         event = stage.put("a.jpg", tags=CUT_OUT)
         with pytest.raises(Killed):
@@ -133,9 +129,7 @@ class TestCount:
         assert (today(stage).usd, today(stage).unconfirmed_usd) == (0.03, 0.03)
         assert charged(stage) == 0.06
 
-    def test_connection_that_breaks_after_the_work_is_unconfirmed_and_not_paid_on_and_on(
-        self, stage: Stage
-    ) -> None:
+    def test_call_broken_after_work_is_unconfirmed_and_not_repeated(self, stage: Stage) -> None:
         stage.venice.faults.add("reset_after")  # charged each time, and nothing comes back
 
         stage.drop("a.jpg", tags=CUT_OUT)
@@ -153,9 +147,7 @@ class TestCount:
 
         assert (today(stage).usd, today(stage).unconfirmed_usd) == (0, 0.04)
 
-    def test_answer_that_cannot_be_used_is_paid_once_although_the_table_fails(
-        self, stage: Stage
-    ) -> None:
+    def test_unusable_answer_is_paid_once_although_table_fails(self, stage: Stage) -> None:
         stage.venice.faults.add("html")
         throttled = ClientError({"Error": {"Code": "ThrottlingException"}}, "PutItem")
         calls = []
@@ -177,9 +169,7 @@ class TestCount:
 
 
 class TestPrices:
-    def test_account_watch_keeps_the_catalogue_once_a_day(
-        self, stage: Stage, mapping: Mapping
-    ) -> None:
+    def test_account_watch_keeps_catalogue_once_day(self, stage: Stage, mapping: Mapping) -> None:
         for _ in range(3):
             stage.watch()
             stage.clock.sleep(ROUND)
@@ -190,7 +180,7 @@ class TestPrices:
         assert not stage.services.catalogue.is_old()
         assert stage.services.catalogue.current().models.keys() >= KNOWN.keys()
 
-    def test_unreachable_catalogue_leaves_the_prices_as_they_were(
+    def test_unreachable_catalogue_leaves_prices_as_they_were(
         self, stage: Stage, mapping: Mapping
     ) -> None:
         stage.venice.faults.add(503, endpoint="models", times=1)
@@ -202,7 +192,7 @@ class TestPrices:
 
 
 class TestLimit:
-    def test_reaching_the_limit_stops_the_line(self, stage: Stage, mapping: Mapping) -> None:
+    def test_reaching_limit_pauses_processing(self, stage: Stage, mapping: Mapping) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.06")
         stage.events()
 
@@ -221,7 +211,7 @@ class TestLimit:
         assert [each["reason"] for each in announced] == ["daily_spend_limit"]
         assert stage.paid == 2
 
-    def test_line_stays_stopped_without_a_paid_trial_until_midnight(
+    def test_processing_stays_paused_without_trial_until_midnight(
         self, stage: Stage, mapping: Mapping
     ) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
@@ -246,7 +236,7 @@ class TestLimit:
         assert stage.outputs() == ["a.jpg.png", "b.jpg.png"]
         assert stage.dead() == 0
 
-    def test_raised_limit_resumes_the_line_at_the_next_look(
+    def test_raised_limit_resumes_processing_at_next_look(
         self, stage: Stage, mapping: Mapping
     ) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
@@ -260,7 +250,7 @@ class TestLimit:
 
         assert not stage.processing_paused
 
-    def test_line_stopped_for_another_reason_is_not_tried_when_the_limit_is_reached(
+    def test_pause_for_other_reason_is_not_tried_at_reached_limit(
         self, stage: Stage, mapping: Mapping
     ) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
@@ -278,7 +268,7 @@ class TestLimit:
         assert stage.processing_paused
         assert stage.paid == 1
 
-    def test_limit_holds_even_where_the_line_was_not_stopped(self, stage: Stage) -> None:
+    def test_limit_holds_even_where_processing_was_not_paused(self, stage: Stage) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("first.jpg", tags=CUT_OUT)
         stage.services.circuit_breaker.resume(stage.clock.now())

@@ -36,7 +36,7 @@ def watch(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_any_request_of_an_outage_that_goes_wrong_leaves_the_line_running_in_the_end(
+def test_failed_request_in_outage_leaves_processing_running(
     stage: Stage, mapping: Mapping, fault: Fault
 ) -> None:
     stage.interruptions.plan(None)

@@ -288,7 +288,7 @@ def test_enhanced_prompt_comes_back_url_encoded(each_version: Simulator) -> None
         ({"image": text(picture("JPEG")[:1500])}, 400),
     ],
 )
-def test_edit_keeps_to_what_the_model_takes(changes: dict[str, Any], status: int) -> None:
+def test_edit_keeps_to_what_model_takes(changes: dict[str, Any], status: int) -> None:
     with Simulator() as venice:
         answer = requests.post(
             f"{venice.url}/image/edit", headers=KEY, timeout=10, **edit_body(**changes)
@@ -297,7 +297,7 @@ def test_edit_keeps_to_what_the_model_takes(changes: dict[str, Any], status: int
 
 
 @pytest.mark.parametrize("model", ["firered-image-edit", "gpt-image-2-edit", "wan-2-7-pro-edit"])
-def test_each_model_takes_the_ratios_that_it_lists(model: str) -> None:
+def test_each_model_takes_ratios_that_it_lists(model: str) -> None:
     known = ["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:5", "4:3"]
     with Simulator(pictures="fast", lockout_failures=100) as venice:
         page = requests.get(f"{venice.url}/models", params={"type": "inpaint"}, timeout=10).json()
@@ -342,7 +342,7 @@ def test_json_over_35_megabytes_is_refused_unread() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff"])
-def test_body_that_is_no_json_object_is_a_bad_request(body: bytes) -> None:
+def test_body_that_is_no_json_object_is_bad_request(body: bytes) -> None:
     with Simulator() as venice:
         answer = requests.post(
             f"{venice.url}/image/edit",
@@ -383,7 +383,7 @@ def remove(venice: Simulator) -> requests.Response:
     )
 
 
-def test_call_beyond_the_limit_is_refused_until_the_window_ends() -> None:
+def test_call_beyond_limit_is_refused_until_window_ends() -> None:
     clock = Clock(MINUTE + 10)
     with Simulator(limit=2, clock=clock) as venice:
         assert [edit(venice).status_code for _ in range(3)] == [200, 200, 429]
@@ -407,7 +407,7 @@ def test_call_beyond_the_limit_is_refused_until_the_window_ends() -> None:
         assert sum(call.paid for call in venice.calls) == 3
 
 
-def test_sliding_window_refuses_what_a_fixed_one_lets_through() -> None:
+def test_sliding_window_refuses_what_fixed_one_lets_through() -> None:
     for kind, expected in (("fixed", 200), ("sliding", 429)):
         clock = Clock(MINUTE + 58)
         with Simulator(limit=2, window_kind=kind, clock=clock) as venice:
@@ -435,7 +435,7 @@ def test_each_model_has_its_own_limit() -> None:
         assert remove(venice).status_code == 200
 
 
-def test_short_window_frees_the_limit_in_real_time() -> None:
+def test_short_window_frees_limit_in_real_time() -> None:
     with Simulator(limit=1, window=0.3, window_kind="sliding") as venice:
         assert edit(venice).status_code == 200
         assert edit(venice).status_code == 429
@@ -443,7 +443,7 @@ def test_short_window_frees_the_limit_in_real_time() -> None:
         assert edit(venice).status_code == 200
 
 
-def test_more_than_twenty_failures_lock_the_key_out_for_thirty_seconds() -> None:
+def test_over_twenty_failures_lock_key_out_for_thirty_seconds() -> None:
     clock = Clock(MINUTE)
     with Simulator(clock=clock, pictures="fast") as venice:
         assert {edit(venice, prompt="").status_code for _ in range(21)} == {400}
@@ -472,7 +472,7 @@ def test_twenty_failures_or_slower_ones_lock_nobody_out() -> None:
         assert venice.lock_outs == 0
 
 
-def test_refused_calls_lead_to_a_lock_out_only_where_that_is_switched_on() -> None:
+def test_refused_calls_lock_key_out_only_if_switched_on() -> None:
     for counts in (False, True):
         with Simulator(
             limit=1, lockout_counts_429=counts, clock=Clock(MINUTE), pictures="fast"
@@ -490,7 +490,7 @@ def test_server_errors_lock_nobody_out() -> None:
         assert edit(venice).status_code == 200
 
 
-def test_newer_documents_do_not_count_failures_seen_before_the_budget() -> None:
+def test_newer_documents_do_not_count_failures_before_budget() -> None:
     for documents, lock_outs in (("spec", 1), ("skill", 0)):
         with Simulator(documents=documents, lockout_failures=3) as venice:
             for _ in range(4):
@@ -498,7 +498,7 @@ def test_newer_documents_do_not_count_failures_seen_before_the_budget() -> None:
             assert venice.lock_outs == lock_outs
 
 
-def test_newer_documents_show_the_error_budget() -> None:
+def test_newer_documents_show_error_budget() -> None:
     with Simulator(documents="skill", clock=Clock(MINUTE)) as venice:
         assert edit(venice).headers["x-ratelimit-remaining"] == "20"
         spoilt = edit(venice, prompt="")
@@ -508,7 +508,7 @@ def test_newer_documents_show_the_error_budget() -> None:
         assert "x-ratelimit-remaining" not in edit(venice).headers
 
 
-def test_unknown_part_of_a_multi_edit_form_is_refused_only_by_the_stricter_documents() -> None:
+def test_unknown_form_part_is_refused_only_by_stricter_documents() -> None:
     for documents, status in (("spec", 400), ("skill", 200)):
         with Simulator(documents=documents) as venice:
             answer = requests.post(
@@ -561,7 +561,7 @@ def test_account_page_tells_limits_and_balance() -> None:
         assert anonymous.status_code == 402
 
 
-def test_balance_falls_by_the_price_until_it_is_used_up() -> None:
+def test_balance_falls_by_price_until_it_is_used_up() -> None:
     with Simulator(balance_usd=0.1) as venice:
         answers = [edit(venice), remove(venice), edit(venice), remove(venice), remove(venice)]
         assert [answer.status_code for answer in answers] == [200, 200, 402, 200, 402]
@@ -587,13 +587,13 @@ def test_balance_falls_by_the_price_until_it_is_used_up() -> None:
         ("background-remove", {"json": {"image": IMAGE}}, 0.03),
     ],
 )
-def test_price_is_the_catalogues(endpoint: str, body: dict[str, Any], usd: float) -> None:
+def test_price_is_that_of_catalogue(endpoint: str, body: dict[str, Any], usd: float) -> None:
     with Simulator(pictures="fast") as venice:
         requests.post(f"{venice.url}/image/{endpoint}", headers=KEY, timeout=10, **body)
         assert [call.charged_usd for call in venice.calls] == [pytest.approx(usd)]
 
 
-def test_headers_are_those_of_the_endpoint() -> None:
+def test_headers_are_those_of_endpoint() -> None:
     with Simulator() as venice:
         edited, removed = edit(venice), remove(venice)
         multi = requests.post(
@@ -673,7 +673,7 @@ def client(venice: Simulator) -> Venice:
 @pytest.mark.parametrize(
     "status", [400, 401, 402, 403, 404, 410, 413, 415, 422, 429, 500, 502, 503]
 )
-def test_status_fault_answers_once_uncharged_and_then_all_is_well(status: int) -> None:
+def test_status_fault_answers_once_and_is_not_charged(status: int) -> None:
     with Simulator(pictures="fast") as venice:
         venice.faults.add(status, times=1)
         failed = edit(venice)
@@ -685,7 +685,7 @@ def test_status_fault_answers_once_uncharged_and_then_all_is_well(status: int) -
 
 
 @pytest.mark.parametrize("status", [408, 504, 524])
-def test_status_of_a_gateway_that_stopped_waiting_is_charged(status: int) -> None:
+def test_status_of_gateway_that_stopped_waiting_is_charged(status: int) -> None:
     with Simulator(pictures="fast") as venice:
         venice.faults.add(status, times=1)
         assert edit(venice).status_code == status
@@ -697,9 +697,7 @@ def test_status_of_a_gateway_that_stopped_waiting_is_charged(status: int) -> Non
         ]
 
 
-def test_content_refusal_has_no_code_and_is_charged_where_venices_own_moderation_comes_late() -> (
-    None
-):
+def test_content_refusal_after_late_moderation_is_charged() -> None:
     with Simulator(pictures="fast") as venice:
         venice.faults.add(422, times=1)
         refusal = edit(venice)
@@ -710,7 +708,7 @@ def test_content_refusal_has_no_code_and_is_charged_where_venices_own_moderation
 
 
 @pytest.mark.parametrize("status", [402, 403])
-def test_one_model_can_be_refused_while_the_account_is_well(status: int) -> None:
+def test_one_model_can_be_refused_while_account_is_well(status: int) -> None:
     with Simulator(pictures="fast") as venice:
         venice.faults.add(status, model="nano-banana-2-edit")
         assert edit(venice, model="nano-banana-2-edit").status_code == status
@@ -719,14 +717,14 @@ def test_one_model_can_be_refused_while_the_account_is_well(status: int) -> None
         assert page.json()["data"]["accessPermitted"] is True
 
 
-def test_error_can_echo_the_key() -> None:
+def test_error_can_echo_key() -> None:
     with Simulator(pictures="fast") as venice:
         venice.faults.add(401, echo_key=True)
         assert "Bearer secret-key" in edit(venice, key="secret-key").json()["error"]
         assert "secret-key" not in str(venice.calls)
 
 
-def test_429_fault_carries_the_wait_that_is_asked_for() -> None:
+def test_429_fault_carries_wait_that_is_asked_for() -> None:
     clock = Clock(MINUTE + 0.25)
     with Simulator(clock=clock) as venice:
         venice.faults.add(429, times=1, retry_after=7)
@@ -772,7 +770,7 @@ def test_picture_faults_change_what_they_name() -> None:
         ("drop_mid", 200, True),
     ],
 )
-def test_dropped_connection_is_charged_once_the_work_is_done(
+def test_dropped_connection_is_charged_once_work_is_done(
     word: str, status: int | None, paid: bool
 ) -> None:
     with Simulator() as venice:
@@ -784,7 +782,7 @@ def test_dropped_connection_is_charged_once_the_work_is_done(
         assert edit(venice).status_code == 200
 
 
-def test_held_answer_outlasts_the_client_and_ends_with_the_simulator() -> None:
+def test_held_answer_outlasts_client_and_ends_with_simulator() -> None:
     with Simulator() as venice:
         venice.faults.add("timeout")
         with pytest.raises(requests.ReadTimeout):
@@ -801,7 +799,7 @@ def test_held_answer_outlasts_the_client_and_ends_with_the_simulator() -> None:
 
 
 @pytest.mark.parametrize(("word", "status"), [("slow_head", None), ("slow_body", 200)])
-def test_trickling_answer_never_lets_a_read_timeout_pass(word: str, status: int | None) -> None:
+def test_trickling_answer_never_reaches_read_timeout(word: str, status: int | None) -> None:
     with Simulator(pictures="fast") as venice:
         venice.faults.add(word, seconds=0.05)
         started = time.monotonic()
@@ -812,7 +810,7 @@ def test_trickling_answer_never_lets_a_read_timeout_pass(word: str, status: int 
 
 
 @pytest.mark.parametrize("fault", sorted(LOST_ANSWERS))
-def test_book_of_charges_has_every_charged_call_also_where_its_answer_is_lost(fault: str) -> None:
+def test_book_of_charges_has_every_charged_call(fault: str) -> None:
     """And a client that trusts its own errors never takes a charged call for a free one."""
     with Simulator(pictures="fast") as venice:
         venice.faults.add(**LOST_ANSWERS[fault], times=1)
@@ -843,7 +841,7 @@ def test_slow_answer_is_late_and_right() -> None:
         assert time.monotonic() - started >= 0.3
 
 
-def test_fault_strikes_only_the_calls_it_names() -> None:
+def test_fault_strikes_only_calls_it_names() -> None:
     with Simulator(pictures="fast") as venice:
         venice.faults.add(503, endpoint="background-remove")
         venice.faults.add(500, model="qwen-image-2-edit")
@@ -905,7 +903,7 @@ def test_another_process_sets_it_up_over_http() -> None:
 # Pictures
 
 
-def test_cut_out_of_a_product_on_white_is_transparent_around_it() -> None:
+def test_cut_out_of_product_on_white_is_transparent_around_it() -> None:
     with Simulator() as venice:
         cut = opened(remove(venice))
     assert (cut.mode, cut.size) == ("RGBA", (300, 260))
@@ -917,7 +915,7 @@ def test_cut_out_of_a_product_on_white_is_transparent_around_it() -> None:
 
 
 @pytest.mark.parametrize("photo", ["coffee.png", "astronaut.png", "chelsea.png", "coins.png"])
-def test_cut_out_of_a_photograph_keeps_some_and_clears_some(photo: str) -> None:
+def test_cut_out_of_photograph_keeps_some_and_clears_some(photo: str) -> None:
     with Simulator() as venice:
         files = [("image", part((PHOTOS / photo).read_bytes()))]
         answer = requests.post(
@@ -960,7 +958,7 @@ PROMPTS = [
 ]
 
 
-def test_edit_is_visibly_different_and_follows_from_the_prompt() -> None:
+def test_edit_is_visibly_different_and_follows_from_prompt() -> None:
     photo = (PHOTOS / "astronaut.png").read_bytes()
     original = Image.open(io.BytesIO(photo)).convert("RGB")
     with Simulator() as venice:
@@ -972,7 +970,7 @@ def test_edit_is_visibly_different_and_follows_from_the_prompt() -> None:
     assert edits[0].info["Software"] == "Image Drop's Venice simulator"
 
 
-def test_edit_is_marked_as_a_simulation_in_its_corner() -> None:
+def test_edit_is_marked_as_simulation_in_its_corner() -> None:
     out = io.BytesIO()
     Image.new("RGB", (600, 400), (90, 140, 90)).save(out, "PNG")
     with Simulator() as venice:
@@ -988,7 +986,7 @@ def test_every_format_names_its_maker(form: str) -> None:
     assert edited.getexif()[0x0131] == "Image Drop's Venice simulator"
 
 
-def test_aspect_ratio_shapes_the_answer() -> None:
+def test_aspect_ratio_shapes_answer() -> None:
     with Simulator() as venice:
         wide = opened(edit(venice, aspect_ratio="16:9"))
         assert wide.width / wide.height == pytest.approx(16 / 9, rel=0.02)
@@ -1038,7 +1036,7 @@ def test_thirty_megapixels_take_less_than_two_seconds() -> None:
             assert time.monotonic() - started < 2
 
 
-def test_ready_made_pictures_keep_up_with_six_hundred_calls_a_minute() -> None:
+def test_ready_made_pictures_keep_up_with_600_calls_per_minute() -> None:
     """80 calls of 0.2 s, 20 at once: 0.8 s if nothing else takes time."""
     with Simulator(limit=1000, latency=0.2, pictures="fast") as venice:
         started = time.monotonic()
@@ -1078,7 +1076,7 @@ def shelf() -> Iterator[str]:
         thread.join()
 
 
-def test_url_on_this_machine_is_fetched_and_any_other_gets_a_placeholder(shelf: str) -> None:
+def test_local_url_is_fetched_and_any_other_gets_placeholder(shelf: str) -> None:
     with Simulator() as venice:
         assert opened(edit(venice, image=f"{shelf}/boat.png?X-Amz-Signature=1")).size == (400, 300)
         assert opened(edit(venice, image="https://nowhere.invalid/boat.png")).size == (512, 512)
@@ -1089,7 +1087,7 @@ def test_url_on_this_machine_is_fetched_and_any_other_gets_a_placeholder(shelf: 
 # The command
 
 
-def test_command_prints_its_url_and_says_that_it_is_a_simulation() -> None:
+def test_command_prints_its_url_and_says_that_it_is_simulation() -> None:
     command = [
         sys.executable,
         "-m",
@@ -1111,14 +1109,14 @@ def test_command_prints_its_url_and_says_that_it_is_a_simulation() -> None:
         assert process.wait(timeout=10) == 0
 
 
-def test_command_names_a_bad_setting() -> None:
+def test_command_names_bad_setting() -> None:
     command = [*SIMULATOR, "--set", "limt=5"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1
     assert "limt" in done.stderr
 
 
-def test_taken_port_is_an_error() -> None:
+def test_taken_port_is_error() -> None:
     with Simulator() as venice:
         port = int(venice.url.split(":")[2].split("/")[0])
         with pytest.raises(OSError):

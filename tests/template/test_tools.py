@@ -39,7 +39,7 @@ def test_cfn_lint_finds_nothing() -> None:
     assert (done.stdout, done.returncode) == ("", 0)
 
 
-def test_sam_finds_the_template_valid(uv: str) -> None:
+def test_sam_finds_template_valid(uv: str) -> None:
     done = run(
         *(uv, "tool", "run", "--from", SAM_CLI, "sam", "validate", "--lint"),
         SAM_CLI_TELEMETRY="0",
@@ -48,7 +48,7 @@ def test_sam_finds_the_template_valid(uv: str) -> None:
     assert "is a valid SAM Template" in done.stdout
 
 
-def test_the_runtime_layer_holds_what_the_lock_says(uv: str) -> None:
+def test_runtime_layer_holds_what_lock_says(uv: str) -> None:
     done = run(
         *(uv, "export", "--frozen", "--no-default-groups", "--no-emit-project"),
         *("--no-hashes", "--no-header", "--quiet"),
@@ -58,7 +58,7 @@ def test_the_runtime_layer_holds_what_the_lock_says(uv: str) -> None:
     assert exported == done.stdout, "layers/runtime/requirements.txt is stale: run `make layer`"
 
 
-def test_the_lock_fits_the_project(uv: str) -> None:
+def test_lock_fits_project(uv: str) -> None:
     done = run(uv, "lock", "--check")
     assert done.returncode == 0, done.stderr
 

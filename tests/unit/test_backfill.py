@@ -127,7 +127,7 @@ def scans() -> ScanStore:
 
 
 class TestWhatIsQueued:
-    def test_an_image_without_result_or_report_is_queued(self, place: Place) -> None:
+    def test_image_without_result_or_report_is_queued(self, place: Place) -> None:
         place.have("a.jpg", "photos/b c+é.jpg")
 
         done = place.tick()
@@ -137,7 +137,7 @@ class TestWhatIsQueued:
         assert (done.seen, done.queued, done.running) == (2, 2, False)
 
     @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".error.json"])
-    def test_an_image_with_a_result_or_a_report_is_not(self, place: Place, ending: str) -> None:
+    def test_image_with_result_or_report_is_not_queued(self, place: Place, ending: str) -> None:
         place.have("a.jpg")
         place.have_result("a.jpg" + ending)
 
@@ -147,7 +147,7 @@ class TestWhatIsQueued:
         assert done is not None
         assert (done.seen, done.queued) == (1, 0)
 
-    def test_a_result_older_than_its_image_does_not_count(self, place: Place) -> None:
+    def test_result_older_than_its_image_does_not_count(self, place: Place) -> None:
         place.have("same.jpg", "newer.jpg", minutes=5)
         place.have_result("same.jpg.png", minutes=5)
         place.have_result("newer.jpg.png", minutes=4.9)
@@ -156,7 +156,7 @@ class TestWhatIsQueued:
 
         assert place.queued() == ["newer.jpg"]
 
-    def test_a_result_older_than_the_instructions_does_not_count(self, place: Place) -> None:
+    def test_result_older_than_instructions_does_not_count(self, place: Place) -> None:
         place.have("a.jpg", "b.jpg")
         place.have("a.jpg.json", minutes=7)
         place.have("b.jpg.json", minutes=0)
@@ -166,9 +166,7 @@ class TestWhatIsQueued:
 
         assert place.queued() == ["a.jpg"]
 
-    def test_instructions_on_the_page_behind_their_image_are_not_overlooked(
-        self, place: Place
-    ) -> None:
+    def test_instructions_on_page_behind_their_image_are_found(self, place: Place) -> None:
         place.inputs.at_most = 1
         place.have("a.jpg")
         place.have("a.jpg.json", minutes=7)
@@ -178,7 +176,7 @@ class TestWhatIsQueued:
 
         assert place.taken() == [Upload(IN, "a.jpg", sidecar=True)]
 
-    def test_instructions_without_an_image_are_not_queued(self, place: Place) -> None:
+    def test_instructions_without_image_are_not_queued(self, place: Place) -> None:
         place.have("report.json", "a.jpg.json")
 
         place.tick()
@@ -194,9 +192,7 @@ class TestWhatIsQueued:
         assert done is not None
         assert done.seen == 0
 
-    def test_an_image_with_variants_is_queued_again_because_their_names_are_not_known(
-        self, place: Place
-    ) -> None:
+    def test_image_with_variants_is_always_queued_again(self, place: Place) -> None:
         place.have("a.jpg")
         place.have_result("a.jpg.cutout.png", "a.jpg.studio.png")
 
@@ -207,7 +203,7 @@ class TestWhatIsQueued:
     @pytest.mark.parametrize(
         "foreign", ["a.b.png", "a", "a.pn", "a.png.bak", "a.PNG", "a.original.png", "A.png"]
     )
-    def test_a_foreign_object_does_not_make_an_image_done(self, place: Place, foreign: str) -> None:
+    def test_foreign_object_does_not_make_image_done(self, place: Place, foreign: str) -> None:
         place.have("a")
         place.have_result(foreign)
 
@@ -215,7 +211,7 @@ class TestWhatIsQueued:
 
         assert place.queued() == ["a"]
 
-    def test_only_the_prefix_is_looked_at(self, place: Place) -> None:
+    def test_only_prefix_is_looked_at(self, place: Place) -> None:
         place.have("photo.jpg", "photos/a.jpg", "photos/b.jpg", "photos2/c.jpg")
         place.have_result("photos/b.jpg.png")
         place.services.scans.start("photos/", place.world.now())
@@ -249,7 +245,7 @@ class TestOtherFormats:
             ("{key}-edited", "photos/a.jpg-edited.png"),
         ],
     )
-    def test_results_are_found_wherever_the_format_puts_them(
+    def test_results_are_found_wherever_format_puts_them(
         self, place: Place, key_format: str, result: str
     ) -> None:
         place.have("photos/a.jpg", "photos/b.jpg", "photos/c.jpg")
@@ -260,9 +256,7 @@ class TestOtherFormats:
 
         assert place.queued() == ["photos/b.jpg"]
 
-    def test_pages_are_smaller_where_each_image_takes_requests_of_its_own(
-        self, place: Place
-    ) -> None:
+    def test_pages_are_smaller_where_each_image_needs_requests(self, place: Place) -> None:
         place.have(*(f"{number:03}.jpg" for number in range(250)))
         place.deploy(OUTPUT_KEY_FORMAT="out/{key}.png")
 
@@ -284,7 +278,7 @@ class TestTheWalk:
         results=st.lists(st.tuples(NAMES, TAILS, st.sampled_from([0, 2, 4])), max_size=24),
         sizes=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     )
-    def test_whatever_the_order_and_the_pages_exactly_the_missing_are_found(
+    def test_exactly_missing_images_are_found_in_any_order_and_pages(
         self,
         inputs: dict[str, int],
         results: list[tuple[str, str, int]],
@@ -326,7 +320,7 @@ class TestTheWalk:
         assert place.queued() == []
         assert place.outputs.requests["list"] <= 3
 
-    def test_what_lies_too_far_behind_is_queued_rather_than_looked_for(self, place: Place) -> None:
+    def test_result_too_far_behind_is_not_looked_for(self, place: Place) -> None:
         place.have("a")  # its result comes behind all of a.b/…
         place.have_result("a.png", *(f"a.b/{n:06}.png" for n in range(50_000)))
 
@@ -337,7 +331,7 @@ class TestTheWalk:
 
 
 class TestTheCap:
-    def test_the_queue_is_filled_to_a_day_of_work_and_no_further(self, place: Place) -> None:
+    def test_queue_is_filled_to_day_of_work_and_no_further(self, place: Place) -> None:
         place.allow(1)
         place.have(*(f"{number:04}.jpg" for number in range(2000)))
 
@@ -347,13 +341,13 @@ class TestTheCap:
         assert first is not None
         assert (first.cursor, first.seen, first.running) == ("1439.jpg", 1440, True)
 
-    def test_the_larger_limit_counts(self, place: Place) -> None:
+    def test_larger_limit_counts(self, place: Place) -> None:
         place.services.limiter.set_limit("background-remove", 2)
         place.services.limiter.set_limit("firered-image-edit", 1)
 
         assert backfill.capacity(place.services) == 2 * 1440
 
-    def test_a_queue_that_is_more_than_half_full_is_left_alone(self, place: Place) -> None:
+    def test_queue_that_is_more_than_half_full_is_left_alone(self, place: Place) -> None:
         place.allow(1)
         place.services.queue.send_all(Upload(IN, f"{number}.jpg") for number in range(721))
         place.have("a.jpg")
@@ -366,9 +360,7 @@ class TestTheCap:
         place.tick()
         assert "a.jpg" in place.queued()
 
-    def test_two_thousand_images_go_through_a_limit_without_the_queue_ever_above_its_cap(
-        self, place: Place
-    ) -> None:
+    def test_queue_of_two_thousand_images_never_exceeds_cap(self, place: Place) -> None:
         place.allow(1)
         place.have(*(f"photos/{number:04}.jpg" for number in range(2000)))
         cap = backfill.capacity(place.services)
@@ -391,7 +383,7 @@ class TestTheCap:
 
 
 class TestCuts:
-    def test_a_tick_ends_when_its_time_is_up_and_the_next_goes_on(self, place: Place) -> None:
+    def test_tick_ends_when_its_time_is_up_and_next_goes_on(self, place: Place) -> None:
         place.inputs.at_most = 2
         place.have("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg")
 
@@ -403,7 +395,7 @@ class TestCuts:
         place.tick()
         assert place.queued() == ["e.jpg"]
 
-    def test_a_cancelled_pass_goes_no_further(self, place: Place) -> None:
+    def test_cancelled_scan_goes_no_further(self, place: Place) -> None:
         place.inputs.at_most = 2
         place.have("a.jpg", "b.jpg", "c.jpg")
 
@@ -434,7 +426,7 @@ class TestCuts:
 
         assert set(place.queued()) == set(keys)
 
-    def test_a_crash_before_the_cursor_is_kept_loses_nothing(self, place: Place) -> None:
+    def test_crash_before_cursor_is_kept_loses_nothing(self, place: Place) -> None:
         place.have("a.jpg", "b.jpg")
         place.queue.full = True
         with pytest.raises(StorageBusyError):
@@ -447,20 +439,20 @@ class TestCuts:
 
 
 class TestPasses:
-    def test_a_pass_is_kept_as_it_was_begun(self, scans: ScanStore) -> None:
+    def test_scan_is_kept_as_it_was_begun(self, scans: ScanStore) -> None:
         begun = scans.start("photos/", 1000.0)
 
         assert scans.current() == begun
         assert begun == Scan(prefix="photos/", started=1000.0)
         assert begun.running
 
-    def test_there_is_one_pass_at_a_time(self, scans: ScanStore) -> None:
+    def test_only_one_scan_runs_at_once(self, scans: ScanStore) -> None:
         scans.start("photos/", 1000.0)
 
         with pytest.raises(AlreadyRunningError, match="'photos/'"):
             scans.start("", 1001.0)
 
-    def test_a_cancelled_pass_can_be_followed_by_another(self, scans: ScanStore) -> None:
+    def test_cancelled_scan_can_be_followed_by_another(self, scans: ScanStore) -> None:
         scans.start("photos/", 1000.0)
         cancelled = scans.cancel()
 
@@ -472,7 +464,7 @@ class TestPasses:
     def test_there_may_be_nothing_to_cancel(self, scans: ScanStore) -> None:
         assert scans.cancel() is None
 
-    def test_only_one_of_two_who_read_the_same_may_write(self, scans: ScanStore) -> None:
+    def test_only_one_of_two_who_read_same_may_write(self, scans: ScanStore) -> None:
         begun = scans.start("", 1000.0)
         near, far = moved(begun, "b"), moved(begun, "x")
 
@@ -482,7 +474,7 @@ class TestPasses:
 
 
 class TestSchedule:
-    def test_the_whole_bucket_is_looked_through_every_week(self, place: Place) -> None:
+    def test_whole_bucket_is_looked_through_every_week(self, place: Place) -> None:
         place.tick()
         place.have("lost.jpg")
         place.world.sleep(7 * DAY - 301)
@@ -496,7 +488,7 @@ class TestSchedule:
         assert found is not None
         assert found.automatic
 
-    def test_passes_through_a_prefix_do_not_put_it_off(self, place: Place) -> None:
+    def test_scans_of_prefix_do_not_delay_weekly_scan(self, place: Place) -> None:
         place.have("lost.jpg")
         place.have_result("lost.jpg.png")
         place.tick()

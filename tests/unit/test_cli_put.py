@@ -38,7 +38,7 @@ def changed(drop: Drop, *, content: bytes | None = None, sidecar: bytes | None =
     return Drop(drop.path, drop.key, sidecar or drop.sidecar)
 
 
-def test_an_image_is_sent_with_its_instructions_tags_and_metadata(
+def test_image_is_sent_with_its_instructions_tags_and_metadata(
     stack: QuietStack, shoe: Drop
 ) -> None:
     drop = Drop(shoe.path, "a b/ü+.jpg", CUT_OUT, {"model": "x/y z"}, {"quality": "high"})
@@ -51,15 +51,13 @@ def test_an_image_is_sent_with_its_instructions_tags_and_metadata(
     assert stack.body("a b/ü+.jpg.json") == CUT_OUT
 
 
-def test_the_same_file_is_not_sent_twice(stack: QuietStack, shoe: Drop) -> None:
+def test_same_file_is_not_sent_twice(stack: QuietStack, shoe: Drop) -> None:
     stack.send(shoe)
     assert stack.send(shoe) == [Sent("shoe.jpg", already=True)]
     assert stack.versions("shoe.jpg") == stack.versions("shoe.jpg.json") == 1
 
 
-def test_an_image_whose_event_was_lost_is_queued_by_the_next_run(
-    stack: QuietStack, shoe: Drop
-) -> None:
+def test_image_whose_event_was_lost_is_queued_by_next_run(stack: QuietStack, shoe: Drop) -> None:
     stack.send(shoe)
     assert stack.queued() == []
     stack.send(shoe)
@@ -67,7 +65,7 @@ def test_an_image_whose_event_was_lost_is_queued_by_the_next_run(
     assert (upload.key, bool(upload.retry)) == ("shoe.jpg", True)
 
 
-def test_nothing_is_queued_twice_while_the_queue_still_holds_work(
+def test_nothing_is_queued_twice_while_queue_still_holds_work(
     stack: QuietStack, shoe: Drop
 ) -> None:
     stack.deployment.services.queue.send(Upload(INPUT_BUCKET, "other.jpg"))
@@ -76,7 +74,7 @@ def test_nothing_is_queued_twice_while_the_queue_still_holds_work(
     assert stack.queued() == [Upload(INPUT_BUCKET, "other.jpg")]
 
 
-def test_a_result_that_is_there_is_fetched_once(
+def test_result_that_is_there_is_fetched_once(
     stack: QuietStack, shoe: Drop, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -96,13 +94,13 @@ def test_a_result_that_is_there_is_fetched_once(
     assert stack.queued() == []
 
 
-def test_somebody_elses_object_is_not_taken_for_the_result(stack: QuietStack, shoe: Drop) -> None:
+def test_somebody_elses_object_is_not_taken_for_result(stack: QuietStack, shoe: Drop) -> None:
     stack.s3.put_object(Bucket=OUTPUT_BUCKET, Key="shoe.jpg.png", Body=b"a holiday photo")
     stack.send(shoe)
     assert stack.send(shoe) == [Sent("shoe.jpg", already=True)]
 
 
-def test_another_file_under_the_key_is_left_alone(stack: QuietStack, shoe: Drop) -> None:
+def test_another_file_under_key_is_left_alone(stack: QuietStack, shoe: Drop) -> None:
     stack.send(shoe)
     [event] = stack.send(changed(shoe, content=b"another photo"))
     assert isinstance(event, NotSent)
@@ -110,7 +108,7 @@ def test_another_file_under_the_key_is_left_alone(stack: QuietStack, shoe: Drop)
     assert stack.body("shoe.jpg") == b"a photo"
 
 
-def test_other_instructions_for_the_key_are_left_alone(stack: QuietStack, shoe: Drop) -> None:
+def test_other_instructions_for_key_are_left_alone(stack: QuietStack, shoe: Drop) -> None:
     stack.send(shoe)
     [event] = stack.send(changed(shoe, sidecar=REPAINT))
     assert isinstance(event, NotSent)
@@ -118,16 +116,14 @@ def test_other_instructions_for_the_key_are_left_alone(stack: QuietStack, shoe: 
     assert stack.body("shoe.jpg.json") == CUT_OUT
 
 
-def test_overwrite_puts_the_new_file_in_the_place_of_the_old_one(
-    stack: QuietStack, shoe: Drop
-) -> None:
+def test_overwrite_puts_new_file_in_place_of_old_one(stack: QuietStack, shoe: Drop) -> None:
     stack.send(shoe)
     events = stack.send(changed(shoe, content=b"another photo"), overwrite=True)
     assert events == [Sent("shoe.jpg", already=False)]
     assert stack.body("shoe.jpg") == b"another photo"
 
 
-def test_new_instructions_never_meet_the_old_image(stack: QuietStack, shoe: Drop) -> None:
+def test_new_instructions_never_meet_old_image(stack: QuietStack, shoe: Drop) -> None:
     stack.send(shoe)
     stack.send(changed(shoe, content=b"another photo", sidecar=REPAINT), overwrite=True)
     found = stack.s3.list_object_versions(Bucket=INPUT_BUCKET, Prefix="shoe.jpg")
@@ -135,9 +131,7 @@ def test_new_instructions_never_meet_the_old_image(stack: QuietStack, shoe: Drop
     assert stack.body("shoe.jpg") == b"another photo"
 
 
-def test_new_instructions_for_the_same_image_are_awaited_anew(
-    stack: QuietStack, shoe: Drop
-) -> None:
+def test_new_instructions_for_same_image_are_awaited_anew(stack: QuietStack, shoe: Drop) -> None:
     stack.send(shoe)
     stack.make("shoe.jpg")
     events = stack.send(changed(shoe, sidecar=REPAINT), overwrite=True)
@@ -145,7 +139,7 @@ def test_new_instructions_for_the_same_image_are_awaited_anew(
     assert stack.versions("shoe.jpg") == 1
 
 
-def test_a_report_on_the_same_edit_is_the_answer(stack: QuietStack, shoe: Drop) -> None:
+def test_report_on_same_edit_is_answer(stack: QuietStack, shoe: Drop) -> None:
     stack.send(shoe)
     stack.report("shoe.jpg", stack.edit("shoe.jpg").id)
     _, arrived = stack.send(shoe)
@@ -155,9 +149,7 @@ def test_a_report_on_the_same_edit_is_the_answer(stack: QuietStack, shoe: Drop) 
     assert stack.queued() == []
 
 
-def test_a_report_that_no_longer_holds_sends_the_image_round_again(
-    stack: QuietStack, shoe: Drop
-) -> None:
+def test_report_that_no_longer_holds_sends_image_round_again(stack: QuietStack, shoe: Drop) -> None:
     stack.send(shoe)
     stack.report("shoe.jpg", None, RetriesExhaustedError("Venice was away."))
     stack.deployment.services.queue.send(Upload(INPUT_BUCKET, "other.jpg"))
@@ -165,7 +157,7 @@ def test_a_report_that_no_longer_holds_sends_the_image_round_again(
     assert "shoe.jpg" in [upload.key for upload in stack.queued()]
 
 
-def test_an_image_that_is_too_large_stays_at_home(
+def test_image_that_is_too_large_stays_at_home(
     input_bucket: str,
     output_bucket: str,
     table: str,
@@ -177,7 +169,7 @@ def test_an_image_that_is_too_large_stays_at_home(
     assert event == NotSent("shoe.jpg", "It has 7 bytes; the limit is 6.")
 
 
-def test_a_file_that_went_away_is_told_and_the_others_are_sent(
+def test_file_that_went_away_is_told_and_others_are_sent(
     stack: QuietStack, shoe: Drop, tmp_path: Path
 ) -> None:
     gone = Drop(tmp_path / "gone.jpg", "gone.jpg")
@@ -187,7 +179,7 @@ def test_a_file_that_went_away_is_told_and_the_others_are_sent(
     assert reason == f"{tmp_path}/gone.jpg: No such file or directory."
 
 
-def test_images_stay_at_home_when_what_their_folder_needs_is_refused(
+def test_images_stay_at_home_when_their_folder_file_is_refused(
     stack: QuietStack, tmp_path: Path
 ) -> None:
     stack.s3.put_object(Bucket=INPUT_BUCKET, Key="p/.image-drop.json", Body=REPAINT)
@@ -204,7 +196,7 @@ def test_images_stay_at_home_when_what_their_folder_needs_is_refused(
     assert Sent("q.jpg", already=False) in events
 
 
-def test_images_stay_at_home_when_what_their_folder_needs_is_no_file(
+def test_images_stay_at_home_when_their_folder_file_is_no_file(
     stack: QuietStack, tmp_path: Path
 ) -> None:
     for name in ("p/shoe.jpg", "q/shoe.jpg", "r/shoe.jpg"):
@@ -247,7 +239,7 @@ def test_two_runs_may_fetch_into_one_folder(
     assert (out / "shoe.jpg.png").read_bytes() == b"cut out"
 
 
-def test_a_fetch_that_breaks_off_leaves_nothing_behind(
+def test_fetch_that_breaks_off_leaves_nothing_behind(
     stack: QuietStack, shoe: Drop, tmp_path: Path, boto_client: Callable[[str], Any]
 ) -> None:
     def break_off() -> None:
@@ -275,7 +267,7 @@ class OwnKey:
         return self._s3.head_object(**arguments) | {"ETag": '"2f"'}
 
 
-def test_the_same_file_is_recognised_in_a_bucket_with_a_key_of_its_own(
+def test_same_file_is_recognised_in_bucket_with_key_of_its_own(
     stack: QuietStack, shoe: Drop, boto_client: Callable[[str], Any]
 ) -> None:
     s3 = OwnKey(boto_client("s3"))
@@ -304,7 +296,7 @@ class FailingAfter:
         return self._s3.put_object(**arguments)
 
 
-def test_after_the_network_went_away_the_same_run_sends_the_rest(
+def test_after_network_went_away_same_run_sends_rest(
     input_bucket: str,
     output_bucket: str,
     table: str,

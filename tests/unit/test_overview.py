@@ -10,7 +10,7 @@ from image_drop_cli.overview import Hour, gather
 from tests.support.quiet_stack import quiet_stack
 
 
-def test_an_untouched_stack_has_nothing_to_tell_and_needs_nobody(
+def test_untouched_stack_has_nothing_to_tell_and_needs_nobody(
     boto_client: Callable[[str], Any], input_bucket: str, output_bucket: str, table: str
 ) -> None:
     overview = gather(quiet_stack(boto_client).deployment)

@@ -79,20 +79,20 @@ def drop(count: int, limit: int = 20, now: float = NOW) -> list[float]:
 # --- deciding: what a drop of images gets ----------------------------------------------------
 
 
-def test_a_small_drop_starts_at_once() -> None:
+def test_small_drop_starts_at_once() -> None:
     assert drop(10) == [0.0] * 10
 
 
-def test_a_full_minute_is_split_so_that_its_failures_cannot_lock_the_key_out() -> None:
+def test_full_minute_is_split_so_that_key_is_not_locked_out() -> None:
     assert drop(20) == pytest.approx([0.0] * 14 + [31.1] * 6, abs=1e-6)
 
 
-def test_a_high_limit_is_used_at_its_own_rate_after_the_first_fourteen() -> None:
+def test_high_limit_is_used_at_its_own_rate_after_first_fourteen() -> None:
     assert drop(60, limit=60) == [0.0] * 14 + [14.0] * 14 + [28.0] * 14 + [42.0] * 14 + [56.0] * 4
 
 
 @pytest.mark.parametrize("limit", [1, 5, 14, 20, 29, 60, 100, 240])
-def test_a_long_queue_goes_at_nearly_the_full_rate(limit: int) -> None:
+def test_long_queue_goes_at_nearly_full_rate(limit: int) -> None:
     minutes = 15
 
     last = drop(limit * minutes, limit)[-1]
@@ -102,13 +102,13 @@ def test_a_long_queue_goes_at_nearly_the_full_rate(limit: int) -> None:
     assert last <= (minutes - 1) * 60 * 1.02 + 61.2
 
 
-def test_the_call_after_a_long_pause_starts_at_once() -> None:
+def test_call_after_long_pause_starts_at_once() -> None:
     rates = started(allowed(20), 20)
 
     assert next_slot(rates, MODEL, NOW + 3600) == NOW + 3600
 
 
-def test_nothing_starts_before_the_end_of_a_block_of_the_model_or_of_the_key() -> None:
+def test_nothing_starts_before_end_of_block_of_model_or_of_key() -> None:
     assert next_slot(block(Rates(), MODEL, NOW + 12), MODEL, NOW) == NOW + 12
     assert next_slot(block(Rates(), MODEL, NOW + 12), "another", NOW) == NOW
     assert next_slot(block(Rates(), ALL_MODELS, NOW + 32), MODEL, NOW) == NOW + 32
@@ -117,14 +117,14 @@ def test_nothing_starts_before_the_end_of_a_block_of_the_model_or_of_the_key() -
 
 
 @pytest.mark.parametrize("limit", [20, 600])
-def test_fourteen_failures_within_half_a_minute_let_nobody_call(limit: int) -> None:
+def test_fourteen_failures_within_half_minute_let_nobody_call(limit: int) -> None:
     rates = failed(allowed(limit), *(NOW + number for number in range(14)))
 
     assert next_slot(rates, MODEL, NOW + 14) == NOW + 31.1
     assert next_slot(rates, MODEL, NOW + 60) == NOW + 60
 
 
-def test_a_slot_that_is_given_back_can_be_had_again() -> None:
+def test_slot_that_is_given_back_can_be_had_again() -> None:
     full = started(allowed(20), 20)
 
     assert next_slot(full, MODEL, NOW + 40) == pytest.approx(NOW + 61.1)
@@ -134,7 +134,7 @@ def test_a_slot_that_is_given_back_can_be_had_again() -> None:
 # --- deciding: calls in flight -----------------------------------------------------------------
 
 
-def test_calls_of_all_models_are_in_doubt_until_they_are_answered() -> None:
+def test_calls_of_all_models_are_in_doubt_until_answered() -> None:
     rates = started(started(Rates(), 9), 5, model="another")
 
     assert in_doubt(rates, NOW) == 14
@@ -159,7 +159,7 @@ def test_each_success_lets_one_more_be_in_flight() -> None:
     assert in_doubt(started(rates, 1, NOW + 21), NOW + 23) == 15
 
 
-def test_a_failure_takes_half_of_the_trust() -> None:
+def test_failure_takes_half_of_trust() -> None:
     rates = started(allowed(600), 54)
     for number in range(14):
         rates = succeed(rates, MODEL, str(number), NOW + 20)
@@ -170,14 +170,14 @@ def test_a_failure_takes_half_of_the_trust() -> None:
     assert in_doubt(rates, NOW + 25) == 39 - 7
 
 
-def test_trust_ends_a_minute_after_the_last_success() -> None:
+def test_trust_ends_minute_after_last_success() -> None:
     rates = succeed(started(Rates(), 10), MODEL, "0", NOW)
 
     assert in_doubt(rates, NOW + 59) == 8
     assert in_doubt(rates, NOW + 61) == 9
 
 
-def test_even_trusted_models_do_not_start_more_at_once_than_may_fail_together() -> None:
+def test_trusted_models_start_no_more_than_may_fail_together() -> None:
     rates = Rates()
     for model in ("one", "another"):
         rates = started(rates, 10, NOW, model)
@@ -190,7 +190,7 @@ def test_even_trusted_models_do_not_start_more_at_once_than_may_fail_together() 
     assert in_doubt(rates, NOW + 30 + 15.1) == 0  # ten calls at 40 a minute later
 
 
-def test_a_call_that_nobody_ended_is_forgotten() -> None:
+def test_call_that_nobody_ended_is_forgotten() -> None:
     rates = started(Rates(), 14)
 
     assert in_doubt(rates, NOW + 299) == 14
@@ -207,7 +207,7 @@ def test_a_call_that_nobody_ended_is_forgotten() -> None:
         lambda rates: fail(rates, "known", NOW),
     ],
 )
-def test_an_event_that_is_told_twice_counts_once(change: Callable[[Rates], Any]) -> None:
+def test_event_that_is_told_twice_counts_once(change: Callable[[Rates], Any]) -> None:
     rates = fail(reserve(Rates(), MODEL, "once", NOW, NOW), "known", NOW)
 
     changed = change(rates)
@@ -215,7 +215,7 @@ def test_an_event_that_is_told_twice_counts_once(change: Callable[[Rates], Any])
     assert changed in (rates, rates.log(MODEL).in_flight)
 
 
-def test_only_a_bounded_number_of_models_and_sane_limits_are_learned() -> None:
+def test_only_bounded_models_and_sane_limits_are_learned() -> None:
     rates = set_limits(Rates(), {f"model-{number}": 10**number for number in range(300)}, NOW)
 
     assert len(rates.logs) == 200
@@ -223,7 +223,7 @@ def test_only_a_bounded_number_of_models_and_sane_limits_are_learned() -> None:
     assert set_limits(Rates(), {MODEL: 0}, NOW).log(MODEL).limit == 1
 
 
-def test_models_that_nobody_uses_for_a_day_are_forgotten() -> None:
+def test_models_that_nobody_uses_for_day_are_forgotten() -> None:
     rates = started(allowed(50, "old"), 1, NOW + 60, "new")
 
     assert set(started(rates, 1, NOW + 86_401, "new").logs) == {"new"}
@@ -381,7 +381,7 @@ LIMITS = st.sampled_from([1, 2, 5, 14, 20, 28, 29, 60])
 
 @settings(max_examples=100, deadline=None)
 @given(drops=LIMITS.flatmap(lambda limit: bursts(st.just(limit))))
-def test_never_more_calls_in_a_minute_than_the_limit(drops: list[list[Arrival]]) -> None:
+def test_never_more_calls_in_minute_than_limit(drops: list[list[Arrival]]) -> None:
     limit = drops[0][0].limit
 
     world = played(drops, limit)
@@ -391,9 +391,7 @@ def test_never_more_calls_in_a_minute_than_the_limit(drops: list[list[Arrival]])
 
 @settings(max_examples=100, deadline=None)
 @given(drops=bursts(LIMITS), limit=LIMITS)
-def test_a_limit_that_changes_holds_from_the_next_slot_on(
-    drops: list[list[Arrival]], limit: int
-) -> None:
+def test_limit_that_changes_holds_from_next_slot_on(drops: list[list[Arrival]], limit: int) -> None:
     # Slots that were out when the limit went down may still be in the window; but then no new
     # one is added to it.
     world = played(drops, limit)
@@ -402,7 +400,7 @@ def test_a_limit_that_changes_holds_from_the_next_slot_on(
 
 
 @given(times=st.lists(st.floats(0, 70), max_size=40), later=st.floats(0, 30), limit=LIMITS)
-def test_never_a_call_within_half_a_minute_of_fourteen_failures(
+def test_never_call_within_half_minute_of_fourteen_failures(
     times: list[float], later: float, limit: int
 ) -> None:
     rates = failed(allowed(limit), *(NOW + at for at in sorted(times)))
@@ -487,7 +485,7 @@ EVERY_LIMIT = pytest.mark.parametrize("limit", [1, 5, 20, 50, 60, 120, 600])
     seconds=st.sampled_from([1.0, 12.0, 30.0]) | st.floats(0.3, 60),
     wrong_from=st.sampled_from([0.0, 60.0]) | st.floats(0, 150),
 )
-def test_key_is_not_locked_out_whenever_every_call_begins_to_fail(
+def test_key_is_not_locked_out_whenever_all_calls_fail(
     limit: int, models: int, seconds: float, wrong_from: float
 ) -> None:
     queue = Queue(limit, models, seconds, wrong_from=wrong_from).run(wrong_from + 90)
@@ -509,7 +507,7 @@ def test_full_rate_is_reached_while_calls_succeed(limit: int, models: int, secon
 
 
 @EVERY_LIMIT
-def test_rate_is_reached_again_after_a_time_of_failures(limit: int) -> None:
+def test_rate_is_reached_again_after_time_of_failures(limit: int) -> None:
     queue = Queue(limit, 1, 12.0, wrong_from=60, right_from=120).run(360)
 
     assert sum(at >= 360 - 2 * 61.1 for at in queue.starts) >= 2 * limit * 0.97
@@ -540,7 +538,7 @@ def use(limiter: RateLimiter, model: str = MODEL, max_slot_wait: float = 0.0) ->
     return slot
 
 
-def test_a_free_slot_is_had_at_once(limiter: RateLimiter, clock: FakeClock) -> None:
+def test_free_slot_is_had_at_once(limiter: RateLimiter, clock: FakeClock) -> None:
     began = clock.now()
 
     slot = use(limiter)
@@ -548,7 +546,7 @@ def test_a_free_slot_is_had_at_once(limiter: RateLimiter, clock: FakeClock) -> N
     assert (slot.at, slot.limit, clock.now()) == (began, 20, began)
 
 
-def test_all_functions_share_the_slots(
+def test_all_functions_share_slots(
     limiter: RateLimiter, dynamodb: "DynamoDBClient", table: str, clock: FakeClock
 ) -> None:
     other = RateLimiter(dynamodb, table, clock.now, clock.sleep)
@@ -567,7 +565,7 @@ def test_each_model_has_slots_of_its_own(limiter: RateLimiter) -> None:
     assert use(limiter, "background-remove").limit == 20
 
 
-def test_a_slot_beyond_the_callers_patience_is_named_and_nothing_is_written(
+def test_slot_beyond_callers_wait_is_named_and_not_written(
     limiter: RateLimiter, clock: FakeClock
 ) -> None:
     for _ in range(14):
@@ -581,7 +579,7 @@ def test_a_slot_beyond_the_callers_patience_is_named_and_nothing_is_written(
     assert limiter.peek(MODEL) == before
 
 
-def test_a_patient_caller_waits_for_its_slot(limiter: RateLimiter, clock: FakeClock) -> None:
+def test_caller_waits_for_its_slot(limiter: RateLimiter, clock: FakeClock) -> None:
     for _ in range(14):
         use(limiter)
     began = clock.now()
@@ -591,7 +589,7 @@ def test_a_patient_caller_waits_for_its_slot(limiter: RateLimiter, clock: FakeCl
     assert slot.at == clock.now() == pytest.approx(began + 31.1)
 
 
-def test_a_slot_that_is_not_used_is_given_back(limiter: RateLimiter) -> None:
+def test_slot_that_is_not_used_is_given_back(limiter: RateLimiter) -> None:
     for _ in range(13):
         use(limiter)
     with limiter.acquire(MODEL, 0.0):
@@ -600,14 +598,14 @@ def test_a_slot_that_is_not_used_is_given_back(limiter: RateLimiter) -> None:
     use(limiter)  # the fourteenth
 
 
-def test_a_slot_is_given_back_when_the_work_before_the_call_fails(limiter: RateLimiter) -> None:
+def test_slot_is_given_back_when_work_before_call_fails(limiter: RateLimiter) -> None:
     with pytest.raises(ZeroDivisionError), limiter.acquire(MODEL, 0.0):
         raise ZeroDivisionError
 
     assert limiter.peek(MODEL)[0].times == ()
 
 
-def test_a_slot_is_kept_when_the_call_fails(limiter: RateLimiter, clock: FakeClock) -> None:
+def test_slot_is_kept_when_call_fails(limiter: RateLimiter, clock: FakeClock) -> None:
     def call() -> None:
         with limiter.acquire(MODEL, 0.0) as slot:
             slot.consumed = True
@@ -619,7 +617,7 @@ def test_a_slot_is_kept_when_the_call_fails(limiter: RateLimiter, clock: FakeClo
     assert limiter.peek(MODEL)[0].times == (clock.now(),)
 
 
-def test_a_429_lets_nobody_call_before_its_time(limiter: RateLimiter, clock: FakeClock) -> None:
+def test_429_lets_nobody_call_before_its_time(limiter: RateLimiter, clock: FakeClock) -> None:
     limiter.block(MODEL, clock.now() + 40)
     limiter.block(MODEL, clock.now() + 10)  # a later answer with an earlier time
 
@@ -630,7 +628,7 @@ def test_a_429_lets_nobody_call_before_its_time(limiter: RateLimiter, clock: Fak
     assert use(limiter, "background-remove").consumed
 
 
-def test_a_lock_out_of_the_key_stops_every_model(limiter: RateLimiter, clock: FakeClock) -> None:
+def test_lock_out_of_key_stops_every_model(limiter: RateLimiter, clock: FakeClock) -> None:
     limiter.block(ALL_MODELS, clock.now() + 32)
 
     for model in (MODEL, "background-remove", "default"):
@@ -640,7 +638,7 @@ def test_a_lock_out_of_the_key_stops_every_model(limiter: RateLimiter, clock: Fa
 
 
 @pytest.mark.parametrize("blocked", [MODEL, ALL_MODELS])
-def test_a_429_while_a_caller_waits_makes_its_slot_void(
+def test_429_while_caller_waits_makes_its_slot_void(
     limiter: RateLimiter, clock: FakeClock, blocked: str
 ) -> None:
     for _ in range(14):
@@ -654,9 +652,7 @@ def test_a_429_while_a_caller_waits_makes_its_slot_void(
     assert Counter(limiter.peek(MODEL)[0].times) == {began: 14, began + 50: 1}
 
 
-def test_a_429_while_a_caller_waits_may_be_too_much_for_its_patience(
-    limiter: RateLimiter, clock: FakeClock
-) -> None:
+def test_429_while_caller_waits_may_exceed_its_wait(limiter: RateLimiter, clock: FakeClock) -> None:
     for _ in range(14):
         use(limiter)
     began = clock.now()
@@ -669,7 +665,7 @@ def test_a_429_while_a_caller_waits_may_be_too_much_for_its_patience(
     assert limiter.peek(MODEL)[0].times == (began,) * 14
 
 
-def test_a_learned_limit_holds_from_the_next_slot_on(limiter: RateLimiter) -> None:
+def test_learned_limit_holds_from_next_slot_on(limiter: RateLimiter) -> None:
     limiter.set_limit(MODEL, 5)
     few = [use(limiter) for _ in range(5)]
     with pytest.raises(NoSlotError):
@@ -683,9 +679,7 @@ def test_a_learned_limit_holds_from_the_next_slot_on(limiter: RateLimiter) -> No
     assert {slot.limit for slot in more} == {12}
 
 
-def test_failures_of_any_model_count_against_the_key(
-    limiter: RateLimiter, clock: FakeClock
-) -> None:
+def test_failures_of_any_model_count_against_key(limiter: RateLimiter, clock: FakeClock) -> None:
     for _ in range(14):
         limiter.record_failure()
 
@@ -708,7 +702,7 @@ def test_learning_what_is_known_writes_nothing(
     assert item() == before
 
 
-def test_all_that_the_limiter_keeps_is_one_item_that_expires_a_day_after_its_last_use(
+def test_limiter_keeps_one_item_that_expires_one_day_after_use(
     limiter: RateLimiter, item: Callable[[], Any], clock: FakeClock
 ) -> None:
     for number in range(14):
@@ -719,7 +713,7 @@ def test_all_that_the_limiter_keeps_is_one_item_that_expires_a_day_after_its_las
     assert item()["expiration"] == {"N": f"{clock.now() + 86_400:.0f}"}
 
 
-def test_the_item_of_a_high_limit_stays_small(
+def test_item_of_high_limit_stays_small(
     limiter: RateLimiter, item: Callable[[], Any], clock: FakeClock
 ) -> None:
     limiter.set_limit(MODEL, 600)
@@ -735,7 +729,7 @@ def test_no_model_can_be_named_like_what_stands_for_all() -> None:
         msgspec.convert({"model": ALL_MODELS}, Instructions)
 
 
-def test_a_slot_is_void_when_calls_fail_while_its_caller_waits(
+def test_slot_is_void_when_calls_fail_while_its_caller_waits(
     limiter: RateLimiter, clock: FakeClock
 ) -> None:
     for _ in range(14):
@@ -748,7 +742,7 @@ def test_a_slot_is_void_when_calls_fail_while_its_caller_waits(
     assert slot.at == clock.now() == pytest.approx(began + 20 + 31.1)
 
 
-def test_no_more_than_fourteen_calls_are_in_flight_before_one_has_succeeded(
+def test_only_fourteen_calls_fly_before_one_has_succeeded(
     limiter: RateLimiter, clock: FakeClock
 ) -> None:
     with ExitStack() as calls:
@@ -889,7 +883,7 @@ class FastClock:
         time.sleep(seconds / self._speed)
 
 
-def test_callers_at_the_same_moment_get_exactly_the_slots_that_there_are(
+def test_callers_at_same_moment_get_exactly_all_slots(
     dynamodb: "DynamoDBClient", table: str, clock: FakeClock, item: Callable[[], Any]
 ) -> None:
     shared: Any = Atomic(dynamodb)

@@ -49,9 +49,7 @@ def waits(error: ImageDropError, attempt: int, number: int = 500) -> list[float]
     ("attempt", "ceiling"),
     [(1, 15), (2, 30), (3, 60), (5, 240), (8, 1920), (9, 3600), (12, 3600), (1000, 3600)],
 )
-def test_back_off_is_spread_from_nothing_to_a_ceiling_that_doubles_up_to_an_hour(
-    attempt: int, ceiling: float
-) -> None:
+def test_back_off_is_spread_up_to_ceiling_that_doubles(attempt: int, ceiling: float) -> None:
     seen = waits(VeniceUnavailableError("503"), attempt)
 
     assert 0 <= min(seen) < ceiling * 0.2
@@ -67,14 +65,14 @@ def test_never_sooner_than_venice_says(error: type[ImageDropError]) -> None:
 
 
 @pytest.mark.parametrize("error", [NoSlotError, ProcessingPausedError, AccountError])
-def test_who_waits_for_a_slot_or_the_account_does_not_back_off(
+def test_waits_for_slot_or_account_do_not_back_off(
     error: type[ImageDropError],
 ) -> None:
     assert all(31 <= wait <= 33 for wait in waits(error("wait", retry_at=NOW + 31), attempt=10))
     assert all(0 <= wait <= 2 for wait in waits(error("wait"), attempt=10))
 
 
-def test_those_who_wait_for_the_same_moment_do_not_come_back_together() -> None:
+def test_waits_for_same_moment_do_not_end_together() -> None:
     seen = waits(NoSlotError("wait", retry_at=NOW + 31), attempt=1)
 
     assert max(seen) - min(seen) > 1.9
@@ -85,7 +83,7 @@ def test_those_who_wait_for_the_same_moment_do_not_come_back_together() -> None:
     attempt=st.integers(1, 1000),  # SQS lets maxReceiveCount be 1,000
     seed=st.integers(0, 100),
 )
-def test_a_wait_is_never_negative_and_never_before_the_time_that_was_named(
+def test_wait_is_never_negative_nor_before_named_time(
     retry_at: float | None, attempt: int, seed: int
 ) -> None:
     for error in (InProgressError, NoSlotError):
@@ -98,9 +96,7 @@ def test_a_wait_is_never_negative_and_never_before_the_time_that_was_named(
 @pytest.mark.parametrize(
     ("wait", "delay", "hidden"), [(0, 0, 0), (10.2, 11, 11), (900, 900, 900), (5e4, 900, 43_000)]
 )
-def test_a_wait_is_whole_seconds_rounded_up_and_within_what_sqs_takes(
-    wait: float, delay: int, hidden: int
-) -> None:
+def test_wait_is_whole_seconds_within_what_sqs_takes(wait: float, delay: int, hidden: int) -> None:
     client = boto3.client("sqs")
     with Stubber(client) as stub:
         stub.add_response(
@@ -122,7 +118,7 @@ def test_a_wait_is_whole_seconds_rounded_up_and_within_what_sqs_takes(
 MANY = [Upload("input", f"{number}.jpg") for number in range(23)]
 
 
-def test_any_number_of_uploads_is_put_into_the_queue(sqs: Any) -> None:
+def test_any_number_of_uploads_is_put_into_queue(sqs: Any) -> None:
     queue = RetryQueue(sqs, sqs.create_queue(QueueName="retry")["QueueUrl"], "dead")
 
     queue.send_all(MANY)
@@ -257,7 +253,7 @@ def photo() -> bytes:
     return buffer.getvalue()
 
 
-def test_an_upload_is_edited_at_once(services: Services, simulator: Simulator) -> None:
+def test_upload_is_edited_at_once(services: Services, simulator: Simulator) -> None:
     upload = drop(services, photo())
 
     assert retry.edit_or_queue(upload, services, receive(0)) == "edited"
@@ -265,7 +261,7 @@ def test_an_upload_is_edited_at_once(services: Services, simulator: Simulator) -
     assert [call.status for call in simulator.calls] == [200]
 
 
-def test_an_upload_that_venice_cannot_take_now_waits_in_the_queue(
+def test_upload_that_venice_cannot_take_now_waits_in_queue(
     services: Services, simulator: Simulator
 ) -> None:
     simulator.faults.add(503, endpoint="edit", times=1)
@@ -276,7 +272,7 @@ def test_an_upload_that_venice_cannot_take_now_waits_in_the_queue(
     assert services.output_bucket.find("shoe.png.error.json") is None
 
 
-def test_an_upload_during_a_stop_waits_in_the_queue_without_a_call(
+def test_upload_during_stop_waits_in_queue_without_call(
     services: Services, simulator: Simulator, clock: FakeClock
 ) -> None:
     services.circuit_breaker.stop("account_unavailable", "Venice answered 402.", clock.now())
@@ -287,7 +283,7 @@ def test_an_upload_during_a_stop_waits_in_the_queue_without_a_call(
     assert simulator.calls == []
 
 
-def test_an_upload_that_cannot_be_edited_is_reported_and_not_queued(services: Services) -> None:
+def test_upload_that_cannot_be_edited_is_reported_and_not_queued(services: Services) -> None:
     upload = drop(services, b"not an image")
 
     assert retry.edit_or_queue(upload, services, receive(0)) == "reported"
@@ -295,7 +291,7 @@ def test_an_upload_that_cannot_be_edited_is_reported_and_not_queued(services: Se
     assert sum(queued(services).values()) == 0
 
 
-def test_a_message_is_worked_on(services: Services) -> None:
+def test_message_is_worked_on(services: Services) -> None:
     message = received(services, drop(services, photo()))
 
     outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(1))
@@ -304,7 +300,7 @@ def test_a_message_is_worked_on(services: Services) -> None:
     assert services.output_bucket.find("shoe.png.png")
 
 
-def test_a_message_that_fails_is_hidden_until_its_time(
+def test_message_that_fails_is_hidden_until_its_time(
     services: Services, simulator: Simulator
 ) -> None:
     simulator.faults.add(503, endpoint="edit", times=1)
@@ -317,7 +313,7 @@ def test_a_message_that_fails_is_hidden_until_its_time(
     assert services.output_bucket.find("shoe.png.error.json") is None
 
 
-def test_last_failure_of_a_message_is_reported_and_buried(
+def test_last_failure_of_message_is_reported_and_buried(
     services: Services, simulator: Simulator
 ) -> None:
     simulator.faults.add(503, endpoint="edit", times=1)
@@ -351,15 +347,13 @@ def test_waits_do_not_count_as_failures(services: Services, simulator: Simulator
     assert buried(services) == []
 
 
-def test_repeated_count_of_the_same_receive_is_one_failure(services: Services) -> None:
+def test_repeated_count_of_same_receive_is_one_failure(services: Services) -> None:
     counts = [services.failures.add("m", receive, NOW) for receive in (1, 1, 2, 2, 7)]
 
     assert counts == [1, 1, 2, 2, 3]
 
 
-def test_waiting_for_the_account_never_makes_a_dead_letter(
-    services: Services, clock: FakeClock
-) -> None:
+def test_waiting_for_account_never_makes_dead_letter(services: Services, clock: FakeClock) -> None:
     services.circuit_breaker.stop("account_unavailable", "Venice answered 402.", clock.now())
     message = received(services, drop(services, photo()))
 
@@ -379,7 +373,7 @@ def buried(services: Services) -> list[Upload]:
     ]
 
 
-def test_a_message_with_several_uploads_becomes_one_for_each(services: Services) -> None:
+def test_message_with_several_uploads_becomes_one_for_each(services: Services) -> None:
     record: dict[str, Any] = {
         "eventName": "ObjectCreated:Put",
         "s3": {"bucket": {"name": "input"}, "object": {"key": "a.png"}},
@@ -391,13 +385,13 @@ def test_a_message_with_several_uploads_becomes_one_for_each(services: Services)
 
 
 @pytest.mark.parametrize("empty", ['{"Event": "s3:TestEvent"}', '{"Records": []}'])
-def test_a_message_without_an_upload_is_done_with(services: Services, empty: str) -> None:
+def test_message_without_upload_is_done_with(services: Services, empty: str) -> None:
     message = received(services, empty)
 
     assert retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(1)) == []
 
 
-def test_message_that_nobody_understands_goes_to_the_dead_letters(services: Services) -> None:
+def test_message_that_nobody_understands_goes_to_dead_letters(services: Services) -> None:
     message = received(services, "hello")
 
     assert retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(1)) == []

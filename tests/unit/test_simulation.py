@@ -75,7 +75,7 @@ def test_processes_wait_side_by_side(world: World) -> None:
     assert seen == [("quick", 3), ("slow", 5), ("quick", 5), ("slow", 10)]
 
 
-def test_a_stopped_world_ends_its_processes_where_they_wait(world: World) -> None:
+def test_stopped_world_ends_its_processes_where_they_wait(world: World) -> None:
     seen: list[str] = []
 
     def work() -> None:
@@ -92,7 +92,7 @@ def test_a_stopped_world_ends_its_processes_where_they_wait(world: World) -> Non
 # --- SQS -----------------------------------------------------------------------------------
 
 
-def test_a_delayed_message_is_hidden_until_its_time(world: World) -> None:
+def test_delayed_message_is_hidden_until_its_time(world: World) -> None:
     queue = queue_of(world)
     queue.send("photo", delay=30)
 
@@ -103,7 +103,7 @@ def test_a_delayed_message_is_hidden_until_its_time(world: World) -> None:
     assert (late[1].body, late[1].receives) == ("photo", 1)
 
 
-def test_a_received_message_comes_back_after_its_visibility_timeout(world: World) -> None:
+def test_received_message_comes_back_after_visibility_timeout(world: World) -> None:
     queue = queue_of(world)
     queue.send("photo")
 
@@ -115,7 +115,7 @@ def test_a_received_message_comes_back_after_its_visibility_timeout(world: World
     assert again[1].receives == 2
 
 
-def test_a_postponed_message_comes_back_at_the_time_that_was_set(world: World) -> None:
+def test_postponed_message_comes_back_at_time_that_was_set(world: World) -> None:
     queue = queue_of(world)
     queue.send("photo")
 
@@ -131,7 +131,7 @@ def test_a_postponed_message_comes_back_at_the_time_that_was_set(world: World) -
     assert late
 
 
-def test_a_deleted_message_does_not_come_back(world: World) -> None:
+def test_deleted_message_does_not_come_back(world: World) -> None:
     queue = queue_of(world)
     queue.send("photo")
     world.call(1, lambda: queue.delete((queue.take() or ("", None))[0]))
@@ -140,7 +140,7 @@ def test_a_deleted_message_does_not_come_back(world: World) -> None:
     assert queue.size == 0
 
 
-def test_a_message_becomes_a_dead_letter_after_its_last_receive(world: World) -> None:
+def test_message_becomes_dead_letter_after_its_last_receive(world: World) -> None:
     queue = queue_of(world, max_receive_count=2)
     queue.send("photo")
 
@@ -152,7 +152,7 @@ def test_a_message_becomes_a_dead_letter_after_its_last_receive(world: World) ->
     assert queue.size == 0
 
 
-def test_a_duplicate_is_delivered_while_the_message_is_worked_on(world: World) -> None:
+def test_duplicate_is_delivered_while_message_is_worked_on(world: World) -> None:
     queue = queue_of(world, duplicates=1.0)
     queue.send("photo")
 
@@ -183,7 +183,7 @@ def mapping_of(
     return mapping, lambda: max(running)
 
 
-def test_a_mapping_never_runs_more_than_its_maximum_concurrency(world: World) -> None:
+def test_mapping_never_runs_more_than_its_maximum_concurrency(world: World) -> None:
     queue = queue_of(world)
     for _ in range(100):
         queue.send("photo")
@@ -196,7 +196,7 @@ def test_a_mapping_never_runs_more_than_its_maximum_concurrency(world: World) ->
     assert world.now() - START == pytest.approx(100 / 4 * 10, rel=0.05)
 
 
-def test_a_paused_mapping_leaves_messages_uncounted_until_it_is_resumed(world: World) -> None:
+def test_paused_mapping_does_not_count_receives(world: World) -> None:
     queue = queue_of(world)
     mapping, _ = mapping_of(world, queue, 4, [0])
 
@@ -213,7 +213,7 @@ def test_a_paused_mapping_leaves_messages_uncounted_until_it_is_resumed(world: W
     assert world.now() - START > 1000
 
 
-def test_a_mapping_that_changes_its_state_refuses_another_change(world: World) -> None:
+def test_mapping_that_changes_its_state_refuses_another_change(world: World) -> None:
     mapping, _ = mapping_of(world, queue_of(world), 4, [0])
     refused: list[bool] = []
 
@@ -232,7 +232,7 @@ def test_a_mapping_that_changes_its_state_refuses_another_change(world: World) -
     assert not mapping.enabled
 
 
-def test_events_wait_for_room_in_the_account(world: World) -> None:
+def test_events_wait_for_room_in_account(world: World) -> None:
     concurrency = Concurrency(world, lambda: None, free=2)
     for _ in range(6):
         concurrency.submit(partial(world.sleep, 10))
@@ -297,7 +297,7 @@ def test_conditions_are_understood(world: World, condition: str, holds: bool) ->
 # --- Venice --------------------------------------------------------------------------------
 
 
-def test_fixed_windows_take_twice_the_limit_around_the_turn_of_a_minute(world: World) -> None:
+def test_fixed_windows_take_twice_limit_around_full_minute(world: World) -> None:
     venice = venice_of(world, limit=3, window_kind="fixed")
 
     statuses = call_at(world, venice, 57, 58, 59, 59.5, 61, 62, 63, 64)
@@ -305,7 +305,7 @@ def test_fixed_windows_take_twice_the_limit_around_the_turn_of_a_minute(world: W
     assert statuses == [200, 200, 200, 429, 200, 200, 200, 429]
 
 
-def test_sliding_windows_do_not(world: World) -> None:
+def test_sliding_windows_take_limit_in_any_minute(world: World) -> None:
     venice = venice_of(world, limit=3, window_kind="sliding")
 
     statuses = call_at(world, venice, 57, 58, 59, 59.5, 61, 116, 117.5, 118.5)
@@ -313,7 +313,7 @@ def test_sliding_windows_do_not(world: World) -> None:
     assert statuses == [200, 200, 200, 429, 429, 429, 200, 200]
 
 
-def test_more_than_twenty_failures_in_30_s_lock_the_key_out_for_30_s(world: World) -> None:
+def test_more_than_twenty_failures_in_30_s_lock_key_out_for_30_s(world: World) -> None:
     venice = venice_of(world, limit=1)
 
     statuses = call_at(world, venice, 1, *(2 + number / 10 for number in range(21)), 5, 61)
@@ -324,7 +324,7 @@ def test_more_than_twenty_failures_in_30_s_lock_the_key_out_for_30_s(world: Worl
     assert venice.lock_out.begun == 1
 
 
-def test_during_an_outage_nothing_is_paid(world: World) -> None:
+def test_during_outage_nothing_is_paid(world: World) -> None:
     venice = venice_of(world)
     venice.outage = (START + 10, START + 20)
 
@@ -343,7 +343,7 @@ def dropped(photos: int, policy: Policy = IMAGE_DROP, **settings: Any) -> Deploy
     return stack
 
 
-def test_a_drop_of_ten_starts_at_once() -> None:
+def test_drop_of_ten_starts_at_once() -> None:
     stack = dropped(10, duplicates=0.0)
 
     assert len(stack.done) == 10
@@ -351,7 +351,7 @@ def test_a_drop_of_ten_starts_at_once() -> None:
     assert max(stack.venice.arrivals) - DROP < 10
 
 
-def test_a_burst_is_done_without_a_refused_call_and_paid_once() -> None:
+def test_burst_is_done_without_refused_call_and_paid_once() -> None:
     stack = dropped(120, duplicates=0.1)
 
     assert len(stack.done) == 120
@@ -360,14 +360,14 @@ def test_a_burst_is_done_without_a_refused_call_and_paid_once() -> None:
     assert not stack.queue.dead_letters
 
 
-def test_without_the_limiter_the_same_burst_is_refused_and_locked_out() -> None:
+def test_without_limiter_same_burst_is_refused_and_locked_out() -> None:
     stack = dropped(120, RETRY_AFTER)
 
     assert stack.venice.answers["rate limited"] > 20
     assert stack.venice.lock_out.begun > 0
 
 
-def test_an_outage_costs_few_calls_and_no_image() -> None:
+def test_outage_costs_few_calls_and_no_image() -> None:
     stack = dropped(120, outage=(100.0, 1000.0))
 
     during = [at for at in stack.venice.arrivals if 100 <= at - DROP < 1000]
@@ -376,7 +376,7 @@ def test_an_outage_costs_few_calls_and_no_image() -> None:
     assert not stack.queue.dead_letters
 
 
-def test_figures_of_a_run_fit_together() -> None:
+def test_figures_of_run_fit_together() -> None:
     figures = burst.run(burst.Scenario(IMAGE_DROP, 60, "sliding", seed=3))
 
     assert figures["done"] == 60

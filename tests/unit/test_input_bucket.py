@@ -58,7 +58,7 @@ def put(bucket: InputBucket, key: str, body: bytes = b"image", **more: Any) -> I
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_an_image_is_found_as_it_is_now(bucket: InputBucket, key: str) -> None:
+def test_image_is_found_as_it_is_now(bucket: InputBucket, key: str) -> None:
     put(bucket, key, b"old", Metadata={"prompt": "old"})
     found = put(bucket, key, b"newer", Metadata={"prompt": "new"})
 
@@ -68,7 +68,7 @@ def test_an_image_is_found_as_it_is_now(bucket: InputBucket, key: str) -> None:
     assert abs(found.changed_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-def test_the_same_bytes_have_the_same_etag(bucket: InputBucket) -> None:
+def test_same_bytes_have_same_etag(bucket: InputBucket) -> None:
     first, other = put(bucket, "shoe.jpg", b"a"), put(bucket, "shoe.jpg", b"b")
     again = put(bucket, "shoe.jpg", b"a")
 
@@ -138,7 +138,7 @@ def test_what_waiting_may_mend_is_neither_missing_nor_reported(
 
 
 @pytest.mark.parametrize(("code", "status"), [("MethodNotAllowed", 405), ("NoSuchKey", 404)])
-def test_an_image_that_is_a_delete_marker_by_now_has_no_tags(code: str, status: int) -> None:
+def test_image_that_is_delete_marker_by_now_has_no_tags(code: str, status: int) -> None:
     client = boto3.client("s3")
     with Stubber(client) as stub:
         stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
@@ -156,9 +156,7 @@ def test_an_image_that_is_a_delete_marker_by_now_has_no_tags(code: str, status: 
         ({}, "2026-11-23T00:00:00+00:00"),
     ],
 )
-def test_an_upload_is_told_from_another_of_the_same_bytes(
-    told: dict[str, str], version: str
-) -> None:
+def test_upload_is_told_from_another_of_same_bytes(told: dict[str, str], version: str) -> None:
     client = boto3.client("s3")
     with Stubber(client) as stub:
         head = {"ETag": '"e"', "ContentLength": 1, "LastModified": SHOE.changed_at, "Metadata": {}}
@@ -170,7 +168,7 @@ def test_an_upload_is_told_from_another_of_the_same_bytes(
     assert found.version == version
 
 
-def test_an_image_that_was_deleted_this_moment_has_no_tags(bucket: InputBucket) -> None:
+def test_image_that_was_deleted_this_moment_has_no_tags(bucket: InputBucket) -> None:
     shoe = put(bucket, "shoe.jpg", Tagging="prompt=pink", Metadata={"prompt": "seen"})
     bucket.s3.delete_object(Bucket="input", Key="shoe.jpg")
 
@@ -181,11 +179,11 @@ def test_an_image_that_was_deleted_this_moment_has_no_tags(bucket: InputBucket) 
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_an_image_is_read_whole(bucket: InputBucket, key: str) -> None:
+def test_image_is_read_whole(bucket: InputBucket, key: str) -> None:
     assert bucket.read(put(bucket, key, b"image"), max_bytes=5) == b"image"
 
 
-def test_an_image_that_is_too_large_is_refused_with_its_figures(bucket: InputBucket) -> None:
+def test_image_that_is_too_large_is_refused_with_its_figures(bucket: InputBucket) -> None:
     shoe = put(bucket, "shoe.jpg", b"x" * 1001)
 
     with pytest.raises(TooLargeError) as caught:
@@ -193,7 +191,7 @@ def test_an_image_that_is_too_large_is_refused_with_its_figures(bucket: InputBuc
     assert caught.value.detail == "shoe.jpg has 1,001 bytes; the limit is 1,000."
 
 
-def test_an_image_that_was_replaced_meanwhile_is_not_read_in_its_place(
+def test_replaced_image_is_not_read_in_place_of_older_one(
     bucket: InputBucket,
 ) -> None:
     shoe = put(bucket, "shoe.jpg", b"old")
@@ -203,7 +201,7 @@ def test_an_image_that_was_replaced_meanwhile_is_not_read_in_its_place(
         bucket.read(shoe, max_bytes=1000)
 
 
-def test_an_image_that_was_deleted_meanwhile_is_said_to_be(bucket: InputBucket) -> None:
+def test_image_that_was_deleted_meanwhile_is_said_to_be(bucket: InputBucket) -> None:
     shoe = put(bucket, "shoe.jpg")
     bucket.s3.delete_object(Bucket="input", Key="shoe.jpg")
 
@@ -214,7 +212,7 @@ def test_an_image_that_was_deleted_meanwhile_is_said_to_be(bucket: InputBucket) 
 # --- instructions ------------------------------------------------------------------------------
 
 
-def test_instructions_come_from_five_places_the_nearest_first(bucket: InputBucket) -> None:
+def test_instructions_come_from_five_places_nearest_first(bucket: InputBucket) -> None:
     put(bucket, ".image-drop.json", b'{"mode": "multi-edit", "prompt": "bucket"}')
     put(bucket, "photos/.image-drop.json", b'{"prompt": "folder", "quality": "low"}')
     put(bucket, "other/.image-drop.json", b'{"safe_mode": false}')
@@ -245,14 +243,14 @@ def test_instructions_come_from_five_places_the_nearest_first(bucket: InputBucke
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_sidecar_is_found_beside_any_name(bucket: InputBucket, key: str) -> None:
+def test_sidecar_is_found_beside_any_name(bucket: InputBucket, key: str) -> None:
     put(bucket, f"{key}.json", b'{"prompt": "pink"}')
 
     assert resolve(bucket.sources(put(bucket, key))).instructions.prompt == "pink"
 
 
 @pytest.mark.parametrize("length", [65_536, 65_537, 10_000_000])
-def test_a_sidecar_is_read_up_to_64_kb(bucket: InputBucket, length: int) -> None:
+def test_sidecar_is_read_up_to_64_kb(bucket: InputBucket, length: int) -> None:
     shoe = put(bucket, "shoe.jpg")
     put(bucket, "shoe.jpg.json", b'{"prompt": "pink"}'.ljust(length))
 
@@ -274,12 +272,12 @@ def test_a_sidecar_is_read_up_to_64_kb(bucket: InputBucket, length: int) -> None
         ("//a/shoe.jpg", ["//a/", "//", "/", ""]),
     ],
 )
-def test_the_folders_of_a_key_are_named_nearest_first(key: str, folders: list[str]) -> None:
+def test_folders_of_key_are_named_nearest_first(key: str, folders: list[str]) -> None:
     assert list(folders_of(key)) == folders
 
 
 @given(st.text(st.sampled_from("ab/."), min_size=1, max_size=12).map(lambda text: text + "x"))
-def test_a_folder_is_every_beginning_of_a_key_that_ends_in_a_slash(key: str) -> None:
+def test_folder_is_every_beginning_of_key_that_ends_in_slash(key: str) -> None:
     beginnings = [key[:end] for end in range(len(key), 0, -1) if key[:end].endswith("/")]
 
     assert list(folders_of(key)) == [*beginnings, ""]
@@ -293,7 +291,7 @@ def guarded(s3: "S3Client", input_bucket: str) -> InputBucket:
     return InputBucket(s3, ("customers/", "guests/2026/"))
 
 
-def test_below_an_untrusted_prefix_only_instructions_from_above_it_count(
+def test_only_instructions_from_above_untrusted_prefix_count(
     bucket: InputBucket, guarded: InputBucket
 ) -> None:
     put(bucket, ".image-drop.json", b'{"prompt": "ours"}')
@@ -345,9 +343,7 @@ def test_nothing_is_asked_that_would_be_ignored() -> None:
         assert InputBucket(client, ("customers/",)).sources(theirs) == []
 
 
-def test_a_whole_bucket_of_strangers_is_told_what_to_do_by_the_template_alone(
-    bucket: InputBucket, s3: "S3Client"
-) -> None:
+def test_whole_untrusted_bucket_follows_template_alone(bucket: InputBucket, s3: "S3Client") -> None:
     put(bucket, ".image-drop.json", b'{"prompt": "theirs"}')
     theirs = put(bucket, "a.jpg", Metadata={"prompt": "theirs"})
     guarded = InputBucket(s3, ("",))
@@ -385,7 +381,7 @@ def test_a_whole_bucket_of_strangers_is_told_what_to_do_by_the_template_alone(
         ("a/../b/shoe.jpg", "mask.png", "a/../b/mask.png"),
     ],
 )
-def test_a_layer_is_named_from_its_images_folder(
+def test_layer_is_named_from_its_images_folder(
     bucket: InputBucket, image: str, name: str, key: str
 ) -> None:
     shoe = put(bucket, image)
@@ -424,7 +420,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize(("image", "name"), ELSEWHERE)
-def test_a_layer_elsewhere_is_reported_before_any_request(image: str, name: str) -> None:
+def test_layer_elsewhere_is_reported_before_any_request(image: str, name: str) -> None:
     client = boto3.client("s3")
     shoe = InputObject("input", image, "e", 5, SHOE.changed_at, {})
 
@@ -437,7 +433,7 @@ def test_a_layer_elsewhere_is_reported_before_any_request(image: str, name: str)
     st.lists(st.sampled_from(["a", "b", "..", ".", "", "_layers"]), max_size=4),
     st.lists(st.sampled_from(["a", "b", "..", ".", "", "_layers"]), min_size=1, max_size=6),
 )
-def test_no_name_leads_out_of_the_folders_that_an_image_may_use(
+def test_no_name_leads_out_of_folders_that_image_may_use(
     folders: list[str], steps: list[str]
 ) -> None:
     image = "/".join([*folders, "shoe.jpg"])
@@ -449,7 +445,7 @@ def test_no_name_leads_out_of_the_folders_that_an_image_may_use(
         assert key.startswith((own, *(f"{folder}_layers/" for folder in above)))
 
 
-def test_a_layer_that_is_not_there_is_waited_for_and_then_reported(bucket: InputBucket) -> None:
+def test_missing_layer_is_waited_for_and_then_reported(bucket: InputBucket) -> None:
     shoe = put(bucket, "photos/shoe.jpg")
     uploaded = shoe.changed_at.timestamp()
 
@@ -460,7 +456,7 @@ def test_a_layer_that_is_not_there_is_waited_for_and_then_reported(bucket: Input
     assert caught.value.detail == "The layer 'photos/mask.png' cannot be used."
 
 
-def test_a_layer_that_s3_refuses_is_reported_in_the_same_words() -> None:
+def test_layer_that_s3_refuses_is_reported_in_same_words() -> None:
     client = boto3.client("s3")
     with Stubber(client) as stub:
         stub.add_client_error("head_object", "403", http_status_code=403)
@@ -472,7 +468,7 @@ def test_a_layer_that_s3_refuses_is_reported_in_the_same_words() -> None:
 @pytest.mark.parametrize(
     "name", ["mask.png", "_layers/mask.png", "/customers/mask.png", "../customers/_layers/mask.png"]
 )
-def test_an_image_below_an_untrusted_prefix_uses_no_layer_from_there(
+def test_image_below_untrusted_prefix_uses_no_layer_from_there(
     bucket: InputBucket, guarded: InputBucket, name: str
 ) -> None:
     theirs = put(bucket, "customers/a.jpg")
@@ -484,7 +480,7 @@ def test_an_image_below_an_untrusted_prefix_uses_no_layer_from_there(
 
 
 @pytest.mark.parametrize("name", ["/_layers/logo.png", "../_layers/logo.png"])
-def test_an_image_below_an_untrusted_prefix_uses_layers_from_above_it(
+def test_image_below_untrusted_prefix_uses_layers_from_above_it(
     bucket: InputBucket, guarded: InputBucket, name: str
 ) -> None:
     theirs = put(bucket, "customers/a.jpg")

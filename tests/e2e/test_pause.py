@@ -47,7 +47,7 @@ def five_minutes_pass(system: System, keys: list[str]) -> None:
         system.sqs.send_message(QueueUrl=system.queue, MessageBody=system.message(key))
 
 
-def test_line_stops_with_the_account_and_resumes_when_the_account_works_again(
+def test_processing_pauses_and_resumes_with_account(
     system: System,
 ) -> None:
     before, during, stopped = photos("before", 9), photos("during", 18), photos("stopped", 3)

@@ -105,7 +105,7 @@ def everywhere(part: bytes, data: bytes, places: Iterable[int]) -> Iterator[byte
 
 
 @pytest.mark.parametrize("kind", JPEG_SEGMENTS)
-def test_segment_of_a_jpeg_does_not_leave_from_any_place(kind: str) -> None:
+def test_segment_of_jpeg_does_not_leave_from_any_place(kind: str) -> None:
     assert SECRET in JPEG_SEGMENTS[kind]
     for picture in JPEGS.values():
         places = (2, *(s.start for s in jpeg_segments(picture)))
@@ -113,7 +113,7 @@ def test_segment_of_a_jpeg_does_not_leave_from_any_place(kind: str) -> None:
             assert_only_the_picture_leaves(data, picture)
 
 
-def test_bytes_between_the_segments_of_a_jpeg_do_not_leave() -> None:
+def test_bytes_between_segments_of_jpeg_do_not_leave() -> None:
     for picture in JPEGS.values():
         places = [s.start for s in jpeg_segments(picture)]
         for data in everywhere(SECRET, picture, places[1:6]):
@@ -122,12 +122,12 @@ def test_bytes_between_the_segments_of_a_jpeg_do_not_leave() -> None:
 
 @pytest.mark.parametrize("kind", TRAILERS)
 @pytest.mark.parametrize("jpeg", JPEGS)
-def test_nothing_behind_a_jpeg_leaves(jpeg: str, kind: str) -> None:
+def test_nothing_behind_jpeg_leaves(jpeg: str, kind: str) -> None:
     assert_only_the_picture_leaves(JPEGS[jpeg] + TRAILERS[kind], JPEGS[jpeg])
     assert photos.prepare_photo(JPEGS[jpeg] + TRAILERS[kind]).data == JPEGS[jpeg]
 
 
-def test_further_pictures_of_a_multi_picture_file_do_not_leave() -> None:
+def test_further_pictures_of_multi_picture_file_do_not_leave() -> None:
     data = save(quadrants(), "MPO", save_all=True, append_images=[Image.new("RGB", (320, 240))])
     photo = photos.prepare_photo(data)
     assert photo.changes == ("metadata-removed",)
@@ -166,7 +166,7 @@ PNGS = {
 
 
 @pytest.mark.parametrize("kind", PNG_CHUNKS)
-def test_chunk_of_a_png_does_not_leave_from_any_place(kind: str) -> None:
+def test_chunk_of_png_does_not_leave_from_any_place(kind: str) -> None:
     assert SECRET in PNG_CHUNKS[kind]
     for picture in PNGS.values():
         places = (c.start for c in png_chunks(picture) if c.kind != b"IHDR")
@@ -174,19 +174,19 @@ def test_chunk_of_a_png_does_not_leave_from_any_place(kind: str) -> None:
             assert_only_the_picture_leaves(data, picture)
 
 
-def test_second_profile_of_a_png_does_not_leave() -> None:
+def test_second_profile_of_png_does_not_leave() -> None:
     body = SECRET + b"\0\0" + zlib.compress(SRGB)
     picture = PNGS["RGB"]
     assert_only_the_picture_leaves(picture[:-12] + chunk(b"iCCP", body) + picture[-12:], picture)
 
 
-def test_time_of_a_png_does_not_leave() -> None:
+def test_time_of_png_does_not_leave() -> None:
     data = pictures.with_chunk(PNGS["RGB"], b"tIME", b"\x07\xea\x01\x02\x03\x04\x05")
     assert photos.prepare_photo(data).data == PNGS["RGB"]
 
 
 @pytest.mark.parametrize("kind", PNGS)
-def test_nothing_behind_a_png_leaves_nor_in_its_end(kind: str) -> None:
+def test_nothing_behind_png_or_in_its_end_leaves(kind: str) -> None:
     for trailer in TRAILERS.values():
         assert_only_the_picture_leaves(PNGS[kind] + trailer, PNGS[kind])
         assert photos.prepare_photo(PNGS[kind] + trailer).data == PNGS[kind]
@@ -214,13 +214,13 @@ def riff(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", WEBPS)
-def test_exif_and_xmp_of_a_webp_do_not_leave(kind: str) -> None:
+def test_exif_and_xmp_of_webp_do_not_leave(kind: str) -> None:
     assert SECRET in WEBPS[kind]
     assert_only_the_picture_leaves(WEBPS[kind], WEBPS[kind])
 
 
 @pytest.mark.parametrize("kind", WEBPS)
-def test_unknown_chunks_of_a_webp_and_what_is_behind_it_do_not_leave(kind: str) -> None:
+def test_unknown_chunks_of_webp_and_its_tail_do_not_leave(kind: str) -> None:
     own = b"Rosa" + struct.pack("<I", len(SECRET)) + SECRET + b"\0"
     for data in (riff(WEBPS[kind] + own), WEBPS[kind] + SECRET, riff(WEBPS[kind] + SECRET[:7])):
         assert_only_the_picture_leaves(data, WEBPS[kind])
@@ -272,7 +272,7 @@ def jpegs_with_anything(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 @settings(max_examples=100, deadline=None)
 @given(jpegs_with_anything())
-def test_no_content_of_a_segment_makes_it_leave(files: tuple[bytes, bytes]) -> None:
+def test_no_content_of_segment_makes_it_leave(files: tuple[bytes, bytes]) -> None:
     assert_only_the_picture_leaves(*files)
 
 
@@ -291,7 +291,7 @@ def test_metadata_leave_where_that_is_wished(kind: str) -> None:
     assert photo.changes == ()
 
 
-def test_removal_from_a_photo_of_5_mb_takes_some_milliseconds() -> None:
+def test_removal_from_photo_of_5_mb_takes_some_milliseconds() -> None:
     noise = Image.frombytes("L", (2600, 2600), random.Random(1).randbytes(2600 * 2600))
     photo = save(noise, "JPEG", quality=90, exif=camera_exif())
     assert len(photo) > 4_500_000
@@ -337,7 +337,7 @@ CONVERTED = {
 
 
 @pytest.mark.parametrize("kind", CONVERTED)
-def test_no_metadata_outlive_a_conversion(kind: str) -> None:
+def test_no_metadata_outlive_conversion(kind: str) -> None:
     data = CONVERTED[kind]
     assert SECRET in data or kind == "PNG with a profile that cannot be used"
     for convert in (conversion.to_photo, conversion.to_png):
@@ -346,7 +346,7 @@ def test_no_metadata_outlive_a_conversion(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "HEIF"])
-def test_a_conversion_keeps_no_metadata_even_where_that_is_wished(kind: str) -> None:
+def test_conversion_keeps_no_metadata_even_where_that_is_wished(kind: str) -> None:
     assert_bare(photos.prepare_photo(CONVERTED[kind], keep_metadata=True).data)
 
 
@@ -361,7 +361,7 @@ def assert_bare(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", [*PNG_CHUNKS, "trailer"])
-def test_result_tells_nothing_but_the_picture(kind: str) -> None:
+def test_result_tells_nothing_but_picture(kind: str) -> None:
     for png in [*PNGS.values(), save(quadrants().quantize(8), "PNG"), pictures.deep_png(2)]:
         told_by_venice = png[:33] + PNG_CHUNKS.get(kind, b"") + png[33:] + SECRET
 
@@ -378,21 +378,21 @@ def test_result_keeps_everything_where_that_is_wished() -> None:
 
 @pytest.mark.parametrize("form", ["png", "webp", "jpeg"])
 @pytest.mark.parametrize("background", ["transparent", "white", "wood.jpg"])
-def test_drawn_finish_tells_nothing_but_the_picture(form: str, background: str) -> None:
+def test_drawn_finish_tells_nothing_but_picture(form: str, background: str) -> None:
     finish = Finish.parse({"format": form, "background": background, "size": "400x300"})
     wood = {"JPEG": told("JPEG"), "PNG": EVERY_KIND["PNG"], "WebP": WEBPS["with a profile"]}
     for backdrop in wood.values() if background == "wood.jpg" else (None,):
         assert_bare(render(finish, EVERY_KIND["PNG"], backdrop))
 
 
-def test_colour_profile_of_a_background_does_not_become_that_of_the_result() -> None:
+def test_profile_of_background_does_not_become_that_of_result() -> None:
     wood = save(quadrants(), "PNG", icc_profile=SRGB)
     finish = Finish.parse({"background": "wood.png"})
     result = render(finish, save(quadrants(), "PNG"), wood)
     assert "icc_profile" not in Image.open(io.BytesIO(result)).info
 
 
-def test_orientation_that_is_upright_goes_with_the_rest() -> None:
+def test_orientation_that_is_upright_goes_with_rest() -> None:
     for name in ("JPEG", "PNG", "WEBP"):
         photo = photos.prepare_photo(save(quadrants(), name, exif=exif(1)))
         assert photo.changes == ("metadata-removed",)

@@ -19,13 +19,13 @@ def breaker(dynamodb: "DynamoDBClient", table: str) -> CircuitBreaker:
     return CircuitBreaker(dynamodb, table)
 
 
-def test_a_new_line_runs(breaker: CircuitBreaker) -> None:
+def test_new_circuit_breaker_lets_calls_run(breaker: CircuitBreaker) -> None:
     breaker.require(NOW)
 
     assert breaker.status() == Status()
 
 
-def test_a_stopped_line_lets_nobody_call_and_says_when_to_ask_again(
+def test_open_circuit_breaker_refuses_and_says_when_to_ask_again(
     breaker: CircuitBreaker,
 ) -> None:
     breaker.stop("account_unavailable", "Venice answered 402.", NOW)
@@ -39,7 +39,7 @@ def test_a_stopped_line_lets_nobody_call_and_says_when_to_ask_again(
     )
 
 
-def test_the_first_of_several_who_stop_the_line_is_the_one_to_say_so(
+def test_first_of_several_who_stop_is_told_so(
     breaker: CircuitBreaker,
 ) -> None:
     assert breaker.stop("account_unavailable", "first", NOW)
@@ -48,7 +48,7 @@ def test_the_first_of_several_who_stop_the_line_is_the_one_to_say_so(
     assert (breaker.status().detail, breaker.status().since) == ("first", NOW)
 
 
-def test_a_resumed_line_runs(breaker: CircuitBreaker) -> None:
+def test_resumed_circuit_breaker_lets_calls_run(breaker: CircuitBreaker) -> None:
     breaker.stop("account_unavailable", "Venice answered 402.", NOW)
 
     assert breaker.resume(NOW + 60)
@@ -58,14 +58,14 @@ def test_a_resumed_line_runs(breaker: CircuitBreaker) -> None:
     )
 
 
-def test_only_a_stopped_line_is_resumed(breaker: CircuitBreaker) -> None:
+def test_only_stopped_circuit_breaker_is_resumed(breaker: CircuitBreaker) -> None:
     assert not breaker.resume(NOW)
     breaker.stop("account_unavailable", "", NOW)
     assert breaker.resume(NOW)
     assert not breaker.resume(NOW)
 
 
-def test_a_line_can_be_stopped_again(breaker: CircuitBreaker) -> None:
+def test_circuit_breaker_can_be_stopped_again(breaker: CircuitBreaker) -> None:
     breaker.stop("account_unavailable", "first", NOW)
     breaker.resume(NOW + 1)
 
@@ -77,7 +77,7 @@ def test_a_line_can_be_stopped_again(breaker: CircuitBreaker) -> None:
 # --- a stop and its reason -----------------------------------------------------------------------
 
 
-def test_only_the_stop_that_was_looked_at_is_resumed(breaker: CircuitBreaker) -> None:
+def test_only_stop_that_was_looked_at_is_resumed(breaker: CircuitBreaker) -> None:
     breaker.stop("account_unavailable", "first", NOW)
     seen = breaker.status().id
     breaker.resume(NOW + 1)
@@ -88,7 +88,7 @@ def test_only_the_stop_that_was_looked_at_is_resumed(breaker: CircuitBreaker) ->
     assert breaker.resume(NOW + 3, stop=breaker.status().id)
 
 
-def test_days_limit_takes_the_place_of_another_reason_and_is_news(breaker: CircuitBreaker) -> None:
+def test_daily_limit_replaces_another_reason_and_is_news(breaker: CircuitBreaker) -> None:
     breaker.stop("account_unavailable", "Venice answered 402.", NOW)
     seen = breaker.status().id
 
@@ -112,7 +112,7 @@ def test_days_limit_takes_the_place_of_another_reason_and_is_news(breaker: Circu
         (4.0, 16, True),
     ],
 )
-def test_stop_for_the_days_limit_ends_with_the_day_or_with_a_higher_limit(
+def test_stop_for_daily_limit_ends_with_day_or_higher_limit(
     limit_usd: float, hours: float, over: bool
 ) -> None:
     status = Status(True, "daily_spend_limit", "", NOW, limit_usd=5.0)
@@ -129,7 +129,7 @@ def refused(breaker: CircuitBreaker, model: str, now: float, status: int = 402) 
     )
 
 
-def test_model_that_is_refused_while_a_call_is_accepted_is_blamed_for_an_hour(
+def test_model_refused_while_others_work_is_skipped_for_one_hour(
     breaker: CircuitBreaker,
 ) -> None:
     refused(breaker, "dear", NOW)
@@ -153,7 +153,7 @@ def test_blame_outlives_another_stop(breaker: CircuitBreaker) -> None:
     assert not breaker.blames("cheap", 402, NOW + 200)
 
 
-def test_nobody_is_blamed_any_more_once_the_account_itself_is_refused(
+def test_no_model_is_skipped_once_account_itself_is_refused(
     breaker: CircuitBreaker,
 ) -> None:
     refused(breaker, "dear", NOW)
@@ -177,7 +177,7 @@ def test_nobody_is_blamed_any_more_once_the_account_itself_is_refused(
         ),
     ],
 )
-def test_nobody_is_blamed_where_the_account_may_have_been_refused(
+def test_no_model_is_skipped_where_account_may_be_refused(
     breaker: CircuitBreaker, happen: Callable[[CircuitBreaker], Any]
 ) -> None:
     refused(breaker, "dear", NOW)

@@ -46,7 +46,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
         ("done/{key}", "shoe.jpg", None, ".png", "done/shoe.jpg.png"),
     ],
 )
-def test_a_result_is_named_by_the_format(
+def test_result_is_named_by_format(
     key_format: str, key: str, variant: str | None, suffix: str, expected: str
 ) -> None:
     assert output_key(key_format, key, "edit", variant, suffix) == expected
@@ -55,7 +55,7 @@ def test_a_result_is_named_by_the_format(
 @pytest.mark.parametrize(
     "key_format", ["{name}.png", "{}.png", "{0}.png", "{key.png", "key}.png", "{key.x}", "{key[x]}"]
 )
-def test_a_format_that_is_none_says_which_fields_there_are(key_format: str) -> None:
+def test_format_that_is_none_says_which_fields_there_are(key_format: str) -> None:
     with pytest.raises(SettingsError) as caught:
         output_key(key_format, "shoe.jpg", "edit", None, ".png")
 
@@ -67,7 +67,7 @@ def test_a_format_that_is_none_says_which_fields_there_are(key_format: str) -> N
     ("variant", "expected"),
     [(None, "photos/shoe.jpg.error.json"), ("cutout", "photos/shoe.jpg.cutout.error.json")],
 )
-def test_a_report_lies_beside_where_the_result_would_be(variant: str | None, expected: str) -> None:
+def test_report_lies_beside_where_result_would_be(variant: str | None, expected: str) -> None:
     assert report_key("photos/shoe.jpg", variant) == expected
 
 
@@ -75,7 +75,7 @@ def test_a_report_lies_beside_where_the_result_would_be(variant: str | None, exp
 @example(key="x" * 1024, variant=None)
 @example(key="é" * 512, variant="studio")
 @example(key="👟" * 256, variant="studio")
-def test_a_name_always_fits_into_s3_and_keeps_its_ending(key: str, variant: str | None) -> None:
+def test_name_always_fits_into_s3_and_keeps_its_ending(key: str, variant: str | None) -> None:
     tail = f".{variant}" if variant else ""
     names = [output_key(DEFAULT, key, "edit", variant, ".png"), report_key(key, variant)]
 
@@ -113,7 +113,7 @@ def test_metadata_fits_into_what_s3_takes(values: dict[str, str]) -> None:
     assert all(kept[name] for name in kept)
 
 
-def test_a_long_value_does_not_drive_out_the_others() -> None:
+def test_long_value_does_not_drive_out_others() -> None:
     kept = as_metadata({"source-key": "鞋" * 341, "edit-id": "0123", "mode": "edit"})
 
     assert kept == {"edit-id": "0123", "mode": "edit"}
@@ -139,7 +139,7 @@ def content(results: OutputBucket) -> bytes:
     return found[2]
 
 
-def test_a_result_is_stored_with_its_type_and_metadata(results: OutputBucket) -> None:
+def test_result_is_stored_with_its_type_and_metadata(results: OutputBucket) -> None:
     metadata = {"edit-id": "0123", "source-key": "shoe.jpg", "mode": "edit"}
 
     results.store("shoe.jpg.png", b"png", "image/png", metadata, None)
@@ -156,7 +156,7 @@ def test_what_is_not_there_is_not_found(results: OutputBucket) -> None:
     assert results.find("shoe.jpg.png") is None
 
 
-def test_an_object_that_somebody_else_put_there_has_no_edit_id(results: OutputBucket) -> None:
+def test_object_that_somebody_else_put_there_has_no_edit_id(results: OutputBucket) -> None:
     results.s3.put_object(Bucket="output", Key="shoe.jpg.png", Body=b"foreign")
 
     found = results.find("shoe.jpg.png")
@@ -165,7 +165,7 @@ def test_an_object_that_somebody_else_put_there_has_no_edit_id(results: OutputBu
     assert found.edit_id is None
 
 
-def test_a_result_takes_the_place_of_the_one_that_was_seen(results: OutputBucket) -> None:
+def test_result_takes_place_of_one_that_was_seen(results: OutputBucket) -> None:
     store(results, b"old", "old")
     store(results, b"new", "new")
 
@@ -180,7 +180,7 @@ def test_of_two_first_results_one_is_stored(results: OutputBucket) -> None:
     assert content(results) == b"first"
 
 
-def test_a_result_that_was_replaced_meanwhile_is_not_overwritten(results: OutputBucket) -> None:
+def test_result_that_was_replaced_meanwhile_is_not_overwritten(results: OutputBucket) -> None:
     store(results, b"old")
     seen = results.find("shoe.jpg.png")
     store(results, b"somebody else's")
@@ -190,7 +190,7 @@ def test_a_result_that_was_replaced_meanwhile_is_not_overwritten(results: Output
     assert content(results) == b"somebody else's"
 
 
-def test_a_result_that_was_deleted_meanwhile_has_to_be_looked_at_again(
+def test_deleted_result_has_to_be_looked_at_again(
     results: OutputBucket,
 ) -> None:
     store(results, b"old")
@@ -250,7 +250,7 @@ def test_object_is_known_by_what_it_was_made_of(
 # --- reports -----------------------------------------------------------------------------------
 
 
-def test_a_report_says_what_happened_and_what_to_do() -> None:
+def test_report_says_what_happened_and_what_to_do() -> None:
     error = ModelNotFoundError("Venice answered 410: no such model", status=410, request_id="ray")
     report = report_on(
         error, key="photos/café.jpg", variant=None, mode="edit", attempts=2, now=1_800_000_000.9
@@ -271,7 +271,7 @@ def test_a_report_says_what_happened_and_what_to_do() -> None:
     }
 
 
-def test_reports_that_would_share_a_key_have_another_place() -> None:
+def test_reports_that_would_share_key_have_another_place() -> None:
     variants = report_keys("a.jpg", "b")
     images = report_keys("a.jpg.b", None)
 

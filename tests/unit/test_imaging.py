@@ -47,7 +47,7 @@ def srgb_by_littlecms() -> bytes:
 @pytest.mark.parametrize(
     "profile", [srgb_by_littlecms(), pictures.rgb_profile(pictures.SRGB)], ids=["tables", "gamma"]
 )
-def test_image_with_an_srgb_profile_is_sent_untouched(name: str, profile: bytes) -> None:
+def test_image_with_srgb_profile_is_sent_untouched(name: str, profile: bytes) -> None:
     data = save(quadrants(), name, icc_profile=profile)
     assert photos.prepare_photo(data).data is data
 
@@ -64,7 +64,7 @@ def test_profile_in_several_segments_is_put_together_in_order() -> None:
     assert photos.prepare_photo(data).data is data
 
 
-def test_importing_the_module_leaves_pillow_alone() -> None:
+def test_importing_module_leaves_pillow_alone() -> None:
     code = (
         "import sys, image_drop.imaging.photos\n"
         "print([m for m in sys.modules if m.startswith('PIL')])"
@@ -72,7 +72,7 @@ def test_importing_the_module_leaves_pillow_alone() -> None:
     assert run(code) == "[]"
 
 
-def test_importing_the_conversion_leaves_the_rare_decoders_alone() -> None:
+def test_importing_conversion_leaves_rare_decoders_alone() -> None:
     code = (
         "import sys, image_drop.imaging.conversion\n"
         "print([m for m in sys.modules if m in ('pillow_heif', 'PIL.ImageCms')])"
@@ -90,7 +90,7 @@ def run(code: str) -> str:
 
 
 @pytest.mark.parametrize("kind", pictures.convertible())
-def test_other_files_are_converted_and_show_the_same_picture(kind: str) -> None:
+def test_other_files_are_converted_and_show_same_picture(kind: str) -> None:
     photo = conversion.to_photo(pictures.convertible()[kind])
 
     image = load(photo.data)
@@ -130,7 +130,7 @@ def test_changes_say_what_was_done(kind: str, changes: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tiff", "bmp", "gif", "palette png", "animated png", "lzw tiff"])
-def test_lossless_original_stays_lossless(kind: str) -> None:
+def test_lossless_input_stays_lossless(kind: str) -> None:
     photo = conversion.to_photo(pictures.convertible()[kind])
 
     assert photo.media_type == "image/png"
@@ -188,7 +188,7 @@ def test_display_p3_becomes_srgb(name: str) -> None:
     assert alike(load(photo.data).convert("RGB").getpixel((150, 150)), expected, 5)
 
 
-def test_transparency_survives_a_profile() -> None:
+def test_transparency_survives_profile() -> None:
     image = Image.new("RGBA", (300, 300), (200, 100, 60, 90))
     data = save(image, "PNG", icc_profile=pictures.rgb_profile(pictures.ADOBE_RGB))
 
@@ -295,7 +295,7 @@ def test_sixteen_bit_tiff_is_scaled_not_clipped(mode: str) -> None:
     assert [load(photo.data).getpixel((3, y)) for y in (0, 100, 255)] == [0, 100, 255]
 
 
-def test_float_and_integer_samples_use_the_whole_range() -> None:
+def test_float_and_integer_samples_use_whole_range() -> None:
     for mode, values in (("F", (0.0, 0.5, 1.0)), ("I", (0, 50_000, 100_000))):
         image = Image.new(mode, (300, 300), values[0])
         image.paste(values[1], (0, 100, 300, 200))
@@ -338,7 +338,7 @@ def test_transparent_palette_entry_stays_transparent(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("colour", [0, 2])
-def test_transparent_colour_of_a_deep_png_stays_transparent(colour: int) -> None:
+def test_transparent_colour_of_deep_png_stays_transparent(colour: int) -> None:
     key = struct.pack(">H", 50 * 256) * (1 if colour == 0 else 3)
     image = load(conversion.to_photo(pictures.deep_png(colour, (b"tRNS", key))).data)
     assert image.getpixel((9, 50))[-1] == 0
@@ -375,7 +375,7 @@ FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF", "AVIF"]
     [((257, 255), "257 × 255 = 65,535 pixels"), ((2048, 63), "2,048 × 63 = 129,024 pixels")],
     ids=["too few pixels", "one short side"],
 )
-def test_image_below_the_smallest_is_refused_with_both_limits(
+def test_image_below_smallest_is_refused_with_both_limits(
     name: str, size: tuple[int, int], figures: str
 ) -> None:
     both = "Venice takes 65,536 to 33,177,600, with at least 64 on each side"
@@ -390,7 +390,7 @@ def test_side_of_64_pixels_is_enough() -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("size", [(1, 1), (8, 63), (255, 255)])
-def test_image_for_a_cut_out_may_have_any_small_size(name: str, size: tuple[int, int]) -> None:
+def test_image_for_cut_out_may_have_any_small_size(name: str, size: tuple[int, int]) -> None:
     photo = photos.prepare_photo(save(Image.new("RGB", size, pictures.RED), name), smallest=False)
 
     assert photo.media_type in ("image/jpeg", "image/png", "image/webp")
@@ -398,7 +398,7 @@ def test_image_for_a_cut_out_may_have_any_small_size(name: str, size: tuple[int,
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_cut_out_is_refused_where_one_side_is_more_than_100_times_the_other(name: str) -> None:
+def test_cut_out_of_too_narrow_image_is_refused(name: str) -> None:
     with pytest.raises(TooLargeError, match="101 times"):
         photos.prepare_photo(save(Image.new("RGB", (101, 1)), name), smallest=False)
 
@@ -426,7 +426,7 @@ def test_smallest_and_largest_size_are_sent_untouched() -> None:
 
 
 @pytest.mark.parametrize("size", [(7680, 4321), (8000, 8000), (40_000, 900)])
-def test_larger_image_is_shrunk_just_below_the_limit(size: tuple[int, int]) -> None:
+def test_larger_image_is_shrunk_just_below_limit(size: tuple[int, int]) -> None:
     photo = photos.prepare_photo(save(Image.new("L", size), "PNG", compress_level=1))
 
     assert photo.changes == ("shrunk",)
@@ -476,7 +476,7 @@ def test_byte_limit_is_exclusive() -> None:
     assert upright(load(photo.data))
 
 
-def test_video_behind_a_photo_is_cut_where_it_makes_the_file_too_large() -> None:
+def test_video_behind_photo_is_cut_where_it_makes_file_too_large() -> None:
     photo = save(quadrants(), "JPEG", comment="kept")
     prepared = photos.prepare_photo(photo + b"\0" * photos.MAX_BYTES, keep_metadata=True)
     assert prepared.data == photo
@@ -489,7 +489,7 @@ def test_file_that_fits_without_its_metadata_is_not_compressed() -> None:
     assert photo.changes == ("metadata-removed",)
 
 
-def test_result_over_the_byte_limit_loses_quality_before_size() -> None:
+def test_result_over_byte_limit_loses_quality_before_size() -> None:
     noise = Image.frombytes("L", (5600, 5600), random.Random(1).randbytes(5600 * 5600))
     photo = conversion.to_photo(save(noise, "BMP"))
 
@@ -565,7 +565,7 @@ def test_other_format_that_is_cut_off_is_refused(kind: str) -> None:
         photos.prepare_photo(data[: len(data) // 2])
 
 
-def test_thumbnail_does_not_make_a_cut_off_photo_look_whole() -> None:
+def test_thumbnail_does_not_make_cut_off_photo_look_whole() -> None:
     tags = Image.Exif()
     tags[0x010E] = "x" * 20
     thumbnail = tags.tobytes() + save(Image.new("RGB", (160, 120)), "JPEG")
@@ -574,7 +574,7 @@ def test_thumbnail_does_not_make_a_cut_off_photo_look_whole() -> None:
         photos.prepare_photo(data[:-400])
 
 
-def test_flipped_bit_in_a_png_is_found() -> None:
+def test_flipped_bit_in_png_is_found() -> None:
     data = bytearray(pictures.untouched()["RGB PNG"])
     data[data.index(b"IDAT") + 30] ^= 4
     with pytest.raises(DamagedImageError, match="checksum"):
@@ -596,13 +596,13 @@ def test_other_answers_become_png(kind: str) -> None:
     assert upright(load(png).convert("RGB"), 14) or kind == "grey JPEG"
 
 
-def test_transparency_of_an_answer_is_kept() -> None:
+def test_transparency_of_answer_is_kept() -> None:
     png = load(photos.to_png(pictures.untouched()["transparent WebP"]))
     assert png.mode == "RGBA"
     assert png.getpixel((5, 120))[3] in range(120, 136)
 
 
-def test_small_answer_is_an_answer() -> None:
+def test_small_answer_is_answer() -> None:
     assert load(photos.to_png(save(Image.new("RGB", (64, 64)), "JPEG"))).size == (64, 64)
 
 
@@ -635,7 +635,7 @@ def test_answer_of_more_pixels_than_any_edit_has_is_refused(name: str) -> None:
         photos.to_png(data)
 
 
-def test_answer_that_lies_on_its_side_is_turned_before_that_is_forgotten() -> None:
+def test_sideways_answer_is_turned_upright() -> None:
     answer = save(pictures.lying_down(6), "PNG", exif=exif(6))
     image = load(photos.to_png(answer))
     assert upright(image)
@@ -657,5 +657,5 @@ def test_answer_that_lies_on_its_side_is_turned_before_that_is_forgotten() -> No
         (b"", None),
     ],
 )
-def test_media_type_is_told_by_the_first_bytes(start: bytes, expected: str | None) -> None:
+def test_media_type_is_told_by_first_bytes(start: bytes, expected: str | None) -> None:
     assert photos.media_type_of(start) == expected
