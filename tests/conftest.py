@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 
-class Scheduling(LoadScopeScheduling):
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Spreads tests over the processes one by one, and the end-to-end tests module by module.
 
     Those share a stack, which takes long to start. xdist's own `loadgroup` does not know what

@@ -191,7 +191,7 @@ def stopped_line(system: System) -> Iterator[None]:
 def without_notifications(system: System) -> Iterator[None]:
     """Uploads do not start the upload function."""
     bucket, s3 = system.input, system.s3
-    found = s3.get_bucket_notification_configuration(Bucket=bucket)
+    found: Any = s3.get_bucket_notification_configuration(Bucket=bucket)
     found.pop("ResponseMetadata")
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
     yield
@@ -199,6 +199,7 @@ def without_notifications(system: System) -> Iterator[None]:
 
 
 def receive(system: System) -> dict[str, Any]:
+    message: dict[str, Any]
     [message] = system.sqs.receive_message(
         QueueUrl=system.queue, MessageSystemAttributeNames=["All"]
     )["Messages"]

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from image_drop_local.demo import photo_cases
+from tests.support.pictures import pixel
 from tests.support.waiting import until
 
 DEMO = (sys.executable, "-m", "image_drop_local.demo.run")
@@ -100,7 +101,7 @@ def test_layer_lies_on_poster(demo: Demo) -> None:
 def test_marketplace_variant_is_opaque_white_square(demo: Demo) -> None:
     with demo.open("shop/cup.png.amazon.jpg") as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (2000, 2000))
-        assert image.getpixel((2, 2)) == (255, 255, 255)
+        assert pixel(image, 2, 2) == (255, 255, 255)
 
 
 def test_refused_file_comes_back_as_report_that_says_what_to_do(demo: Demo) -> None:

@@ -56,7 +56,7 @@ def call(
     )
     SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), service, REGION).add_auth(request)
     headers = dict(request.headers.items()) | page
-    return requests.post(request.url, request.data, headers=headers)
+    return requests.post(str(request.url), request.data, headers=headers)
 
 
 def get_key(stack: Stack, path: str = "/", **page: str) -> requests.Response:
@@ -204,12 +204,12 @@ def test_what_would_choose_another_service_is_taken_from_upload(stack: Stack) ->
 def own_url(stack: Stack) -> str:
     """Where a page may put `own.jpg`."""
     place = {"Bucket": stack.outputs["InputBucketName"], "Key": "own.jpg"}
-    return stack.client("s3").generate_presigned_url("put_object", Params=place)
+    return str(stack.client("s3").generate_presigned_url("put_object", Params=place))
 
 
 def stored(stack: Stack, key: str) -> bytes:
     bucket = stack.outputs["InputBucketName"]
-    return stack.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return bytes(stack.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 def posted(stack: Stack, key: str, headers: Mapping[str, str]) -> requests.Response:

@@ -168,6 +168,7 @@ def test_make_local_says_that_its_port_is_taken() -> None:
         port = other.getsockname()[1]
         with serving(PORT=str(port)) as process:
             assert process.wait(timeout=20) == 1
+            assert process.stderr
             assert "Address already in use" in process.stderr.read()
 
 
@@ -190,6 +191,7 @@ def serving(**environment: str) -> Iterator[subprocess.Popen[str]]:
 
 def told(process: subprocess.Popen[str]) -> dict[str, str]:
     """What `make local` prints as `name  value`, once it is ready."""
+    assert process.stdout
     lines = iter(
         process.stdout.readline, "Drop a photo and look for the result, in another terminal:\n"
     )
@@ -206,7 +208,7 @@ def send(stack: Stack, body: str) -> str:
     """Put a message into the retry queue; its id."""
     sqs = stack.client("sqs")
     sent = sqs.send_message(QueueUrl=stack.outputs["RetryQueueUrl"], MessageBody=body)
-    return sent["MessageId"]
+    return str(sent["MessageId"])
 
 
 def message_of_an_image_that_is_gone(stack: Stack) -> str:

@@ -13,47 +13,24 @@ from image_drop import account
 from image_drop.invocation import Invocation
 from image_drop.storage.queue_trigger import QueueTrigger
 from image_drop.venice.exchange import Reply
+from image_drop_local.simulator.faults import Status, Word
 from tests.support.lambda_context import FakeContext
 from tests.support.pictures import photo
-from tests.support.stage import Stage, client
+from tests.support.stage import ROUND, MappingState, Stage
 
 CUT_OUT = {"mode": "background-remove"}
-ROUND = 300  # seconds between two looks at the account
 
 
-@pytest.fixture
-def mapping(stage: Stage) -> Callable[[], str]:
-    """The retry function's event source mapping; how it is.
-
-    It hangs at another queue, for moto would start a function in Docker.
-    """
-    role = client("iam").create_role(RoleName="retry", AssumeRolePolicyDocument="{}")
-    stage.awslambda.create_function(
-        FunctionName="retry",
-        Runtime="python3.13",
-        Handler="app.handler",
-        Role=role["Role"]["Arn"],
-        Code={"ZipFile": b""},
-    )
-    queue = stage.sqs.create_queue(QueueName="elsewhere")["QueueUrl"].rpartition("/")[2]
-    uuid = stage.awslambda.create_event_source_mapping(
-        FunctionName="retry", EventSourceArn=f"arn:aws:sqs:us-east-1:123456789012:{queue}"
-    )["UUID"]
-    stage.configure(RETRY_EVENT_SOURCE_MAPPING=uuid)
-    return lambda: str(stage.awslambda.get_event_source_mapping(UUID=uuid)["State"])
-
-
-Mapping = Callable[[], str]
 Metrics = Callable[[], dict[str, list[float]]]
 
 
-def paused_and_stopped(stage: Stage, mapping: Mapping) -> bool:
+def paused_and_stopped(stage: Stage, mapping: MappingState) -> bool:
     assert (mapping() == "Disabled") is stage.processing_paused
     return stage.processing_paused
 
 
 def test_account_in_order_leaves_processing_running(
-    stage: Stage, mapping: Mapping, metrics: Metrics
+    stage: Stage, mapping: MappingState, metrics: Metrics
 ) -> None:
     stage.venice.change(balance_usd=12.5)
 
@@ -71,7 +48,7 @@ def test_account_in_order_leaves_processing_running(
 
 
 def test_metrics_have_dimension_that_alarms_look_for(
-    stage: Stage, mapping: Mapping, capsys: pytest.CaptureFixture[str]
+    stage: Stage, mapping: MappingState, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage.watch()
 
@@ -83,7 +60,7 @@ def test_metrics_have_dimension_that_alarms_look_for(
     assert len(written) == 2
 
 
-def test_watch_teaches_limiter_limits_of_account(stage: Stage, mapping: Mapping) -> None:
+def test_watch_teaches_limiter_limits_of_account(stage: Stage, mapping: MappingState) -> None:
     stage.venice.change(limit=120)
 
     stage.watch()
@@ -96,7 +73,7 @@ def test_watch_teaches_limiter_limits_of_account(stage: Stage, mapping: Mapping)
 
 @pytest.mark.parametrize("account", ["bad_key", "no_balance", "forbidden"])
 def test_watch_pauses_processing_when_account_is_refused(
-    stage: Stage, mapping: Mapping, metrics: Metrics, account: str
+    stage: Stage, mapping: MappingState, metrics: Metrics, account: str
 ) -> None:
     stage.venice.change(account=account)
 
@@ -113,7 +90,7 @@ def test_watch_pauses_processing_when_account_is_refused(
 @pytest.mark.parametrize("fault", [500, 503, "drop", "html", "empty"])
 @pytest.mark.parametrize("stopped", [False, True])
 def test_unreachable_venice_neither_pauses_nor_resumes(
-    stage: Stage, mapping: Mapping, fault: int | str, stopped: bool
+    stage: Stage, mapping: MappingState, fault: Status | Word, stopped: bool
 ) -> None:
     if stopped:
         stage.venice.change(account="no_balance")
@@ -126,7 +103,7 @@ def test_unreachable_venice_neither_pauses_nor_resumes(
     assert paused_and_stopped(stage, mapping) is stopped
 
 
-def test_uploads_while_paused_go_to_queue_without_call(stage: Stage, mapping: Mapping) -> None:
+def test_uploads_while_paused_go_to_queue_without_call(stage: Stage, mapping: MappingState) -> None:
     stage.venice.change(account="no_balance")
     stage.watch()
 
@@ -138,7 +115,7 @@ def test_uploads_while_paused_go_to_queue_without_call(stage: Stage, mapping: Ma
 
 
 def test_processing_resumes_when_one_edit_has_succeeded(
-    stage: Stage, mapping: Mapping, metrics: Metrics
+    stage: Stage, mapping: MappingState, metrics: Metrics
 ) -> None:
     stage.venice.change(account="no_balance")
     for number in range(5):
@@ -167,7 +144,7 @@ def test_processing_resumes_when_one_edit_has_succeeded(
     assert stage.dead() == 0
 
 
-def test_processing_without_anything_to_try_resumes(stage: Stage, mapping: Mapping) -> None:
+def test_processing_without_anything_to_try_resumes(stage: Stage, mapping: MappingState) -> None:
     stage.venice.change(account="no_balance")
     stage.watch()
     stage.venice.change(account="ok")
@@ -178,7 +155,7 @@ def test_processing_without_anything_to_try_resumes(stage: Stage, mapping: Mappi
     assert stage.calls == 0
 
 
-def test_spent_limit_of_key_pauses_only_once(stage: Stage, mapping: Mapping) -> None:
+def test_spent_limit_of_key_pauses_only_once(stage: Stage, mapping: MappingState) -> None:
     """The account page says that all is well, and each edit is refused."""
     stage.venice.change(account="spend_limit")
     for number in range(3):
@@ -204,7 +181,7 @@ def test_spent_limit_of_key_pauses_only_once(stage: Stage, mapping: Mapping) -> 
 
 
 def test_processing_stays_paused_while_all_messages_are_hidden(
-    stage: Stage, mapping: Mapping
+    stage: Stage, mapping: MappingState
 ) -> None:
     stage.venice.change(account="spend_limit")
     stage.drop("a.jpg", tags=CUT_OUT)
@@ -217,7 +194,7 @@ def test_processing_stays_paused_while_all_messages_are_hidden(
     assert stage.calls == 1
 
 
-def test_trial_skips_images_that_need_no_call(stage: Stage, mapping: Mapping) -> None:
+def test_trial_skips_images_that_need_no_call(stage: Stage, mapping: MappingState) -> None:
     stage.put("bad.jpg", b"no picture", tags=CUT_OUT)
     body = json.dumps({"bucket": stage.env["INPUT_BUCKET"], "key": "bad.jpg"})
     stage.sqs.send_message(QueueUrl=stage.queue, MessageBody=body)
@@ -233,7 +210,9 @@ def test_trial_skips_images_that_need_no_call(stage: Stage, mapping: Mapping) ->
     assert stage.waiting() == 0
 
 
-def test_trial_that_venice_is_too_busy_for_does_not_resume(stage: Stage, mapping: Mapping) -> None:
+def test_trial_that_venice_is_too_busy_for_does_not_resume(
+    stage: Stage, mapping: MappingState
+) -> None:
     stage.venice.change(account="no_balance")
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.venice.change(account="ok")
@@ -250,7 +229,7 @@ def test_trial_that_venice_is_too_busy_for_does_not_resume(stage: Stage, mapping
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_rotated_key_does_not_pause_processing(stage: Stage, mapping: Mapping) -> None:
+def test_rotated_key_does_not_pause_processing(stage: Stage, mapping: MappingState) -> None:
     stage.watch()
     stage.set_key("second-key")
     stage.venice.change(bad_keys=["first-key"])
@@ -261,7 +240,7 @@ def test_rotated_key_does_not_pause_processing(stage: Stage, mapping: Mapping) -
     assert stage.events() == []
 
 
-def test_corrected_key_resumes_processing(stage: Stage, mapping: Mapping) -> None:
+def test_corrected_key_resumes_processing(stage: Stage, mapping: MappingState) -> None:
     stage.venice.change(bad_keys=["first-key"])
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.watch("account-unavailable")
@@ -276,7 +255,7 @@ def test_corrected_key_resumes_processing(stage: Stage, mapping: Mapping) -> Non
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_outage_in_middle_of_drop_loses_nothing(stage: Stage, mapping: Mapping) -> None:
+def test_outage_in_middle_of_drop_loses_nothing(stage: Stage, mapping: MappingState) -> None:
     keys = [f"{number:02}.jpg" for number in range(16)]
     events: list[dict[str, Any]] = [stage.put(key, photo(), tags=CUT_OUT) for key in keys]
     for event in events[:6]:
@@ -314,7 +293,7 @@ def events_named(stage: Stage, name: str) -> int:
 
 @pytest.mark.parametrize("status", [401, 402, 403])
 def test_image_that_alone_is_refused_is_reported_and_blocks_none(
-    stage: Stage, mapping: Mapping, status: int
+    stage: Stage, mapping: MappingState, status: int
 ) -> None:
     stage.configure(tries=4)
     stage.venice.faults.add(status, prompt="poison")
@@ -335,7 +314,7 @@ def test_image_that_alone_is_refused_is_reported_and_blocks_none(
     assert events_named(stage, "Venice Account Unavailable") == 1
 
 
-def test_images_of_refused_model_pause_processing_once(stage: Stage, mapping: Mapping) -> None:
+def test_images_of_refused_model_pause_processing_once(stage: Stage, mapping: MappingState) -> None:
     stage.configure(tries=3)
     stage.venice.faults.add(402, model="seedream-v4-edit")
     dear = {"prompt": "pink", "model": "seedream-v4-edit"}
@@ -357,7 +336,7 @@ def test_images_of_refused_model_pause_processing_once(stage: Stage, mapping: Ma
     assert events_named(stage, "Venice Account Unavailable") == 1
 
 
-def test_refused_image_is_set_aside_and_next_one_tried(stage: Stage, mapping: Mapping) -> None:
+def test_refused_image_is_set_aside_and_next_one_tried(stage: Stage, mapping: MappingState) -> None:
     stage.venice.faults.add(403, prompt="poison")
     stage.drop("bad.jpg", sidecar={"prompt": "poison"})
     stage.drop("good.jpg", tags=CUT_OUT)
@@ -371,7 +350,7 @@ def test_refused_image_is_set_aside_and_next_one_tried(stage: Stage, mapping: Ma
 
 @pytest.mark.parametrize(("models", "calls"), [(1, 2), (2, 4), (4, 5)])
 def test_model_is_tried_twice_and_five_calls_refused_at_most(
-    stage: Stage, mapping: Mapping, models: int, calls: int
+    stage: Stage, mapping: MappingState, models: int, calls: int
 ) -> None:
     stage.venice.change(account="spend_limit")
     names = ["qwen-image-2-edit", "seedream-v4-edit", "flux-2-max-edit", "luma-uni-1-edit"]
@@ -391,7 +370,7 @@ def test_model_is_tried_twice_and_five_calls_refused_at_most(
 
 
 def test_any_number_of_images_without_call_is_skipped_at_once(
-    stage: Stage, mapping: Mapping
+    stage: Stage, mapping: MappingState
 ) -> None:
     for number in range(12):
         stage.drop(f"{number}.jpg", tags=CUT_OUT)
@@ -410,7 +389,7 @@ def test_any_number_of_images_without_call_is_skipped_at_once(
 
 @pytest.mark.parametrize(("seconds", "calls"), [(209, 0), (211, 1)])
 def test_no_trial_begins_that_invocation_may_not_outlive(
-    stage: Stage, mapping: Mapping, seconds: int, calls: int
+    stage: Stage, mapping: MappingState, seconds: int, calls: int
 ) -> None:
     stage.pause()
     stage.drop("a.jpg", tags=CUT_OUT)
@@ -422,7 +401,9 @@ def test_no_trial_begins_that_invocation_may_not_outlive(
     assert paused_and_stopped(stage, mapping) is (calls == 0)
 
 
-def test_trial_that_reaches_daily_limit_does_not_resume(stage: Stage, mapping: Mapping) -> None:
+def test_trial_that_reaches_daily_limit_does_not_resume(
+    stage: Stage, mapping: MappingState
+) -> None:
     stage.configure(DAILY_SPEND_LIMIT_USD="0.05")
     stage.drop("before.jpg", tags=CUT_OUT)
     stage.pause()
@@ -440,7 +421,7 @@ def test_trial_that_reaches_daily_limit_does_not_resume(stage: Stage, mapping: M
     assert stage.paid == 1
 
 
-def test_trial_that_spends_last_of_day_does_not_resume(stage: Stage, mapping: Mapping) -> None:
+def test_trial_that_spends_last_of_day_does_not_resume(stage: Stage, mapping: MappingState) -> None:
     stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
     stage.pause()
     for key in ("a.jpg", "b.jpg"):
@@ -458,7 +439,9 @@ def test_trial_that_spends_last_of_day_does_not_resume(stage: Stage, mapping: Ma
 # --- the mapping ---------------------------------------------------------------------------------
 
 
-def test_paused_mapping_is_resumed_while_processing_runs(stage: Stage, mapping: Mapping) -> None:
+def test_paused_mapping_is_resumed_while_processing_runs(
+    stage: Stage, mapping: MappingState
+) -> None:
     stage.venice.change(account="no_balance")
     stage.watch()
     assert mapping() == "Disabled"
@@ -583,7 +566,7 @@ def limits(amount: str, name: str = '"firered-image-edit"') -> bytes:
 )
 @pytest.mark.parametrize("stopped", [False, True])
 def test_watch_survives_whatever_accounts_page_answers(
-    stage: Stage, mapping: Mapping, status: int, body: bytes, stopped: bool
+    stage: Stage, mapping: MappingState, status: int, body: bytes, stopped: bool
 ) -> None:
     if stopped:
         stage.pause()
@@ -596,7 +579,9 @@ def test_watch_survives_whatever_accounts_page_answers(
     assert 1 <= stage.services.limiter.peek("firered-image-edit")[0].limit <= 1000
 
 
-def test_page_forbidden_by_something_in_between_is_refusal(stage: Stage, mapping: Mapping) -> None:
+def test_page_forbidden_by_something_in_between_is_refusal(
+    stage: Stage, mapping: MappingState
+) -> None:
     account_page(stage, 403, b"<html>Forbidden")
 
     stage.watch()

@@ -7,11 +7,8 @@ from typing import Any
 import pytest
 
 from image_drop.instructions.sources import MAX_FILE_BYTES
-from tests.integration.test_account_watch import Mapping, mapping
 from tests.support.pictures import photo
-from tests.support.stage import INPUT, Stage
-
-__all__ = ["mapping"]  # a fixture
+from tests.support.stage import INPUT, MappingState, Stage
 
 CUT_OUT = {"mode": "background-remove"}
 EDIT = {"prompt": "pink sky"}
@@ -108,7 +105,7 @@ def test_folder_file_that_cannot_be_read_is_named(stage: Stage) -> None:
     refused(stage, "products/a.jpg", "unreadable_instructions", "products/.image-drop.json")
 
 
-def test_one_wrong_folder_file_costs_no_call_per_photo(stage: Stage, mapping: Mapping) -> None:
+def test_one_wrong_folder_file_costs_no_call_per_photo(stage: Stage, mapping: MappingState) -> None:
     stage.watch()
     folder_file = {"prompt": "pink", "model": "nano-bananna-pro-edit"}
     stage.put("products/.image-drop.json", json.dumps(folder_file).encode())

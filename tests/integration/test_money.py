@@ -8,12 +8,9 @@ from botocore.exceptions import ClientError
 
 from image_drop.state.billing import Day
 from image_drop.venice.known_models import KNOWN
-from tests.integration.test_account_watch import Mapping, mapping
 from tests.support.interruptions import Killed
 from tests.support.lambda_context import FakeContext
-from tests.support.stage import Stage
-
-__all__ = ["mapping"]  # a fixture
+from tests.support.stage import MappingState, Stage
 
 CUT_OUT = {"mode": "background-remove"}  # $0.03
 PINK = {"prompt": "make the sky pink"}  # $0.04
@@ -169,7 +166,9 @@ class TestCount:
 
 
 class TestPrices:
-    def test_account_watch_keeps_catalogue_once_day(self, stage: Stage, mapping: Mapping) -> None:
+    def test_account_watch_keeps_catalogue_once_day(
+        self, stage: Stage, mapping: MappingState
+    ) -> None:
         for _ in range(3):
             stage.watch()
             stage.clock.sleep(ROUND)
@@ -181,7 +180,7 @@ class TestPrices:
         assert stage.services.catalogue.current().models.keys() >= KNOWN.keys()
 
     def test_unreachable_catalogue_leaves_prices_as_they_were(
-        self, stage: Stage, mapping: Mapping
+        self, stage: Stage, mapping: MappingState
     ) -> None:
         stage.venice.faults.add(503, endpoint="models", times=1)
 
@@ -192,7 +191,7 @@ class TestPrices:
 
 
 class TestLimit:
-    def test_reaching_limit_pauses_processing(self, stage: Stage, mapping: Mapping) -> None:
+    def test_reaching_limit_pauses_processing(self, stage: Stage, mapping: MappingState) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.06")
         stage.events()
 
@@ -212,7 +211,7 @@ class TestLimit:
         assert stage.paid == 2
 
     def test_processing_stays_paused_without_trial_until_midnight(
-        self, stage: Stage, mapping: Mapping
+        self, stage: Stage, mapping: MappingState
     ) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("a.jpg", tags=CUT_OUT)
@@ -237,7 +236,7 @@ class TestLimit:
         assert stage.dead() == 0
 
     def test_raised_limit_resumes_processing_at_next_look(
-        self, stage: Stage, mapping: Mapping
+        self, stage: Stage, mapping: MappingState
     ) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("a.jpg", tags=CUT_OUT)
@@ -251,7 +250,7 @@ class TestLimit:
         assert not stage.processing_paused
 
     def test_pause_for_other_reason_is_not_tried_at_reached_limit(
-        self, stage: Stage, mapping: Mapping
+        self, stage: Stage, mapping: MappingState
     ) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("a.jpg", tags=CUT_OUT)
@@ -278,7 +277,9 @@ class TestLimit:
         assert stage.calls == 1
         assert stage.processing_paused
 
-    def test_waiting_for_midnight_uses_up_no_tries(self, stage: Stage, mapping: Mapping) -> None:
+    def test_waiting_for_midnight_uses_up_no_tries(
+        self, stage: Stage, mapping: MappingState
+    ) -> None:
         stage.configure(tries=2, DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("a.jpg", tags=CUT_OUT)
         stage.drop("b.jpg", tags=CUT_OUT)

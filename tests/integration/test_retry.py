@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from image_drop_local.simulator.faults import Status, Word
 from tests.support.lambda_context import FakeContext
 from tests.support.pictures import photo
 from tests.support.stage import INPUT, KEY_PARAMETER, Stage, sample
@@ -185,7 +186,7 @@ def test_image_waits_where_aws_asks_to_slow_down(
 
 @pytest.mark.parametrize("fault", ["timeout", "drop_mid", "drop_after", 408, 504, 524])
 def test_call_without_answer_is_made_once_more(
-    stage: Stage, metrics: Metrics, log: io.StringIO, fault: int | str
+    stage: Stage, metrics: Metrics, log: io.StringIO, fault: Status | Word
 ) -> None:
     stage.configure(read_timeout=0.3)
     stage.venice.faults.add(fault, times=1)
@@ -202,7 +203,7 @@ def test_call_without_answer_is_made_once_more(
 
 
 @pytest.mark.parametrize("fault", ["timeout", "drop_mid", "drop_after", 408, 504, 524])
-def test_second_call_without_answer_ends_in_report(stage: Stage, fault: int | str) -> None:
+def test_second_call_without_answer_ends_in_report(stage: Stage, fault: Status | Word) -> None:
     stage.configure(read_timeout=0.3)
     stage.venice.faults.add(fault)
     event = stage.put("a.jpg", tags=CUT_OUT)
@@ -267,7 +268,7 @@ def test_server_errors_between_two_timeouts_do_not_hide_first(stage: Stage) -> N
     ],
 )
 def test_refused_request_ends_in_report_and_is_not_repeated(
-    stage: Stage, metrics: Metrics, fault: int | str, code: str, status: int
+    stage: Stage, metrics: Metrics, fault: Status | Word, code: str, status: int
 ) -> None:
     stage.venice.faults.add(fault)
     event = stage.put("a.jpg", tags={"prompt": "pink"})

@@ -10,7 +10,7 @@ import pytest
 
 from functions.upload import app
 from tests.support.lambda_context import FakeContext
-from tests.support.pictures import photo
+from tests.support.pictures import photo, pixel
 from tests.support.stage import INPUT, Stage, sample
 
 CUT_OUT = {"mode": "background-remove"}
@@ -28,8 +28,8 @@ def test_cut_out_has_subject_and_transparent_background(stage: Stage) -> None:
     image = stage.result("products/shoe.jpg.png")
     assert image.format == "PNG"
     assert image.size == (320, 260)
-    assert image.getpixel((5, 5))[3] == 0
-    red, green, blue, alpha = image.getpixel((160, 130))
+    assert pixel(image, 5, 5)[3] == 0
+    red, green, blue, alpha = pixel(image, 160, 130)
     assert alpha == 255
     assert red > 100 > max(green, blue)
 

@@ -6,6 +6,7 @@ exchange.
 """
 
 import io
+import logging
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -307,6 +308,7 @@ class _Counted(io.TextIOBase):
 def _counted_output(meter: Meter) -> Iterator[None]:
     counted = _Counted(meter)
     (handler,) = logger.handlers
+    assert isinstance(handler, logging.StreamHandler)
     former = handler.setStream(counted)
     with redirect_stdout(counted):
         yield

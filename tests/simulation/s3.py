@@ -89,7 +89,8 @@ class S3:
 
     def put(self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str]) -> None:
         """Store an object at once: the person's upload, or the end of a PUT."""
-        number = self.meter["S3 PUT"] = self.meter["S3 PUT"] + 1
+        self.meter["S3 PUT"] += 1
+        number = int(self.meter["S3 PUT"])
         modified = datetime.fromtimestamp(self.world.time, UTC)
         stored = Object(body, f'"{number:032x}"', metadata, modified)
         self.buckets[bucket].objects[key] = stored

@@ -5,15 +5,18 @@ it. This one holds what they share. Their latencies are medians in seconds: assu
 commonly seen inside a region.
 """
 
-from collections import Counter
+from collections import defaultdict
 from typing import Any
 
 SPREAD = 0.4  # sigma of the log-normal latencies: one call in a hundred takes 2.5 times as long
 DUPLICATES = 0.001  # of S3's events, and of SQS's deliveries
 
 
-class Meter(Counter[str]):
+class Meter(defaultdict[str, float]):
     """What AWS would bill, by kind: requests, units, GB-seconds, bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(int)
 
 
 def failure(code: str, status: int) -> Any:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pillow_heif
-from PIL import Image, ImageDraw
+from PIL import Image, ImageCms, ImageDraw
 
 pillow_heif.register_heif_opener()
 
@@ -29,6 +29,13 @@ def quadrants(width: int = 320, height: int = 240) -> Image.Image:
     return image
 
 
+def pixel(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    """Return the bands of a pixel, of images with several and of those with one."""
+    found = image.getpixel((x, y))
+    assert found is not None
+    return found if isinstance(found, tuple) else (round(found),)
+
+
 def corners(image: Image.Image) -> list[tuple[int, ...]]:
     """RGB in the middle of each quarter: top left, top right, bottom left, bottom right."""
     rgb, (w, h) = image.convert("RGB"), image.size
@@ -38,7 +45,7 @@ def corners(image: Image.Image) -> list[tuple[int, ...]]:
         (w // 4, 3 * h // 4),
         (3 * w // 4, 3 * h // 4),
     ]
-    return [rgb.getpixel(point) for point in points]
+    return [pixel(rgb, *point) for point in points]
 
 
 def alike(found: Sequence[int], expected: Sequence[int], tolerance: int = 6) -> bool:
@@ -181,6 +188,10 @@ def rgb_profile(primaries: Sequence[Sequence[float]], gamma: float = 2.2) -> byt
         tags[name + b"XYZ"] = b"XYZ \0\0\0\0" + _numbers(xyz)
         tags[name + b"TRC"] = _gamma(gamma)
     return _profile(b"RGB ", b"XYZ ", tags)
+
+
+def srgb_by_littlecms() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def grey_profile(gamma: float) -> bytes:

@@ -51,7 +51,7 @@ class Probe:
 
     def tries(self, service: str, operation: str, **arguments: Any) -> str:
         """`allowed`, or the code of the error."""
-        return self.ask(service=service, operation=operation, arguments=arguments)
+        return str(self.ask(service=service, operation=operation, arguments=arguments))
 
     def delete(self) -> None:
         self._lambda.delete_function(FunctionName=self.name)

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -34,6 +34,9 @@ KEY_PARAMETER = "/image-drop/venice-api-key"
 VISIBILITY = 1800  # seconds, as in template.yaml
 MAX_KEY_BYTES = 1024
 LAMBDA_TIMEOUT = 300  # seconds
+ROUND = 300  # seconds between two looks at the account
+
+MappingState = Callable[[], str]  # how the retry function's event source mapping is
 
 
 def sample(name: str) -> dict[str, Any]:
@@ -70,6 +73,7 @@ class Stage(Buckets):
         self.dead_letters = self._queue("dead-letters")
         self.queue = ""
         self.env: dict[str, str] = {}
+        self.services: Services
         self.interruptions = Interruptions()
         self.configure()
         self._events = self._queue("events")
@@ -325,7 +329,7 @@ class Stage(Buckets):
         )
 
     def _queue(self, name: str, **attributes: str) -> str:
-        return self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        return str(self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
     def _arn(self, queue: str) -> str:
         return f"arn:aws:sqs:us-east-1:123456789012:{queue.rpartition('/')[2]}"

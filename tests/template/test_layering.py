@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,7 +98,7 @@ print("imported")
     assert python(code, *map(str, FUNCTION_FILES)) == "imported\n"
 
 
-def test_each_function_of_template_has_its_code(resources: dict[str, dict]) -> None:
+def test_each_function_of_template_has_its_code(resources: dict[str, dict[str, Any]]) -> None:
     wanted = {
         resource["Properties"]["CodeUri"]
         for resource in resources.values()

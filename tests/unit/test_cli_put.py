@@ -1,7 +1,7 @@
 """What `put` sends, what it finds done, and what it leaves alone. Nothing is edited here."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -327,4 +327,5 @@ def test_files_are_listed_only_as_fast_as_they_are_sent(stack: QuietStack, tmp_p
     while sent < 3:
         sent += isinstance(next(events), Sent)
     assert next(listed) <= 3 * THREADS + 3
+    assert isinstance(events, Generator)
     events.close()

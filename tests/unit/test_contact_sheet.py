@@ -10,7 +10,9 @@ NAMES = "Küche – 3 × 4 Größe “Äpfel” ½ Ålesund œuvre 東京 a\u030
 
 def fonts() -> list[ImageFont.FreeTypeFont]:
     """Pillow's own font, and those of this machine that the sheet would take."""
-    found = [ImageFont.load_default(17)]
+    own = ImageFont.load_default(17)
+    assert isinstance(own, ImageFont.FreeTypeFont)
+    found = [own]
     for name in FONTS:
         try:
             found.append(ImageFont.truetype(name, 17))

@@ -40,6 +40,7 @@ RAISED = [each for each in CLASSES if each not in GROUPS]
 
 
 def test_drawing_shows_every_class_under_its_base() -> None:
+    bases: dict[str, str | None]
     bases = {each.__name__: each.__base__.__name__ for each in CLASSES if each.__base__}
     bases["ImageDropError"] = None
 

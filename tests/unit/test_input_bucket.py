@@ -21,7 +21,8 @@ from image_drop.errors import (
     UnreadableInstructionsError,
     UnreadableObjectError,
 )
-from image_drop.instructions.sources import resolve
+from image_drop.instructions.schema import Instructions
+from image_drop.instructions.sources import OneEdit, resolve
 from image_drop.storage.input_bucket import (
     InputBucket,
     InputObject,
@@ -40,6 +41,13 @@ KEYS = [
     "café/鞋 100%.jpg",
     "a//b.jpg",
 ]
+
+
+def only(sources: Any) -> Instructions:
+    """The instructions of an image without variants."""
+    wanted = resolve(sources)
+    assert isinstance(wanted, OneEdit)
+    return wanted.instructions
 
 
 @pytest.fixture
@@ -172,7 +180,7 @@ def test_image_that_was_deleted_this_moment_has_no_tags(bucket: InputBucket) -> 
     shoe = put(bucket, "shoe.jpg", Tagging="prompt=pink", Metadata={"prompt": "seen"})
     bucket.s3.delete_object(Bucket="input", Key="shoe.jpg")
 
-    assert resolve(bucket.sources(shoe)).instructions.prompt == "seen"
+    assert only(bucket.sources(shoe)).prompt == "seen"
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -233,7 +241,7 @@ def test_instructions_come_from_five_places_nearest_first(bucket: InputBucket) -
         "photos/.image-drop.json",
         ".image-drop.json",
     ]
-    assert resolve(sources).instructions.as_dict() == {
+    assert only(sources).as_dict() == {
         "mode": "multi-edit",
         "prompt": "sidecar",
         "aspect_ratio": "1:1",
@@ -246,7 +254,7 @@ def test_instructions_come_from_five_places_nearest_first(bucket: InputBucket) -
 def test_sidecar_is_found_beside_any_name(bucket: InputBucket, key: str) -> None:
     put(bucket, f"{key}.json", b'{"prompt": "pink"}')
 
-    assert resolve(bucket.sources(put(bucket, key))).instructions.prompt == "pink"
+    assert only(bucket.sources(put(bucket, key))).prompt == "pink"
 
 
 @pytest.mark.parametrize("length", [65_536, 65_537, 10_000_000])
@@ -255,7 +263,7 @@ def test_sidecar_is_read_up_to_64_kb(bucket: InputBucket, length: int) -> None:
     put(bucket, "shoe.jpg.json", b'{"prompt": "pink"}'.ljust(length))
 
     if length == 65_536:
-        assert resolve(bucket.sources(shoe)).instructions.prompt == "pink"
+        assert only(bucket.sources(shoe)).prompt == "pink"
     else:
         with pytest.raises(UnreadableInstructionsError, match="larger than 65,536"):
             bucket.sources(shoe)
@@ -319,7 +327,7 @@ def test_elsewhere_all_instructions_count(
     put(bucket, f"{key}.json", b'{"prompt": "ours"}')
     ours = put(bucket, key)
 
-    assert resolve(guarded.sources(ours)).instructions.prompt == "ours"
+    assert only(guarded.sources(ours)).prompt == "ours"
     assert guarded.ignored(ours) == ()
 
 

@@ -177,7 +177,11 @@ def mapping_of(
         running.append(running[-1] - 1)
         return True
 
-    concurrency = Concurrency(world, lambda: queue.size or world.stop())
+    def stop_when_empty() -> None:
+        if not queue.size:
+            world.stop()
+
+    concurrency = Concurrency(world, stop_when_empty)
     mapping = EventSourceMapping(world, queue, concurrency, work, pollers)
     mapping.start()
     return mapping, lambda: max(running)

@@ -116,7 +116,7 @@ def test_undocumented_answer_is_not_retried(
 def test_refusals_are_told_apart(
     status: int, body: Any, headers: dict[str, str], expected: type[ImageDropError]
 ) -> None:
-    assert type(error(status, body, **headers)) is expected
+    assert type(error(status, body, Mode.EDIT, **headers)) is expected
 
 
 # --- in words ----------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ DATE = "Fri, 15 Jan 2027 08:00:30 GMT"  # NOW + 30 s
 def test_venices_time_is_read_in_every_form_up_to_two_minutes(
     headers: dict[str, str], wait: float | None
 ) -> None:
-    found = error(429, {"error": "Rate limit"}, **headers)
+    found = error(429, {"error": "Rate limit"}, Mode.EDIT, **headers)
 
     assert type(found) is RateLimitedError
     if wait is None:
