@@ -1,4 +1,4 @@
-"""Many photos at once: all get done, at the rate that Venice allows, and none is blamed for it."""
+"""Many photos at once: all get done, at the rate that Venice allows, and none fails for it."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -156,7 +156,7 @@ def test_message_of_killed_retry_function_comes_again(
 ) -> None:
     key = f"retry/{moment}.jpg"
     killer, before = Killer(system, s3, "RetryFunction"), possibly_paid_twice(system)
-    with stopped_line(system), without_notifications(system):
+    with paused_queue(system), without_notifications(system):
         data = system.drop(key, metadata=CUT_OUT)
         system.sqs.send_message(QueueUrl=system.queue, MessageBody=system.message(key))
         message = receive(system)
@@ -179,7 +179,7 @@ def test_message_of_killed_retry_function_comes_again(
 
 
 @contextmanager
-def stopped_line(system: System) -> Iterator[None]:
+def paused_queue(system: System) -> Iterator[None]:
     """The retry function is not fed: the test receives its messages."""
     uuid = system.stack.physical_id("RetryFunctionMessages")
     system.functions.update_event_source_mapping(UUID=uuid, Enabled=False)

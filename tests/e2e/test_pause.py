@@ -1,4 +1,4 @@
-"""The account fails in the middle of the work: the line stops, images wait, the line resumes."""
+"""The account fails in the middle of the work: processing pauses, images wait, all resumes."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -34,35 +34,23 @@ def photos(folder: str, number: int) -> dict[str, dict[str, str]]:
     return {f"{folder}/{each}.jpg": KINDS[each % len(KINDS)] for each in range(number)}
 
 
-def mapping(system: System) -> str:
-    """State of the event source mapping that feeds the retry function."""
-    uuid = system.stack.physical_id("RetryFunctionMessages")
-    return str(system.functions.get_event_source_mapping(UUID=uuid)["State"])
-
-
-def five_minutes_pass(system: System, keys: list[str]) -> None:
-    """What hides in the queue for five minutes is due: emulated SQS cannot be told the time."""
-    system.sqs.purge_queue(QueueUrl=system.queue)
-    for key in keys:
-        system.sqs.send_message(QueueUrl=system.queue, MessageBody=system.message(key))
-
-
 def test_processing_pauses_and_resumes_with_account(
     system: System,
 ) -> None:
     before, during, stopped = photos("before", 9), photos("during", 18), photos("stopped", 3)
     keys = [*before, *during, *stopped]
     system.invoke("AccountWatchFunction", {})  # as every five minutes: the limits are known
-    assert mapping(system) == "Enabled"
+    assert system.mapping_state() == "Enabled"
 
     # In the middle of the work the balance is spent.
     system.drop_all(before)
     until(lambda: len(system.outputs()) >= 3, MAX_WAIT)
     system.venice.change(account="no_balance")
     system.drop_all(during)
-    until(lambda: mapping(system) == "Disabled", MAX_WAIT)  # by the watch, which the event started
+    # By the watch, which the event started.
+    until(lambda: system.mapping_state() == "Disabled", MAX_WAIT)
 
-    # What is dropped now waits without a call, and no image is blamed.
+    # What is dropped now waits without a call, and no image fails.
     system.drop_all(stopped)
     until(lambda: system.waiting() == len(keys) - len(system.outputs()), MAX_WAIT)
     done = system.outputs()
@@ -74,10 +62,10 @@ def test_processing_pauses_and_resumes_with_account(
 
     # The balance is filled up: at its next look the watch lets one edit try, then all others go.
     called = len(system.calls())
-    five_minutes_pass(system, [key for key in keys if f"{key}.png" not in done])
+    system.deliver_again([key for key in keys if f"{key}.png" not in done])
     system.venice.change(account="ok")
     system.invoke("AccountWatchFunction", {})
-    assert mapping(system) == "Enabled"
+    assert system.mapping_state() == "Enabled"
     until(lambda: len(system.outputs()) == len(keys), 2 * MAX_WAIT)
 
     assert system.outputs() == sorted(f"{key}.png" for key in keys)

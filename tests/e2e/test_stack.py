@@ -28,7 +28,7 @@ def upload_probe(stack: Stack) -> Iterator[Probe]:
 
 
 @pytest.fixture
-def stopped_line(stack: Stack) -> Iterator[str]:
+def paused_queue(stack: Stack) -> Iterator[str]:
     """UUID of the retry function's event source mapping, disabled during the test."""
     uuid = stack.physical_id("RetryFunctionMessages")
     mappings = stack.client("lambda")
@@ -99,20 +99,20 @@ def test_burst_of_uploads_waits_for_processes_instead_of_failing(stack: Stack) -
 
 
 def test_paused_queue_keeps_messages_and_delivers_when_resumed(
-    stack: Stack, stopped_line: str
+    stack: Stack, paused_queue: str
 ) -> None:
     before = runs(stack, "retry")
     send(stack, message_of_an_image_that_is_gone(stack))
     with pytest.raises(AssertionError, match="still 0"):
         until(lambda: runs(stack, "retry") - before, timeout=2)
     assert depth(stack, "RetryQueueUrl") == 1
-    stack.client("lambda").update_event_source_mapping(UUID=stopped_line, Enabled=True)
+    stack.client("lambda").update_event_source_mapping(UUID=paused_queue, Enabled=True)
     until(lambda: runs(stack, "retry") - before)
     until(lambda: depth(stack, "RetryQueueUrl") == 0)
 
 
 def test_message_that_only_crashes_becomes_dead_letter_in_end(
-    stack: Stack, stopped_line: str
+    stack: Stack, paused_queue: str
 ) -> None:
     sqs, queue = stack.client("sqs"), stack.outputs["RetryQueueUrl"]
     sent = send(stack, message_of_an_image_that_is_gone(stack))
@@ -128,7 +128,7 @@ def test_message_that_only_crashes_becomes_dead_letter_in_end(
     )
 
 
-def test_upload_whose_function_dies_goes_to_retry_queue(stack: Stack, stopped_line: str) -> None:
+def test_upload_whose_function_dies_goes_to_retry_queue(stack: Stack, paused_queue: str) -> None:
     stack.client("lambda").invoke(
         FunctionName=stack.physical_id("UploadFunction"),
         InvocationType="Event",

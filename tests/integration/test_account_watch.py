@@ -1,4 +1,4 @@
-"""The account at Venice is refused: the line stops, and resumes by itself."""
+"""The account at Venice is refused: processing pauses, and resumes by itself."""
 
 import json
 from collections.abc import Callable

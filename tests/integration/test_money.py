@@ -1,4 +1,4 @@
-"""What is paid is counted, and a day's limit stops the line until midnight UTC."""
+"""What is paid is counted, and the daily limit pauses processing until midnight UTC."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

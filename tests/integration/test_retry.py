@@ -488,7 +488,7 @@ def test_refused_account_pauses_processing_and_fails_no_image(
     assert stage.drop("b.jpg", tags=CUT_OUT) == "queued"
     stage.clock.sleep(30)
     assert stage.redeliver() == "kept"
-    assert stage.calls == 1  # the line stands: nobody else has called
+    assert stage.calls == 1  # processing is paused: nobody else has called
     assert stage.events() == []
     assert stage.waiting() == 2
 

@@ -1,8 +1,8 @@
 """Image Drop deployed into virtual time: the project's own code between virtual AWS and Venice.
 
 From the handlers' one call downwards everything is the project's: pipeline, limiter, back-off,
-line, records, billing, account watch, Venice client. What stands in: boto3's clients and the HTTP
-exchange.
+circuit breaker, records, billing, account watch, Venice client. What is replaced: boto3's clients
+and the HTTP exchange.
 """
 
 import io
@@ -99,7 +99,7 @@ class Deployment:
     duplicates: float = DUPLICATES
     unavailable: float = 0.001
     done: dict[str, float] = field(default_factory=dict)  # key → when its result was stored
-    stopped: list[float] = field(default_factory=list)  # when the line was
+    stopped: list[float] = field(default_factory=list)  # when processing was
     resumed: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, override
 
@@ -114,6 +114,17 @@ class System(Buckets):
         )
         payload = json.load(answer["Payload"])
         return None if "FunctionError" in answer else payload
+
+    def mapping_state(self) -> str:
+        """State of the event source mapping that feeds the retry function."""
+        uuid = self.stack.physical_id("RetryFunctionMessages")
+        return str(self.functions.get_event_source_mapping(UUID=uuid)["State"])
+
+    def deliver_again(self, keys: Iterable[str]) -> None:
+        """Deliver at once what hides in the queue: emulated SQS cannot be told the time."""
+        self.sqs.purge_queue(QueueUrl=self.queue)
+        for key in keys:
+            self.sqs.send_message(QueueUrl=self.queue, MessageBody=self.message(key))
 
     def message(self, key: str) -> str:
         """The message of the retry queue about an image."""

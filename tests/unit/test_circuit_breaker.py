@@ -1,4 +1,4 @@
-"""The line is stopped once and resumed once, and says so to everybody in between."""
+"""The circuit breaker stops once and resumes once, and tells everybody in between."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
