@@ -19,11 +19,14 @@ from image_drop.state.rate_limit import (
     RateLimiter,
     Slot,
 )
+from tests.simulation.dynamodb import DynamoDB
+from tests.simulation.service import Meter
+from tests.simulation.world import World
 from tests.support.clock import FakeClock
+from tests.support.rates import MODEL, NOW, Grant, windows
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-from tests.support.rates import MODEL, NOW, Grant, windows
 
 
 @pytest.fixture
@@ -223,15 +226,16 @@ def test_limiter_keeps_one_item_that_expires_one_day_after_use(
     assert item()["expiration"] == {"N": f"{clock.now() + 86_400:.0f}"}
 
 
-def test_item_of_high_limit_stays_small(
-    limiter: RateLimiter, item: Callable[[], Any], clock: FakeClock
-) -> None:
+def test_item_of_high_limit_stays_small() -> None:
+    world = World(NOW, seed=1)
+    dynamodb: Any = DynamoDB(world, Meter())
+    limiter = RateLimiter(dynamodb, "state", world.now, world.sleep, random.Random(1))
     limiter.set_limit(MODEL, 600)
     for _ in range(600):
         use(limiter, max_slot_wait=70.0)
 
     assert len(limiter.peek(MODEL)[0].times) == 600
-    assert len(bytes(item()["value"]["B"])) < 6_000
+    assert len(dynamodb.items["rate"]["value"]["B"]) < 6_000
 
 
 def test_no_model_can_be_named_like_what_stands_for_all() -> None:
