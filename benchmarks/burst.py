@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import burst_report, costs, real_burst
 from image_drop_local.simulator.settings import Settings as VeniceSettings
-from tests.simulation.deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
+from tests.support.virtual.deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
 
 PLOT = Path(__file__).parent / "results" / "burst.svg"
 LIMIT = 20  # edits a minute

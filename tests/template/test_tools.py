@@ -34,11 +34,13 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing() -> None:
     done = run(str(Path(sys.executable).with_name("cfn-lint")), "template.yaml")
     assert (done.stdout, done.returncode) == ("", 0)
 
 
+@pytest.mark.slow
 def test_sam_finds_template_valid(uv: str) -> None:
     done = run(
         *(uv, "tool", "run", "--from", SAM_CLI, "sam", "validate", "--lint"),

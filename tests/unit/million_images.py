@@ -16,12 +16,12 @@ from typing import override
 
 from image_drop import backfill
 from image_drop.services import Services
-from tests.simulation.dynamodb import DynamoDB
-from tests.simulation.s3 import S3, Bucket
-from tests.simulation.service import Meter
-from tests.simulation.sqs import Queue
-from tests.simulation.ssm import Parameters
-from tests.simulation.world import World
+from tests.support.virtual.dynamodb import DynamoDB
+from tests.support.virtual.s3 import S3, Bucket
+from tests.support.virtual.service import Meter
+from tests.support.virtual.sqs import Queue
+from tests.support.virtual.ssm import Parameters
+from tests.support.virtual.world import World
 
 NUMBER, OLD, LOST_OF = 1_000_000, 900_000, 1000
 TICK = 300.0  # seconds; template.yaml: rate(5 minutes)

@@ -17,12 +17,12 @@ from image_drop.errors import StorageBusyError
 from image_drop.services import Services
 from image_drop.state.scans import AlreadyRunningError, Scan, ScanStore
 from image_drop.uploads import Upload
-from tests.simulation.dynamodb import DynamoDB
-from tests.simulation.s3 import S3, Bucket, Object
-from tests.simulation.service import Meter
-from tests.simulation.sqs import Queue
-from tests.simulation.ssm import Parameters
-from tests.simulation.world import World
+from tests.support.virtual.dynamodb import DynamoDB
+from tests.support.virtual.s3 import S3, Bucket, Object
+from tests.support.virtual.service import Meter
+from tests.support.virtual.sqs import Queue
+from tests.support.virtual.ssm import Parameters
+from tests.support.virtual.world import World
 
 IN, OUT = "input", "output"
 START = 1_800_000_000.0

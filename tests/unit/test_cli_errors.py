@@ -56,6 +56,7 @@ def test_unknown_profile_is_named() -> None:
     assert (result.exit_code, "(nope)" in sentence(result)) == (3, True)
 
 
+@pytest.mark.slow
 def test_where_nothing_runs_it_says_how_to_start_it() -> None:
     result = run("status", "--endpoint-url", "http://127.0.0.1:1")
     assert (result.exit_code, "make local" in sentence(result)) == (3, True)

@@ -180,6 +180,7 @@ def test_names_that_s3_does_not_take_are_told(shoes: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_number_of_files(tmp_path: Path) -> None:
     def peak(files: int) -> int:
         folder = tmp_path / str(files)

@@ -182,6 +182,7 @@ def test_subject_is_fitted_and_centred_on_canvas(size: str) -> None:
     assert min(left, top) == pytest.approx(margin, abs=2)
 
 
+@pytest.mark.slow
 def test_canvas_without_size_stays_within_cap() -> None:
     png = save(Image.new("L", (5000, 3000)), "PNG")
     result = render(Finish.parse({"margin": 4999, "format": "jpeg"}), png)
@@ -293,6 +294,7 @@ def test_jpeg_puts_white_where_nothing_else_is_said() -> None:
     assert alike(pixel(blue, 5, 5), (0, 0, 255), 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["png", "webp", "jpeg"])
 def test_result_is_no_larger_than_max_bytes(name: str) -> None:
     noise = save(Image.effect_noise((400, 400), 100).convert("RGB"), "PNG")
@@ -301,6 +303,7 @@ def test_result_is_no_larger_than_max_bytes(name: str) -> None:
     assert load(result).width <= 400
 
 
+@pytest.mark.slow
 def test_quality_gives_way_before_size() -> None:
     noise = save(Image.effect_noise((900, 900), 60).convert("RGB"), "PNG")
     best = len(render(Finish.parse({"format": "jpeg"}), noise))

@@ -143,6 +143,7 @@ def test_smallest_and_largest_size_are_sent_untouched() -> None:
         assert photos.prepare_photo(data).data is data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(7680, 4321), (8000, 8000), (40_000, 900)])
 def test_larger_image_is_shrunk_just_below_limit(size: tuple[int, int]) -> None:
     photo = photos.prepare_photo(save(Image.new("L", size), "PNG", compress_level=1))
@@ -207,6 +208,7 @@ def test_file_that_fits_without_its_metadata_is_not_compressed() -> None:
     assert photo.changes == ("metadata-removed",)
 
 
+@pytest.mark.slow
 def test_result_over_byte_limit_loses_quality_before_size() -> None:
     noise = Image.frombytes("L", (5600, 5600), random.Random(1).randbytes(5600 * 5600))
     photo = conversion.to_photo(save(noise, "BMP"))

@@ -22,6 +22,8 @@ from image_drop.imaging.headers import is_srgb, read_header, read_orientation
 from image_drop.imaging.metadata import without_metadata
 from tests.support import pictures
 
+pytestmark = pytest.mark.slow
+
 MB = 1_000_000
 
 MEASURE = """

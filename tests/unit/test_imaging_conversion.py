@@ -263,7 +263,7 @@ def transparent_gif() -> bytes:
 
 def transparent_palette_png() -> bytes:
     image = quadrants().quantize(4)
-    return save(image, "PNG", transparency=pixel(image, 10, 10))
+    return save(image, "PNG", transparency=image.getpixel((10, 10)))
 
 
 @pytest.mark.parametrize("data", [transparent_gif(), transparent_palette_png()], ids=["GIF", "PNG"])

@@ -272,6 +272,7 @@ def test_key_is_not_locked_out_whenever_all_calls_fail(
         assert most_in(queue.failures, 30) <= 14
 
 
+@pytest.mark.slow
 @EVERY_LIMIT
 @pytest.mark.parametrize("models", [1, 2])
 @pytest.mark.parametrize("seconds", [1.0, 30.0])

@@ -19,11 +19,11 @@ from image_drop.state.rate_limit import (
     RateLimiter,
     Slot,
 )
-from tests.simulation.dynamodb import DynamoDB
-from tests.simulation.service import Meter
-from tests.simulation.world import World
 from tests.support.clock import FakeClock
 from tests.support.rates import MODEL, NOW, Grant, windows
+from tests.support.virtual.dynamodb import DynamoDB
+from tests.support.virtual.service import Meter
+from tests.support.virtual.world import World
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -398,6 +398,7 @@ class FastClock:
         time.sleep(seconds / self._speed)
 
 
+@pytest.mark.slow
 def test_callers_at_same_moment_get_exactly_all_slots(
     dynamodb: "DynamoDBClient", table: str, clock: FakeClock, item: Callable[[], Any]
 ) -> None:
@@ -423,6 +424,7 @@ def test_callers_at_same_moment_get_exactly_all_slots(
     assert int(item()["version"]["N"]) == 2 * (14 + 6 + 14)
 
 
+@pytest.mark.slow
 def test_callers_that_wait_get_every_slot_and_none_twice(
     dynamodb: "DynamoDBClient", table: str, item: Callable[[], Any]
 ) -> None:

@@ -214,6 +214,7 @@ class TestMoney:
             billing.begin(hold, call("c3"))
         billing.begin(hold, call("c4", drop="v2"))  # uploaded again
 
+    @pytest.mark.slow
     def test_sums_of_many_small_prices_are_exact(
         self, records: Records, billing: Billing, clock: FakeClock
     ) -> None:

@@ -8,10 +8,10 @@ from typing import Any, override
 
 from botocore.exceptions import ClientError
 
-from tests.simulation.service import SPREAD, Meter, failure
-from tests.simulation.sqs import Message, Queue
-from tests.simulation.world import World
 from tests.support.lambda_context import FakeContext
+from tests.support.virtual.service import SPREAD, Meter, failure
+from tests.support.virtual.sqs import Message, Queue
+from tests.support.virtual.world import World
 
 WARM_START = 0.005  # seconds, medians
 COLD_START = 1.5  # billed like the rest, since August 2025

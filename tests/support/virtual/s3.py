@@ -10,8 +10,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from tests.simulation.service import SPREAD, Meter, failure
-from tests.simulation.world import World
+from tests.support.virtual.service import SPREAD, Meter, failure
+from tests.support.virtual.world import World
 
 HEAD = 0.015  # seconds, medians
 GET = 0.060  # a photo of 2 MB

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tests.simulation.service import DUPLICATES, SPREAD, Meter
-from tests.simulation.world import World
+from tests.support.virtual.service import DUPLICATES, SPREAD, Meter
+from tests.support.virtual.world import World
 
 CALL = 0.010  # seconds, medians
 POLL = 0.030  # from a visible message to the invocation

@@ -15,7 +15,7 @@ from requests.structures import CaseInsensitiveDict
 from image_drop.venice.exchange import Reply
 from image_drop_local.simulator.limits import LockOut, RateLimit
 from image_drop_local.simulator.settings import Settings
-from tests.simulation.world import World
+from tests.support.virtual.world import World
 
 EDIT_SPREAD = 0.25  # sigma of the edits' log-normal durations: two thirds take 9 to 15 s
 WAY = 0.08  # median seconds for a request to arrive with its photo, over a connection in use

@@ -30,14 +30,14 @@ from image_drop.state.rate_limit import RateLimiter, Slot
 from image_drop.telemetry import logger
 from image_drop.uploads import Upload
 from image_drop_local.simulator.settings import Settings as VeniceSettings
-from tests.simulation import s3
-from tests.simulation.awslambda import Concurrency, EventSourceMapping, Function
-from tests.simulation.dynamodb import DynamoDB
-from tests.simulation.service import DUPLICATES, SPREAD, Meter
-from tests.simulation.sqs import Message, Queue
-from tests.simulation.ssm import Parameters
-from tests.simulation.venice import Session, Venice
-from tests.simulation.world import World
+from tests.support.virtual import s3
+from tests.support.virtual.awslambda import Concurrency, EventSourceMapping, Function
+from tests.support.virtual.dynamodb import DynamoDB
+from tests.support.virtual.service import DUPLICATES, SPREAD, Meter
+from tests.support.virtual.sqs import Message, Queue
+from tests.support.virtual.ssm import Parameters
+from tests.support.virtual.venice import Session, Venice
+from tests.support.virtual.world import World
 
 INPUT, OUTPUT = "input", "output"
 ENVIRONMENT = {

@@ -8,13 +8,13 @@ import pytest
 
 from benchmarks import burst
 from image_drop_local.simulator.settings import Settings
-from tests.simulation.awslambda import Concurrency, EventSourceMapping, ResourceInUseError
-from tests.simulation.deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
-from tests.simulation.dynamodb import ConditionalCheckFailedError, DynamoDB
-from tests.simulation.service import Meter
-from tests.simulation.sqs import Message, Queue
-from tests.simulation.venice import Venice
-from tests.simulation.world import World
+from tests.support.virtual.awslambda import Concurrency, EventSourceMapping, ResourceInUseError
+from tests.support.virtual.deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
+from tests.support.virtual.dynamodb import ConditionalCheckFailedError, DynamoDB
+from tests.support.virtual.service import Meter
+from tests.support.virtual.sqs import Message, Queue
+from tests.support.virtual.venice import Venice
+from tests.support.virtual.world import World
 
 START = 1_800_000_000.0  # the beginning of a minute
 RETRY_AFTER = OTHERS[2]

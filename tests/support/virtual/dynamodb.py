@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.simulation.service import SPREAD, Meter, failure
-from tests.simulation.world import World
+from tests.support.virtual.service import SPREAD, Meter, failure
+from tests.support.virtual.world import World
 
 READ = 0.004  # seconds, medians
 WRITE = 0.006
