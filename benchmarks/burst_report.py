@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import costs, page
-from benchmarks.virtual_deployment import IMAGE_DROP
+from tests.support.virtual.deployment import IMAGE_DROP
 
 Figures = dict[str, Any]
 COLOURS = ("#c44e52", "#e7a977", "#dd8452", "#b9a5d6", "#8172b3", "#8c8c8c")
@@ -100,7 +100,7 @@ def _outages(runs: Sequence[Figures]) -> str:
     start, end = first["outage"]
     head = (
         "the account's page says", "calls during it", "done", "dead letters", "paid twice",
-        "stops of the line", "first result after it", "all done", "of the bound + outage",
+        "pauses", "first result after it", "all done", "of the bound + outage",
     )  # fmt: skip
     rows = (
         (
@@ -109,7 +109,7 @@ def _outages(runs: Sequence[Figures]) -> str:
             f"{run['done']:,}",
             run["dead_lettered"],
             run["paid_twice"],
-            run["lines_stopped"],
+            run["pauses"],
             _duration(run["first_done_after_outage"]),
             _duration(run["seconds"]),
             ratio(run),

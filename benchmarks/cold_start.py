@@ -8,16 +8,13 @@ such function needs. Fresh processes in turns; a figure is the least of the roun
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, measured, page
 
-RESULTS = Path(__file__).parent / "results"
 ROUNDS = 25
 STOP = (
     "import os; os._exit(0)"  # Lambda keeps the process: what its end takes is no part of a start
@@ -60,8 +57,6 @@ def main() -> None:
         "rounds": rounds,
         "least": {name: least(taken, name) for name in PROGRAMS},
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "cold_start.json").write_text(json.dumps(figures, indent=1) + "\n")
     page.put("cold start", section(figures))
     print(section(figures))
 

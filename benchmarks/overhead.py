@@ -4,11 +4,10 @@
 
 Both edit the same photos through the same simulator of Venice, which runs in another process, in
 turns; a figure is the median of the runs, a ratio the median of the ratios of two neighbours.
-Writes `results/overhead.json` and the section of `README.md`.
+Writes the section of `README.md`.
 """
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -25,7 +24,6 @@ import boto3
 from benchmarks import machine, measured, page, photos
 from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, STACK_NAME
 
-RESULTS = Path(__file__).parent / "results"
 RUNS = 9
 LARGE_RUNS = 3
 
@@ -49,8 +47,6 @@ def main() -> None:
             "photos": [beside(size, folder, venice, deployed, runs) for size in photos.SIZES],
             "large": large(folder),
         }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "overhead.json").write_text(json.dumps(figures, indent=1) + "\n")
     page.put("overhead", section(figures))
     print(section(figures))
 

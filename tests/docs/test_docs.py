@@ -65,7 +65,7 @@ def test_links_and_anchors_resolve(document: Page) -> None:
 
 
 @pytest.mark.parametrize("document", pages(), ids=lambda each: each.name)
-def test_files_that_a_page_names_exist(document: Page) -> None:
+def test_files_that_page_names_exist(document: Page) -> None:
     for name in document.code:
         path = name.rstrip("/")
         if " " in name or "/" not in name or not path.startswith((*FOLDERS, "state/", "venice/")):
@@ -74,7 +74,7 @@ def test_files_that_a_page_names_exist(document: Page) -> None:
             assert any(_found(path)), name
 
 
-def test_the_tree_of_contributing_is_that_of_the_repository() -> None:
+def test_tree_of_contributing_is_that_of_repository() -> None:
     for block in page("CONTRIBUTING.md").blocks(""):
         for line in block.splitlines():
             for name in line.partition("  ")[0].split():
@@ -114,7 +114,7 @@ def test_every_command_and_option_is_documented(words: str) -> None:
         assert re.search(rf"{option}(?![\w-])", own + common), f"{words} {option}"
 
 
-def test_every_option_of_the_program_itself_is_documented() -> None:
+def test_every_option_of_program_itself_is_documented() -> None:
     section = page(OPERATIONS).section("The command line")
     for option in _options(COMMANDS[""]) - {"--install-completion", "--show-completion"}:
         assert re.search(rf"{option}(?![\w-])", section), option
@@ -197,7 +197,7 @@ def test_every_output_is_documented() -> None:
 
 
 @pytest.mark.parametrize("block", page(INTEGRATING).blocks("yaml"))
-def test_the_templates_shown_are_good(block: str) -> None:
+def test_templates_shown_are_good(block: str) -> None:
     found = cfnlint.api.lint(block, rules=None, regions=["us-east-1"])
     assert [each.message for each in found] == []
 
@@ -213,7 +213,7 @@ def test_every_key_of_instructions_is_documented() -> None:
         assert f"`{mode}`" in documented
 
 
-def test_every_key_of_a_finish_is_documented() -> None:
+def test_every_key_of_finish_is_documented() -> None:
     section = page(INSTRUCTIONS).section("Finish")
     for field in msgspec.structs.fields(Finish):
         assert f"| `{field.name}` |" in section
@@ -240,7 +240,7 @@ def test_instructions_shown_are_good(name: str) -> None:
             pytest.fail(f"{block}\n{error.detail}")
 
 
-def test_no_limit_of_the_schema_is_told_wrongly() -> None:
+def test_no_limit_of_schema_is_told_wrongly() -> None:
     limits = msgspec.json.schema(Instructions)["$defs"]["Instructions"]["properties"]["prompt"]
     (text,) = (each for each in limits["anyOf"] if each["type"] == "string")
     told = f"{text['minLength']} to {text['maxLength']:,} characters"
@@ -273,7 +273,7 @@ def test_every_error_code_is_in_its_table(heading: str, number: int, codes: set[
 
 
 @pytest.mark.parametrize("event", get_args(events.Event), ids=lambda each: each.name)
-def test_every_event_is_documented_with_its_schema_and_an_example(event: Any) -> None:
+def test_every_event_is_documented_with_schema_and_example(event: Any) -> None:
     name = event.name.lower().replace(" ", "-")
     row = next(row for row in rows(page(INTEGRATING).section("Events")) if row[0] == event.name)
     assert f"../events/schema/{name}.v1.json" in row[2]
@@ -283,7 +283,7 @@ def test_every_event_is_documented_with_its_schema_and_an_example(event: Any) ->
     assert [msgspec.convert(each, event) for each in examples]
 
 
-def test_the_report_shown_is_one() -> None:
+def test_report_shown_is_one() -> None:
     (shown,) = (each for each in _examples() if "what_to_do" in each)
     assert shown.keys() == set(Report.__struct_fields__)
     assert msgspec.convert(shown, Report)
@@ -296,7 +296,7 @@ def _examples() -> list[dict[str, Any]]:
 # --- what is inside
 
 
-def test_the_items_of_the_state_table_are_documented() -> None:
+def test_items_of_state_table_are_documented() -> None:
     table = {row[0] for row in rows(page(ARCHITECTURE).section("The state table"))}
     assert edit_record.record_id("<bucket>", "<key>", "<variant>") in table
     assert {circuit_breaker.ITEM, scans.ITEM, catalogue_store.ITEM} <= table
@@ -325,7 +325,7 @@ def test_every_decision_is_listed() -> None:
     assert set(page("docs/decisions/README.md").links) == records_there
 
 
-def test_the_terminal_picture_is_the_demos_and_fetches_nothing() -> None:
+def test_terminal_picture_is_demos_and_fetches_nothing() -> None:
     picture = (PROJECT / "docs" / "demo-terminal.svg").read_text("utf-8")
     assert "make&#160;demo" in picture or "make demo" in picture
     assert "rocket.jpg" in picture

@@ -8,7 +8,7 @@ from rich.table import Table
 from image_drop_local.demo import terminal_picture
 
 
-def test_the_picture_shows_what_the_terminal_showed(tmp_path: Path) -> None:
+def test_picture_shows_what_terminal_showed(tmp_path: Path) -> None:
     console = terminal_picture.recording_console()
     table = Table("photo", "result")
     table.add_row("a & b.jpg", "[red]refused[/]")
@@ -25,5 +25,5 @@ def test_the_picture_shows_what_the_terminal_showed(tmp_path: Path) -> None:
     assert "https:" not in picture.read_text("utf-8")
 
 
-def test_a_recording_console_shows_no_states_of_a_progress_bar() -> None:
+def test_recording_console_shows_no_states_of_progress_bar() -> None:
     assert not terminal_picture.recording_console().is_interactive

@@ -24,7 +24,7 @@ from image_drop_cli.upload.run import UploadRun
 from image_drop_local.demo.photo_cases import photographs
 from image_drop_local.emulator.stack import STACK_NAME, Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def slow(venice: Simulator) -> Iterator[None]:
     venice.change(latency=0.0)
 
 
-def test_a_folder_goes_through_and_comes_back(
+def test_folder_goes_through_and_comes_back(
     run: Callable[..., Result], shoes: Path, venice: Simulator
 ) -> None:
     assert run("init", "shoes", "--mode", "background-remove").exit_code == 0
@@ -94,7 +94,7 @@ def test_a_folder_goes_through_and_comes_back(
     assert len(venice.calls) == calls
 
 
-def test_instructions_of_the_command_line_count_for_that_image(
+def test_instructions_of_command_line_count_for_that_image(
     run: Callable[..., Result], shoes: Path
 ) -> None:
     put = run("put", "shoes/one.png", "--to", "given", "--mode", "edit", "--prompt", "red")
@@ -116,7 +116,7 @@ def test_instructions_of_the_command_line_count_for_that_image(
     assert run("put", "shoes", "--to", ".hidden").exit_code == 2
 
 
-def test_ctrl_c_leaves_the_work_running_and_says_how_to_pick_it_up(
+def test_ctrl_c_leaves_work_running_and_says_how_to_pick_it_up(
     stack: Stack, run: Callable[..., Result], shoes: Path, venice: Simulator, slow: None
 ) -> None:
     command = [
@@ -150,7 +150,7 @@ def test_ctrl_c_leaves_the_work_running_and_says_how_to_pick_it_up(
     assert "1 already uploaded, 1 result." in again.output
 
 
-def test_two_people_who_put_the_same_folder_send_each_image_once(
+def test_two_people_who_put_same_folder_send_each_image_once(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     for number in range(8):
@@ -170,7 +170,7 @@ def test_two_people_who_put_the_same_folder_send_each_image_once(
     assert len(versions) == 2 * 8  # each with its sidecar
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_sent(
+def test_file_that_changes_while_it_is_read_is_not_sent(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     path = tmp_path / "growing.jpg"
@@ -272,7 +272,7 @@ def test_dead_letters_are_listed_shown_sent_again_and_discarded(
     assert run("dead", "redrive").exit_code == 2
 
 
-def test_retry_sends_an_image_round_again_but_does_not_pay_twice(
+def test_retry_sends_image_round_again_but_does_not_pay_twice(
     run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
 ) -> None:
     venice.faults.add(400, endpoint="background-remove", times=1)
@@ -300,7 +300,7 @@ def test_backfill_is_started_watched_and_cancelled(run: Callable[..., Result]) -
     assert "cancelled" in run("backfill", "cancel").output
 
 
-def test_the_embedded_stack_is_found_where_make_local_runs_it(
+def test_embedded_stack_is_found_where_make_local_runs_it(
     run: Callable[..., Result], stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORT", stack.endpoint_url.rpartition(":")[2])
@@ -311,7 +311,7 @@ def test_the_embedded_stack_is_found_where_make_local_runs_it(
     assert (missing.exit_code, "no stack 'photos'" in missing.stderr) == (3, True)
 
 
-def test_stacks_that_are_no_image_drop_or_of_another_version_are_recognised(
+def test_stacks_of_other_kind_or_version_are_recognised(
     run: Callable[..., Result], deployment: Deployment
 ) -> None:
     def deploy(name: str, outputs: tuple[str, ...]) -> None:

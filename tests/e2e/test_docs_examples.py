@@ -119,7 +119,7 @@ def run(stack: Stack, line: str) -> None:
         aws(stack, line)
 
 
-def test_the_readmes_shell_examples_run(stack: Stack, folder: Path) -> None:
+def test_readmes_shell_examples_run(stack: Stack, folder: Path) -> None:
     outputs, ssm = stack.outputs, stack.client("ssm")
     names = {
         "INPUT": outputs["InputBucketName"],
@@ -140,13 +140,13 @@ def test_the_readmes_shell_examples_run(stack: Stack, folder: Path) -> None:
     assert parameter["Parameter"]["Value"] == "of the README"
 
 
-def test_the_readmes_python_example_runs(stack: Stack, folder: Path) -> None:
+def test_readmes_python_example_runs(stack: Stack, folder: Path) -> None:
     [example] = README.blocks("python")
     python(stack, folder, example)
     assert wait_for(stack, "shoe.jpg.png")["mode"] == "background-remove"
 
 
-def test_the_examples_for_programs_run(stack: Stack, folder: Path, announced: str) -> None:
+def test_examples_for_programs_run(stack: Stack, folder: Path, announced: str) -> None:
     setup, *uploads, consumer = INTEGRATING.blocks("python")
     shown = "\n".join([setup, *uploads, "print(json.dumps(post))"])
     post = json.loads(python(stack, folder, shown))

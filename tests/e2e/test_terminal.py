@@ -70,7 +70,7 @@ def run(stack: Stack, photo: Path, tmp_path: Path) -> Callable[..., str]:
     ],
     ids=lambda command: " ".join(command).replace(KEY, "KEY") if command else "",
 )
-def test_a_hostile_key_is_shown_and_not_obeyed(
+def test_hostile_key_is_shown_and_not_obeyed(
     run: Callable[..., str], command: tuple[str, ...]
 ) -> None:
     printed = run(*command)

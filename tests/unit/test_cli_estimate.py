@@ -8,8 +8,8 @@ import pytest
 from image_drop.services import Services
 from image_drop.uploads import Upload
 from image_drop_cli.upload.estimate import Progress, estimate
-from tests.conftest import INPUT_BUCKET
-from tests.unit.stacks import quiet_stack
+from tests.support.account import INPUT_BUCKET
+from tests.support.quiet_stack import quiet_stack
 
 
 @pytest.fixture
@@ -19,20 +19,20 @@ def services(
     return quiet_stack(boto_client).deployment.services
 
 
-def test_calls_beyond_those_that_are_free_take_a_minute_for_each_twenty(services: Services) -> None:
+def test_calls_beyond_free_ones_take_minute_for_each_twenty(services: Services) -> None:
     assert estimate({}, services) == Progress()
     assert estimate({"a": 20}, services) == Progress(pending=20, limit=20, seconds_left=0)
     assert estimate({"a": 21}, services).seconds_left == 60
     assert estimate({"a": 61}, services).seconds_left == 180
 
 
-def test_the_slowest_model_counts(services: Services) -> None:
+def test_slowest_model_counts(services: Services) -> None:
     services.limiter.set_limit("fast", 600)
     progress = estimate({"fast": 600, "slow": 41}, services)
     assert progress == Progress(pending=641, limit=20, seconds_left=120)
 
 
-def test_the_work_of_others_in_the_queue_comes_first(services: Services) -> None:
+def test_work_of_others_in_queue_comes_first(services: Services) -> None:
     for number in range(3):
         services.queue.send(Upload(INPUT_BUCKET, f"{number}.jpg"))
     assert estimate({"a": 2}, services).queued == 3

@@ -8,8 +8,8 @@ import pytest
 
 from image_drop_cli.explanation import Given, explain
 from image_drop_cli.upload.folders import LocalFile
-from tests.conftest import INPUT_BUCKET
-from tests.unit.stacks import QuietStack, file, quiet_stack
+from tests.support.account import INPUT_BUCKET
+from tests.support.quiet_stack import QuietStack, file, quiet_stack
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_each_key_is_shown_with_its_source_and_what_it_overrides(
     )
 
 
-def test_only_what_the_endpoint_takes_would_be_sent(stack: QuietStack, shoe: str) -> None:
+def test_only_what_endpoint_takes_would_be_sent(stack: QuietStack, shoe: str) -> None:
     [request] = explain(shoe, stack.deployment).requests
     assert (request.endpoint, request.parameters) == ("/image/edit", {"prompt": "red"})
     assert (request.output_key, request.state) == ("p/shoe.jpg.png", "this call would be made")
@@ -66,7 +66,7 @@ def test_instructions_that_do_not_count_are_said_to_be_ignored(
     assert explain("a.jpg", stack.deployment).ignored == ()
 
 
-def test_what_a_call_would_cost_is_told(stack: QuietStack, tmp_path: Path) -> None:
+def test_what_call_would_cost_is_told(stack: QuietStack, tmp_path: Path) -> None:
     photo = file(tmp_path, "shoe.jpg")
     cut_out = LocalFile(photo, "a.jpg", b'{"mode": "background-remove"}')
     enhanced = LocalFile(photo, "b.jpg", b'{"prompt": "red", "enhance_prompt": true}')
@@ -86,9 +86,7 @@ def test_what_is_done_is_said_to_be_done(stack: QuietStack, shoe: str) -> None:
     assert request.state.endswith("no call would be made")
 
 
-def test_an_image_that_is_not_there_yet_is_explained_from_its_folders(
-    stack: QuietStack, shoe: str
-) -> None:
+def test_missing_image_is_explained_from_its_folders(stack: QuietStack, shoe: str) -> None:
     explanation = explain("p/other.jpg", stack.deployment)
     assert not explanation.in_bucket
     assert [(each.key, each.value) for each in explanation.given][1] == ("prompt", "blue")
@@ -108,7 +106,7 @@ def test_variants_are_requests_of_their_own(stack: QuietStack, tmp_path: Path) -
     assert shop.afterwards == {"finish": {"size": "800x800"}}
 
 
-def test_wrong_instructions_are_explained_as_the_report_would(
+def test_wrong_instructions_are_explained_as_report_would(
     stack: QuietStack, tmp_path: Path
 ) -> None:
     stack.send(LocalFile(file(tmp_path, "shoe.jpg"), "shoe.jpg", b'{"promt": "red"}'))
@@ -118,7 +116,7 @@ def test_wrong_instructions_are_explained_as_the_report_would(
     assert "Did you mean 'prompt'?" in explanation.problem
 
 
-def test_a_missing_layer_is_named(stack: QuietStack, tmp_path: Path) -> None:
+def test_missing_layer_is_named(stack: QuietStack, tmp_path: Path) -> None:
     layers = b'{"mode": "multi-edit", "prompt": "red", "layers": ["_layers/a.png"]}'
     stack.send(LocalFile(file(tmp_path, "shoe.jpg"), "p/shoe.jpg", layers))
     [request] = explain("p/shoe.jpg", stack.deployment).requests
@@ -130,4 +128,4 @@ def test_a_missing_layer_is_named(stack: QuietStack, tmp_path: Path) -> None:
 def test_keys_that_start_nothing_are_told(stack: QuietStack, key: str) -> None:
     problem = explain(key, stack.deployment).problem
     assert problem is not None
-    assert "Image Drop ignores" in problem
+    assert "Image LocalFile ignores" in problem

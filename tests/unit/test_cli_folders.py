@@ -12,7 +12,7 @@ import pytest
 
 from image_drop_cli.upload.events import NotSent
 from image_drop_cli.upload.folders import LocalFile, local_files
-from tests.unit.stacks import file
+from tests.support.quiet_stack import file
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def keys(found: Iterator[LocalFile | NotSent]) -> list[str]:
     return [each.key for each in found]
 
 
-def test_a_file_goes_under_its_name_and_a_folder_under_its_own(tmp_path: Path, shoes: Path) -> None:
+def test_file_goes_under_its_name_and_folder_under_its_own(tmp_path: Path, shoes: Path) -> None:
     single = file(tmp_path, "hat.jpg")
     file(shoes, "left/one.jpg")
     assert keys(local_files([single, shoes])) == ["hat.jpg", "shoes/left/one.jpg"]
@@ -34,13 +34,13 @@ def test_a_file_goes_under_its_name_and_a_folder_under_its_own(tmp_path: Path, s
     ]
 
 
-def test_the_current_folder_has_no_name(shoes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_current_folder_has_no_name(shoes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file(shoes, "one.jpg")
     monkeypatch.chdir(shoes)
     assert keys(local_files([Path()])) == ["one.jpg"]
 
 
-def test_what_a_folder_needs_goes_before_its_images(shoes: Path) -> None:
+def test_what_folder_needs_goes_before_its_images(shoes: Path) -> None:
     for name in ("one.jpg", "_layers/masks/a.png", ".image-drop.json", "zebra/.image-drop.json"):
         file(shoes, name)
     file(shoes, "zebra/two.jpg")
@@ -49,13 +49,13 @@ def test_what_a_folder_needs_goes_before_its_images(shoes: Path) -> None:
     assert found.index("shoes/zebra/.image-drop.json") + 1 == found.index("shoes/zebra/two.jpg")
 
 
-def test_hidden_files_lone_instructions_and_fetched_results_stay_at_home(shoes: Path) -> None:
+def test_hidden_files_lone_sidecars_and_results_stay_at_home(shoes: Path) -> None:
     for name in (".DS_Store", ".git/config", "package.json", "out/one.jpg.png", "one.jpg"):
         file(shoes, name)
     assert keys(local_files([shoes], exclude=shoes / "out")) == ["shoes/one.jpg"]
 
 
-def test_the_file_beside_an_image_is_its_sidecar_as_it_is(shoes: Path) -> None:
+def test_file_beside_image_is_its_sidecar_as_it_is(shoes: Path) -> None:
     file(shoes, "one.jpg")
     file(shoes, "one.jpg.json", b'{"mode":  "edit"}')
     [sent] = local_files([shoes])
@@ -63,7 +63,7 @@ def test_the_file_beside_an_image_is_its_sidecar_as_it_is(shoes: Path) -> None:
     assert sent.sidecar == b'{"mode":  "edit"}'
 
 
-def test_instructions_of_the_command_line_win_over_those_in_the_sidecar(shoes: Path) -> None:
+def test_instructions_of_command_line_win_over_those_in_sidecar(shoes: Path) -> None:
     file(shoes, "one.jpg")
     file(shoes, "one.jpg.json", {"prompt": "red", "model": "m"})
     [sent] = local_files([shoes], instructions={"prompt": "blue"})
@@ -72,7 +72,7 @@ def test_instructions_of_the_command_line_win_over_those_in_the_sidecar(shoes: P
     assert json.loads(sent.sidecar) == {"prompt": "blue", "model": "m"}
 
 
-def test_a_sidecar_that_instructions_cannot_be_put_into_keeps_its_image_at_home(
+def test_unusable_sidecar_keeps_its_image_at_home(
     shoes: Path,
 ) -> None:
     file(shoes, "one.jpg")
@@ -98,7 +98,7 @@ NO_FILE = "It is a pipe, a devi"
         (".image-drop.json", "shoes/.image-drop.json"),
     ],
 )
-def test_a_pipe_is_told_and_holds_up_nothing(shoes: Path, name: str, key: str) -> None:
+def test_pipe_is_told_and_holds_up_nothing(shoes: Path, name: str, key: str) -> None:
     file(shoes, "_layers/mask.png")
     file(shoes, "one.jpg")
     os.mkfifo(shoes / name)
@@ -108,7 +108,7 @@ def test_a_pipe_is_told_and_holds_up_nothing(shoes: Path, name: str, key: str) -
     assert sorted(sent) == ["shoes/_layers/mask.png", "shoes/one.jpg"]
 
 
-def test_an_image_whose_instructions_are_a_pipe_stays_at_home(shoes: Path) -> None:
+def test_image_whose_instructions_are_pipe_stays_at_home(shoes: Path) -> None:
     file(shoes, "one.jpg")
     os.mkfifo(shoes / "one.jpg.json")
     [found] = local_files([shoes])
@@ -127,7 +127,7 @@ def test_what_is_no_file_is_not_sent_though_it_is_named(
         assert refusals(local_files(named)) == dict.fromkeys(["pipe", "socket", "zero"], NO_FILE)
 
 
-def test_nothing_leads_out_of_a_folder(shoes: Path, tmp_path: Path) -> None:
+def test_nothing_leads_out_of_folder(shoes: Path, tmp_path: Path) -> None:
     secret = file(tmp_path, "secrets/id_rsa")
     for name in ("one.jpg", "_layers/mask.png", "two.jpg"):
         file(shoes, name)
@@ -156,16 +156,14 @@ def test_nothing_leads_out_of_a_folder(shoes: Path, tmp_path: Path) -> None:
     }
 
 
-def test_a_folder_of_layers_that_is_a_link_is_told(shoes: Path, tmp_path: Path) -> None:
+def test_folder_of_layers_that_is_link_is_told(shoes: Path, tmp_path: Path) -> None:
     file(tmp_path, "elsewhere/mask.png")
     file(shoes, "one.jpg")
     (shoes / "_layers").symlink_to(tmp_path / "elsewhere")
     assert refusals(local_files([shoes])) == {"shoes/_layers/": "It is a link to a fo"}
 
 
-def test_links_within_a_folder_and_those_that_are_named_are_followed(
-    shoes: Path, tmp_path: Path
-) -> None:
+def test_links_that_are_named_or_stay_inside_are_followed(shoes: Path, tmp_path: Path) -> None:
     one = file(shoes, "one.jpg")
     (shoes / "two.jpg").symlink_to(one)
     (tmp_path / "link.jpg").symlink_to(one)
@@ -186,7 +184,8 @@ def test_names_that_s3_does_not_take_are_told(shoes: Path) -> None:
     }
 
 
-def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_memory_does_not_grow_with_number_of_files(tmp_path: Path) -> None:
     def peak(files: int) -> int:
         folder = tmp_path / str(files)
         folder.mkdir()
@@ -206,6 +205,6 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
     assert peak(5000) < 1.2 * peak(500) + 20_000  # bytes; a list of 5,000 files has 2 MB
 
 
-def test_an_endless_list_is_read_as_it_is_needed(tmp_path: Path) -> None:
+def test_endless_list_is_read_as_it_is_needed(tmp_path: Path) -> None:
     endless = local_files(file(tmp_path, f"{number}.jpg") for number in count())
     assert [next(endless).key for _ in range(3)] == ["0.jpg", "1.jpg", "2.jpg"]

@@ -1,7 +1,7 @@
 """What `put` sends, what it finds done, and what it leaves alone. Nothing is edited here."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from image_drop.uploads import Upload
 from image_drop_cli.upload.events import Arrived, NotSent, Sent
 from image_drop_cli.upload.folders import LocalFile, local_files
 from image_drop_cli.upload.run import THREADS, UploadRun
-from tests.conftest import INPUT_BUCKET, OUTPUT_BUCKET
-from tests.unit.stacks import QuietStack, file, quiet_stack
+from tests.support.account import INPUT_BUCKET, OUTPUT_BUCKET
+from tests.support.quiet_stack import QuietStack, file, quiet_stack
 
 CUT_OUT = b'{"mode":"background-remove"}'
 REPAINT = b'{"prompt":"blue"}'
@@ -41,7 +41,7 @@ def changed(
     return LocalFile(photo.path, photo.key, sidecar or photo.sidecar)
 
 
-def test_an_image_is_sent_with_its_instructions_tags_and_metadata(
+def test_image_is_sent_with_its_instructions_tags_and_metadata(
     stack: QuietStack, shoe: LocalFile
 ) -> None:
     photo = LocalFile(shoe.path, "a b/ü+.jpg", CUT_OUT, {"model": "x/y z"}, {"quality": "high"})
@@ -54,13 +54,13 @@ def test_an_image_is_sent_with_its_instructions_tags_and_metadata(
     assert stack.body("a b/ü+.jpg.json") == CUT_OUT
 
 
-def test_the_same_file_is_not_sent_twice(stack: QuietStack, shoe: LocalFile) -> None:
+def test_same_file_is_not_sent_twice(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     assert stack.send(shoe) == [Sent("shoe.jpg", already=True)]
     assert stack.versions("shoe.jpg") == stack.versions("shoe.jpg.json") == 1
 
 
-def test_an_image_whose_event_was_lost_is_queued_by_the_next_run(
+def test_image_whose_event_was_lost_is_queued_by_next_run(
     stack: QuietStack, shoe: LocalFile
 ) -> None:
     stack.send(shoe)
@@ -70,7 +70,7 @@ def test_an_image_whose_event_was_lost_is_queued_by_the_next_run(
     assert (upload.key, bool(upload.retry)) == ("shoe.jpg", True)
 
 
-def test_nothing_is_queued_twice_while_the_queue_still_holds_work(
+def test_nothing_is_queued_twice_while_queue_still_holds_work(
     stack: QuietStack, shoe: LocalFile
 ) -> None:
     stack.deployment.services.queue.send(Upload(INPUT_BUCKET, "other.jpg"))
@@ -79,7 +79,7 @@ def test_nothing_is_queued_twice_while_the_queue_still_holds_work(
     assert stack.queued() == [Upload(INPUT_BUCKET, "other.jpg")]
 
 
-def test_a_result_that_is_there_is_fetched_once(
+def test_result_that_is_there_is_fetched_once(
     stack: QuietStack, shoe: LocalFile, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -99,15 +99,13 @@ def test_a_result_that_is_there_is_fetched_once(
     assert stack.queued() == []
 
 
-def test_somebody_elses_object_is_not_taken_for_the_result(
-    stack: QuietStack, shoe: LocalFile
-) -> None:
+def test_somebody_elses_object_is_not_taken_for_result(stack: QuietStack, shoe: LocalFile) -> None:
     stack.s3.put_object(Bucket=OUTPUT_BUCKET, Key="shoe.jpg.png", Body=b"a holiday photo")
     stack.send(shoe)
     assert stack.send(shoe) == [Sent("shoe.jpg", already=True)]
 
 
-def test_another_file_under_the_key_is_left_alone(stack: QuietStack, shoe: LocalFile) -> None:
+def test_another_file_under_key_is_left_alone(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     [event] = stack.send(changed(shoe, content=b"another photo"))
     assert isinstance(event, NotSent)
@@ -115,7 +113,7 @@ def test_another_file_under_the_key_is_left_alone(stack: QuietStack, shoe: Local
     assert stack.body("shoe.jpg") == b"a photo"
 
 
-def test_other_instructions_for_the_key_are_left_alone(stack: QuietStack, shoe: LocalFile) -> None:
+def test_other_instructions_for_key_are_left_alone(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     [event] = stack.send(changed(shoe, sidecar=REPAINT))
     assert isinstance(event, NotSent)
@@ -123,16 +121,14 @@ def test_other_instructions_for_the_key_are_left_alone(stack: QuietStack, shoe: 
     assert stack.body("shoe.jpg.json") == CUT_OUT
 
 
-def test_overwrite_puts_the_new_file_in_the_place_of_the_old_one(
-    stack: QuietStack, shoe: LocalFile
-) -> None:
+def test_overwrite_puts_new_file_in_place_of_old_one(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     events = stack.send(changed(shoe, content=b"another photo"), overwrite=True)
     assert events == [Sent("shoe.jpg", already=False)]
     assert stack.body("shoe.jpg") == b"another photo"
 
 
-def test_new_instructions_never_meet_the_old_image(stack: QuietStack, shoe: LocalFile) -> None:
+def test_new_instructions_never_meet_old_image(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     stack.send(changed(shoe, content=b"another photo", sidecar=REPAINT), overwrite=True)
     found = stack.s3.list_object_versions(Bucket=INPUT_BUCKET, Prefix="shoe.jpg")
@@ -140,7 +136,7 @@ def test_new_instructions_never_meet_the_old_image(stack: QuietStack, shoe: Loca
     assert stack.body("shoe.jpg") == b"another photo"
 
 
-def test_new_instructions_for_the_same_image_are_awaited_anew(
+def test_new_instructions_for_same_image_are_awaited_anew(
     stack: QuietStack, shoe: LocalFile
 ) -> None:
     stack.send(shoe)
@@ -150,7 +146,7 @@ def test_new_instructions_for_the_same_image_are_awaited_anew(
     assert stack.versions("shoe.jpg") == 1
 
 
-def test_a_report_on_the_same_edit_is_the_answer(stack: QuietStack, shoe: LocalFile) -> None:
+def test_report_on_same_edit_is_answer(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     stack.report("shoe.jpg", stack.edit("shoe.jpg").id)
     _, arrived = stack.send(shoe)
@@ -160,7 +156,7 @@ def test_a_report_on_the_same_edit_is_the_answer(stack: QuietStack, shoe: LocalF
     assert stack.queued() == []
 
 
-def test_a_report_that_no_longer_holds_sends_the_image_round_again(
+def test_report_that_no_longer_holds_sends_image_round_again(
     stack: QuietStack, shoe: LocalFile
 ) -> None:
     stack.send(shoe)
@@ -170,7 +166,7 @@ def test_a_report_that_no_longer_holds_sends_the_image_round_again(
     assert "shoe.jpg" in [upload.key for upload in stack.queued()]
 
 
-def test_an_image_that_is_too_large_stays_at_home(
+def test_image_that_is_too_large_stays_at_home(
     input_bucket: str,
     output_bucket: str,
     table: str,
@@ -185,7 +181,7 @@ def test_an_image_that_is_too_large_stays_at_home(
     )
 
 
-def test_a_file_that_went_away_is_told_and_the_others_are_sent(
+def test_file_that_went_away_is_told_and_others_are_sent(
     stack: QuietStack, shoe: LocalFile, tmp_path: Path
 ) -> None:
     gone = LocalFile(tmp_path / "gone.jpg", "gone.jpg")
@@ -195,7 +191,7 @@ def test_a_file_that_went_away_is_told_and_the_others_are_sent(
     assert reason == f"{tmp_path}/gone.jpg: No such file or directory."
 
 
-def test_images_stay_at_home_when_what_their_folder_needs_is_refused(
+def test_images_stay_at_home_when_their_folder_file_is_refused(
     stack: QuietStack, tmp_path: Path
 ) -> None:
     stack.s3.put_object(Bucket=INPUT_BUCKET, Key="p/.image-drop.json", Body=REPAINT)
@@ -215,7 +211,7 @@ def test_images_stay_at_home_when_what_their_folder_needs_is_refused(
     assert Sent("q.jpg", already=False) in events
 
 
-def test_images_stay_at_home_when_what_their_folder_needs_is_no_file(
+def test_images_stay_at_home_when_their_folder_file_is_no_file(
     stack: QuietStack, tmp_path: Path
 ) -> None:
     for name in ("p/shoe.jpg", "q/shoe.jpg", "r/shoe.jpg"):
@@ -258,7 +254,7 @@ def test_two_runs_may_fetch_into_one_folder(
     assert (out / "shoe.jpg.png").read_bytes() == b"cut out"
 
 
-def test_a_fetch_that_breaks_off_leaves_nothing_behind(
+def test_fetch_that_breaks_off_leaves_nothing_behind(
     stack: QuietStack, shoe: LocalFile, tmp_path: Path, boto_client: Callable[[str], Any]
 ) -> None:
     def break_off() -> None:
@@ -286,7 +282,7 @@ class OwnKey:
         return self._s3.head_object(**arguments) | {"ETag": '"2f"'}
 
 
-def test_the_same_file_is_recognised_in_a_bucket_with_a_key_of_its_own(
+def test_same_file_is_recognised_in_bucket_with_key_of_its_own(
     stack: QuietStack, shoe: LocalFile, boto_client: Callable[[str], Any]
 ) -> None:
     s3 = OwnKey(boto_client("s3"))
@@ -312,7 +308,7 @@ class Contested:
         raise ClientError(answer, "PutObject")
 
 
-def test_an_object_that_is_deleted_while_it_is_put_is_not_said_to_be_sent(
+def test_object_deleted_while_it_is_put_is_not_called_sent(
     stack: QuietStack, shoe: LocalFile, boto_client: Callable[[str], Any]
 ) -> None:
     s3 = Contested(boto_client("s3"))
@@ -340,7 +336,7 @@ class FailingAfter:
         return self._s3.put_object(**arguments)
 
 
-def test_after_the_network_went_away_the_same_run_sends_the_rest(
+def test_after_network_went_away_same_run_sends_rest(
     input_bucket: str,
     output_bucket: str,
     table: str,
@@ -371,4 +367,5 @@ def test_files_are_listed_only_as_fast_as_they_are_sent(stack: QuietStack, tmp_p
     while sent < 3:
         sent += isinstance(next(events), Sent)
     assert next(listed) <= 3 * THREADS + 3
+    assert isinstance(events, Generator)
     events.close()

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from image_drop_cli.commands.status import table_of
 from image_drop_cli.overview import Hour, Overview, Today, gather
-from tests.unit.stacks import QuietStack, quiet_stack
+from tests.support.quiet_stack import QuietStack, quiet_stack
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def shown(overview: Overview) -> list[str]:
     return [" ".join(line.split()) for line in capture.get().splitlines()]
 
 
-def test_an_untouched_stack_has_nothing_to_tell_and_needs_nobody(stack: QuietStack) -> None:
+def test_untouched_stack_has_nothing_to_tell_and_needs_nobody(stack: QuietStack) -> None:
     overview = gather(stack.deployment)
     assert not overview.needs_you
     assert (overview.queue.total, overview.dead, overview.today.usd) == (0, 0, 0.0)
@@ -51,7 +51,7 @@ def test_paused_processing_is_shown_with_its_reason(stack: QuietStack) -> None:
     assert line.startswith("processing paused for ")
 
 
-def test_the_spend_of_a_day_is_shown_by_model(stack: QuietStack) -> None:
+def test_spend_of_day_is_shown_by_model(stack: QuietStack) -> None:
     today = Today(1.23, 0.05, 50.0, {"a-edit": 1.2, "b-edit": 0.03}, {"a-edit": 1000, "b-edit": 1})
     lines = shown(replace(gather(stack.deployment), today=today))
     start = lines.index("spent today $1.23 of $50.00, and $0.05 in progress or unconfirmed")
