@@ -2,12 +2,11 @@
 
     python -m benchmarks.burst [--quick] [--no-real]
 
-Writes `results/virtual.json`, `results/real.json`, `results/burst.svg`, and the tables between the
-marks in `README.md`. `--quick` runs the same scenarios with few photos and writes nothing.
+Writes `results/burst.svg`, and the tables between the marks in `README.md`. `--quick` runs the same
+scenarios with few photos. With it, or without a real run, nothing is written.
 """
 
 import argparse
-import json
 import math
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import burst_report, costs, real_burst
-from benchmarks.virtual_deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
 from image_drop_local.simulator.settings import Settings as VeniceSettings
+from tests.support.virtual.deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
 
-RESULTS = Path(__file__).parent / "results"
+PLOT = Path(__file__).parent / "results" / "burst.svg"
 LIMIT = 20  # edits a minute
 EDIT = 12.0  # seconds
 POINTS = 200  # of a curve
@@ -42,12 +41,12 @@ class Scenario:
 
 
 def bound(photos: int, limit: int, edit: float) -> float:
-    """Seconds that so many photos take at least, where `limit` may start in each minute."""
+    """Return the least seconds for so many photos, if `limit` of them may start in each minute."""
     return (math.ceil(photos / limit) - 1) * 60 + edit
 
 
 def run(scenario: Scenario) -> dict[str, Any]:
-    """The figures of one run."""
+    """Return the figures of one run."""
     began = time.process_time()
     settings = VeniceSettings(
         limit=LIMIT,
@@ -91,7 +90,7 @@ def run(scenario: Scenario) -> dict[str, Any]:
         "outage": scenario.outage if end else None,
         "outage_shows": scenario.outage_shows,
         "calls_in_outage": sum(start <= at - DROP < end for at in arrivals),
-        "lines_stopped": len(stack.stopped),
+        "pauses": len(stack.stopped),
         "first_done_after_outage": next((at - end for at in ends if at > end), None),
         "metered": dict(stack.meter),
         "bill_per_1000": [asdict(line) for line in bill],
@@ -109,7 +108,7 @@ def curve(ends: list[float]) -> list[tuple[float, int]]:
 
 
 def scenarios(quick: bool) -> list[Scenario]:
-    """All runs, the longest first."""
+    """Return all runs, the longest first."""
     sizes = (200, 100) if quick else (100_000, 10_000, 2_000)
     beside, outage = (100, 100) if quick else (2_000, 1_000)
     away = (60.0, 960.0) if quick else (1_500.0, 3_300.0)
@@ -126,7 +125,7 @@ def main() -> None:
     """Run everything and write the report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few photos; writes nothing")
-    parser.add_argument("--no-real", action="store_true", help="virtual time only")
+    parser.add_argument("--no-real", action="store_true", help="virtual time only; writes nothing")
     options = parser.parse_args()
     with ProcessPoolExecutor() as pool:
         virtual = []
@@ -136,25 +135,8 @@ def main() -> None:
     real = None if options.no_real else real_burst.run(100 if options.quick else real_burst.PHOTOS)
     if real:
         print(burst_report.real_line(real))
-    if options.quick:
-        return
-    write("virtual", virtual)
-    if real:
-        write("real", [real])
-    burst_report.write(RESULTS / "burst.svg", virtual, read("real"))
-
-
-def write(name: str, runs: list[dict[str, Any]]) -> None:
-    """Keep figures under `results/`, one run a line."""
-    RESULTS.mkdir(exist_ok=True)
-    lines = ",\n".join(json.dumps(run) for run in runs)
-    (RESULTS / f"{name}.json").write_text(f"[\n{lines}\n]\n")
-
-
-def read(name: str) -> list[dict[str, Any]]:
-    """Figures of an earlier run; none where there was none."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else []
+    if real and not options.quick:
+        burst_report.write(PLOT, virtual, [real])
 
 
 if __name__ == "__main__":

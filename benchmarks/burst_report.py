@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import costs, page
-from benchmarks.virtual_deployment import IMAGE_DROP
+from tests.support.virtual.deployment import IMAGE_DROP
 
 Figures = dict[str, Any]
 COLOURS = ("#c44e52", "#e7a977", "#dd8452", "#b9a5d6", "#8172b3", "#8c8c8c")
 
 
 def line(run: Figures) -> str:
-    """A run in one line, for the terminal."""
+    """Return a run in one line, for the terminal."""
     return (
         f"{run['policy']}, {run['photos']:,} photos, {run['window']} windows: "
         f"{run['done']:,} done, {run['dead_lettered']:,} dead-lettered, "
@@ -23,7 +23,7 @@ def line(run: Figures) -> str:
 
 
 def real_line(run: Figures) -> str:
-    """The real run in one line."""
+    """Return the real run in one line."""
     return (
         f"for real, {run['photos']:,} photos, {run['limit']} calls a minute: {run['done']:,} done, "
         f"{run['dead_lettered']} dead-lettered, {run['refused']} refused, "
@@ -33,7 +33,7 @@ def real_line(run: Figures) -> str:
 
 
 def ratio(run: Figures) -> str:
-    """Time against the bound; only where everything is done, for else it says nothing."""
+    """Return the time as a part of the bound, or a dash if not everything is done."""
     return f"{run['seconds'] / run['bound']:.3f}" if run["done"] == run["photos"] else "–"
 
 
@@ -49,14 +49,14 @@ def _virtual(runs: Sequence[Figures]) -> Iterable[str]:
     beside = min(run["photos"] for run in ours)
     yield "### Image Drop"
     yield _table(sorted(ours, key=lambda run: run["photos"]))
-    yield f"### What people deploy today, beside it: {beside:,} photos"
+    yield f"### Compared with what people deploy today: {beside:,} photos"
     yield _table([run for run in bursts if run["photos"] == beside])
     yield "![Photos done over time](results/burst.svg)"
     yield "### A drop of 10 into an idle system"
     yield _small(next(run for run in bursts if run["photos"] == 10))
-    yield "### The account goes away for half an hour"
+    yield "### The account is unavailable for half an hour"
     yield _outages([run for run in runs if run["outage"]])
-    yield "### What AWS asks"
+    yield "### What AWS costs"
     yield _bill(next(run for run in ours if run["photos"] == 10_000))
 
 
@@ -90,8 +90,8 @@ def _table(runs: Iterable[Figures]) -> str:
 def _small(run: Figures) -> str:
     return (
         f"{run['calls']} calls, the first {run['first_call']:.1f} s and the last "
-        f"{run['last_call']:.1f} s after the drop: S3's event, a cold start each, the way to "
-        f"Venice. {run['queued']} photos went through the queue."
+        f"{run['last_call']:.1f} s after the drop: S3's event, a cold start for each, and the "
+        f"request to Venice. {run['queued']} photos went through the queue."
     )
 
 
@@ -100,7 +100,7 @@ def _outages(runs: Sequence[Figures]) -> str:
     start, end = first["outage"]
     head = (
         "the account's page says", "calls during it", "done", "dead letters", "paid twice",
-        "stops of the line", "first result after it", "all done", "of the bound + outage",
+        "pauses", "first result after it", "all done", "of the bound + outage",
     )  # fmt: skip
     rows = (
         (
@@ -109,7 +109,7 @@ def _outages(runs: Sequence[Figures]) -> str:
             f"{run['done']:,}",
             run["dead_lettered"],
             run["paid_twice"],
-            run["lines_stopped"],
+            run["pauses"],
             _duration(run["first_done_after_outage"]),
             _duration(run["seconds"]),
             ratio(run),
@@ -118,7 +118,7 @@ def _outages(runs: Sequence[Figures]) -> str:
     )
     return (
         f"{first['photos']:,} photos; from {_duration(start)} to {_duration(end)} after the drop "
-        "every call is answered 402.\n\n" + _rows(head, rows)
+        "Venice answers every call with 402.\n\n" + _rows(head, rows)
     )
 
 
@@ -139,7 +139,7 @@ def _bill(run: Figures) -> str:
         )
     )
     shares = "; ".join(
-        f"{aws / (1000 * price):.2%} of the ${1000 * price:.0f} that Venice asks for 1,000 {what} "
+        f"{aws / (1000 * price):.2%} of the ${1000 * price:.0f} that 1,000 {what} cost at Venice "
         f"({(aws + egress) / (1000 * price):.2%} with the data)"
         for what, price in (("edits", costs.VENICE_EDIT), ("removals", costs.VENICE_REMOVAL))
     )
@@ -195,7 +195,7 @@ def _duration(seconds: float | None) -> str:
 
 
 def draw(path: Path, runs: Sequence[Figures]) -> None:
-    """Photos done over time: ours, the others, and the bound."""
+    """Draw the photos done over time: ours, the others, and the bound."""
     import matplotlib as mpl  # of the group `bench`, which the tests do without
     from matplotlib.figure import Figure
 

@@ -2,22 +2,19 @@
 
     python -m benchmarks.cold_start [--rounds N]
 
-Beside importing boto3, requests and Pillow alone and making an S3 client, which no function of this
-kind does without. Fresh processes in turns; a figure is the least of the rounds. Writes
+It is compared with importing only boto3, requests and Pillow and making an S3 client, which every
+such function needs. Fresh processes in turns; a figure is the least of the rounds. Writes
 `results/cold_start.json` and the section of `README.md`.
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, measured, page
 
-RESULTS = Path(__file__).parent / "results"
 ROUNDS = 25
 STOP = (
     "import os; os._exit(0)"  # Lambda keeps the process: what its end takes is no part of a start
@@ -60,14 +57,12 @@ def main() -> None:
         "rounds": rounds,
         "least": {name: least(taken, name) for name in PROGRAMS},
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "cold_start.json").write_text(json.dumps(figures, indent=1) + "\n")
     page.put("cold start", section(figures))
     print(section(figures))
 
 
 def started() -> dict[str, dict[str, float]]:
-    """Each program once."""
+    """Return each program once."""
     return {
         name: measured.run(
             "--whole", sys.executable, "-c", f"{program}\n{STOP}", environment=ENVIRONMENT
@@ -77,18 +72,18 @@ def started() -> dict[str, dict[str, float]]:
 
 
 def least(taken: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> dict[str, float]:
-    """The least of each figure: the same work each time, to which other programs can only add."""
+    """Return the least of each figure, because other programs can only add to the same work."""
     return {kind: min(one[name][kind] for one in taken) for kind in ("cpu", "wall", "peak")}
 
 
 def ratio(figures: Mapping[str, Any], name: str) -> float:
-    """CPU time beside that of the libraries alone, both without the interpreter."""
+    """Return the ratio of CPU time to that of the libraries alone, without the interpreter."""
     cpu = {program: least["cpu"] for program, least in figures["least"].items()}
     return float((cpu[name] - cpu["interpreter"]) / (cpu["alone"] - cpu["interpreter"]))
 
 
 def section(figures: Mapping[str, Any]) -> str:
-    """The section of `README.md`."""
+    """Return the section of `README.md`."""
     words = {
         "interpreter": "the interpreter alone",
         "alone": "boto3, requests and Pillow, an S3 client",
@@ -107,17 +102,17 @@ def section(figures: Mapping[str, Any]) -> str:
     ]
     return f"""## Cold start
 
-What the first event of a fresh upload function waits for, beside the least that such a function
-could do: import boto3, requests and Pillow, and make an S3 client (`python -m
+What the first event of a fresh upload function waits for, compared with the least that such a
+function could do: import boto3, requests and Pillow, and make an S3 client (`python -m
 benchmarks.cold_start`). {figures["machine"]}; {figures["rounds"]} rounds of fresh processes in
-turns, and the least of each figure, since other programs can only add to it. The ratio leaves out
-what the bare interpreter takes. To reach: 1.3.
+turns, and the least of each figure, because other programs can only add to it. The ratio does not
+include the bare interpreter. Goal: 1.3.
 
 {page.table(("what is started", "CPU", "clock", "memory", "ratio of CPU"), rows)}
 
-The services make their clients of SSM, SQS and EventBridge at the first use: a photo that is
-edited at once needs no queue, and one that goes to the queue neither the key nor the bus. The last
-row makes them all."""
+The services make their clients of SSM, SQS and EventBridge at their first use: a photo that is
+edited at once needs no queue, and one that goes to the queue needs neither the key nor the bus.
+The last row makes all of them."""
 
 
 if __name__ == "__main__":

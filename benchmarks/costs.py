@@ -1,9 +1,9 @@
-"""What AWS asks for a drop, from what the virtual run metered. US dollars, us-east-1."""
+"""What a drop costs on AWS, as the virtual run metered it. US dollars, us-east-1."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.virtual_aws import Meter
+from tests.support.virtual.service import Meter
 
 VENICE_EDIT = 0.04  # firered-image-edit, Venice's default
 VENICE_REMOVAL = 0.03
@@ -13,7 +13,7 @@ EGRESS = 0.09  # a gigabyte from Lambda to the internet; the first 100 a month a
 
 @dataclass(frozen=True)
 class Price:
-    """`dollars` buy `amount` of what the meter counts as `kind`."""
+    """The price of `amount` units that the meter counts as `kind`, in US dollars."""
 
     kind: str
     title: str
@@ -45,7 +45,7 @@ class Line:
 
 
 def bill(meter: Meter | Mapping[str, float], images: int) -> list[Line]:
-    """What 1,000 of these images cost, without the data sent to Venice."""
+    """Return the cost of 1,000 of these images, without the data sent to Venice."""
     lines = []
     for price in PRICES:
         units = meter.get(price.kind, 0) * 1000 / images
@@ -56,7 +56,7 @@ def bill(meter: Meter | Mapping[str, float], images: int) -> list[Line]:
 
 
 def total(lines: list[Line]) -> float:
-    """The sum of a bill."""
+    """Return the sum of a bill."""
     return sum(line.dollars for line in lines)
 
 

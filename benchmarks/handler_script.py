@@ -26,22 +26,22 @@ BaseClient._make_api_call = _metered  # type: ignore[attr-defined]
 
 @dataclass(frozen=True)
 class Context:
-    """What the functions ask Lambda's context."""
+    """The part of Lambda's context that the functions use."""
 
     aws_request_id: str = "11111111-2222-3333-4444-555555555555"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Of the invocation, in ms."""
+        """Return the time left of the invocation, in ms."""
         return 300_000
 
 
 def set_up(bucket: str, warm_up: str, _: str) -> None:
-    """Edit another photo first, as a function that is warm has done."""
+    """Edit another photo first, as a warm function has done."""
     _edit(bucket, warm_up)
 
 
 def edit(bucket: str, _: str, photo: str) -> dict[str, float]:
-    """Edit one photo; how many requests to AWS that took, and what CPU they took in boto3."""
+    """Edit one photo; return its requests to AWS, and the CPU that they took in boto3."""
     before = dict(_spent)
     _edit(bucket, photo)
     return {name: spent - before[name] for name, spent in _spent.items()}

@@ -1,4 +1,4 @@
-"""The guide's script, made of the layer's parts: what Image Drop does with a photo, without AWS.
+"""The guide's script with the layer's parts: what Image Drop does with a photo, without AWS.
 
 VENICE_BASE_URL=… VENICE_API_KEY=… python benchmarks/layer_script.py photo.jpg edited.png
 """
@@ -14,7 +14,7 @@ from image_drop.venice.client import Venice, longest_call
 
 
 def edit(photo: str, edited: str) -> None:
-    """Edit one photo: checked, sent, its answer checked, as the functions do it."""
+    """Edit one photo as the functions do: check it, send it, check the answer."""
     wanted = Instructions(mode=Mode.EDIT, prompt="Remove the cup")
     venice = Venice(os.environ["VENICE_BASE_URL"], lambda: os.environ["VENICE_API_KEY"], time.time)
     prepared = [photos.prepare_photo(Path(photo).read_bytes())]
@@ -23,7 +23,7 @@ def edit(photo: str, edited: str) -> None:
 
 
 def prepare(photo: str, prepared: str) -> None:
-    """Only make the photo fit for Venice."""
+    """Only prepare the photo for Venice."""
     Path(prepared).write_bytes(photos.prepare_photo(Path(photo).read_bytes()).data)
 
 

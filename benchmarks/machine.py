@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine on which the figures were measured."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def described() -> str:
-    """Python, processor and cores, in a line."""
+    """Return Python, processor and cores in one line."""
     model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     processor = model[1] if model else platform.machine()
     cores = len(os.sched_getaffinity(0))

@@ -46,7 +46,7 @@ def call(target: str, *arguments: str) -> dict[str, float]:
 
 
 def whole(*command: str) -> dict[str, float]:
-    """Run a command and measure it as the kernel does. Raises `RuntimeError` where it fails."""
+    """Run a command and measure it as the kernel does. Raise `RuntimeError` when it fails."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -62,9 +62,9 @@ def whole(*command: str) -> dict[str, float]:
 def run(
     *arguments: str, environment: Mapping[str, str], one_core: bool = False
 ) -> dict[str, float]:
-    """This module with these arguments, as a process of its own; the figures that it prints.
+    """Run this module with these arguments in a separate process; return the figures it prints.
 
-    Raises `CalledProcessError` where it fails.
+    Raise `CalledProcessError` when it fails.
     """
     process = subprocess.run(
         [sys.executable, "-m", "benchmarks.measured", *arguments],
@@ -92,7 +92,7 @@ def _cpu() -> float:
 
 
 def _memory(name: str) -> int:
-    """Bytes, from `/proc/self/status`, where they are given in units of 1,024."""
+    """Return a figure of `/proc/self/status` in bytes; the file has units of 1,024."""
     [kilobytes] = re.findall(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(kilobytes) * 1024
 

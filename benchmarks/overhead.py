@@ -1,14 +1,13 @@
-"""What Image Drop costs beside the script that Venice's guide shows.
+"""What Image Drop costs compared with the script in Venice's guide.
 
     python -m benchmarks.overhead [--runs N]
 
 Both edit the same photos through the same simulator of Venice, which runs in another process, in
 turns; a figure is the median of the runs, a ratio the median of the ratios of two neighbours.
-Writes `results/overhead.json` and the section of `README.md`.
+Writes the section of `README.md`.
 """
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -25,7 +24,6 @@ import boto3
 from benchmarks import machine, measured, page, photos
 from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, STACK_NAME
 
-RESULTS = Path(__file__).parent / "results"
 RUNS = 9
 LARGE_RUNS = 3
 
@@ -49,8 +47,6 @@ def main() -> None:
             "photos": [beside(size, folder, venice, deployed, runs) for size in photos.SIZES],
             "large": large(folder),
         }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "overhead.json").write_text(json.dumps(figures, indent=1) + "\n")
     page.put("overhead", section(figures))
     print(section(figures))
 
@@ -58,7 +54,7 @@ def main() -> None:
 def beside(
     size: photos.Size, folder: Path, venice: Mapping[str, str], deployed: "Deployed", runs: int
 ) -> dict[str, Any]:
-    """The figures of each way to edit one photo: each run does all of them once."""
+    """Return the figures of each way to edit one photo; each run does all of them once."""
     photo, edited = str(folder / f"{size.name}.jpg"), str(folder / "edited.png")
     here = Path(__file__).parent
     taken: dict[str, list[Figures]] = {}
@@ -87,7 +83,7 @@ def beside(
 
 
 def large(folder: Path) -> dict[str, float]:
-    """Preparing a photo that Venice would refuse for its size; the worst of its runs."""
+    """Return the worst figures of preparing a photo that Venice would refuse for its size."""
     photo = folder / f"{photos.LARGE.name}.jpg"
     call = ("benchmarks.layer_script:prepare", str(photo), str(folder / "prepared.jpg"))
     taken = [measured.run(*call, environment=_base(), one_core=True) for _ in range(LARGE_RUNS)]
@@ -106,7 +102,7 @@ def large(folder: Path) -> dict[str, float]:
 
 @contextmanager
 def simulator() -> Iterator[dict[str, str]]:
-    """The simulator of Venice in another process; yields the environment that leads to it."""
+    """Run Venice's simulator in another process, and yield the environment for it."""
     with _serving(
         "-m", "image_drop_local.simulator", "--port", "0", "--set", "limit=100000"
     ) as answer:
@@ -143,12 +139,12 @@ class Deployed:
     @classmethod
     @contextmanager
     def running(cls, venice: Mapping[str, str]) -> Iterator["Deployed"]:
-        """Until the context ends."""
+        """Run until the context ends."""
         with _serving("-m", "image_drop_local.emulator", **venice, PORT="0") as answer:
             yield cls(answer(r"AWS +(http\S+)"), answer(r"InputBucketName +(\S+)"), venice)
 
     def edit(self, folder: Path, name: str, number: int) -> Figures:
-        """The figures of the upload function for a photo, after a small one has warmed it up."""
+        """Return the upload function's figures for a photo, after a small one as a warm-up."""
         keys = []
         for photo, use in ((photos.SIZES[0].name, "warm up"), (name, "measure")):
             keys.append(f"{name} {number} {use}.jpg")
@@ -161,9 +157,9 @@ class Deployed:
 
 @contextmanager
 def _serving(*arguments: str, **environment: str) -> Iterator[Any]:
-    """Our interpreter with these arguments, until the context ends.
+    """Run our interpreter with these arguments until the context ends.
 
-    Yields a function that reads on until a line matches, and gives the first group of it.
+    Yield a function that reads lines until one matches, and returns its first group.
     """
     with subprocess.Popen(
         [sys.executable, *arguments],
@@ -206,20 +202,20 @@ def _ratios(ours: Sequence[Figures], theirs: Sequence[Figures]) -> Figures:
 
 
 def section(figures: Mapping[str, Any]) -> str:
-    """The section of `README.md`."""
+    """Return the section of `README.md`."""
     large, taken = figures["large"], figures["photos"]
-    return f"""## Overhead: beside the script of Venice's guide
+    return f"""## Overhead: compared with the script of Venice's guide
 
 `python -m benchmarks.overhead` edits the same photos with the script that Venice's guide shows
 (`guide_script.py`: read the file, base64 into JSON, `requests.post`, write the answer) and with
 Image Drop, through the same simulator, which runs in another process and answers about 1 MB.
 {figures["machine"]}; {figures["runs"]} runs in turns, medians; a ratio is the median of the ratios
-of neighbours, Image Drop's figure by the script's. CPU is user and system time, for the machine
+of neighbours, Image Drop's figure by the script's. CPU is user and system time, because the machine
 may be busy with other things.
 
 **The edit**, from file to file, above what is resident after the imports (`layer_script.py`).
-To reach, for photos over 1 MB: a ratio of 1.0. Image Drop reads the header and checks the answer,
-and has no base64 to make.
+Goal for photos over 1 MB: a ratio of 1.0. Image Drop reads the header and checks the answer, but
+makes no base64.
 
 {_compared(taken, "guide", "layer")}
 
@@ -227,17 +223,17 @@ and has no base64 to make.
 
 {_compared(taken, "guide process", "layer process")}
 
-**The upload function** on its event, when it is warm, beside the script's edit. It also finds the
-instructions, takes a slot and a lock, notes the call, fetches the photo from S3 and stores the
-result there; each of these requests costs boto3 a few ms. They go to the emulator, in another
-process. "Own" is the CPU time outside of boto3's calls.
+**The upload function** on its event, when it is warm, compared with the script's edit. It also
+finds the instructions, takes a slot and a lock, notes the call, fetches the photo from S3 and
+stores the result there; each of these requests costs boto3 a few ms. They go to the emulator, in
+another process. "Own" is the CPU time outside of boto3's calls.
 
 {_function(taken)}
 
 **A JPEG of {large["pixels"] / 1e6:.1f} megapixels** ({large["bytes"] / 1e6:.1f} MB), more than
-Venice takes, is made fit in {large["cpu"]:.2f} s of CPU on one core ({large["wall"]:.2f} s by the
+Venice accepts, is shrunk in {large["cpu"]:.2f} s of CPU on one core ({large["wall"]:.2f} s by the
 clock) and {large["peak"] / 1e6:.0f} MB, function and conversion process together; the worst of
-{LARGE_RUNS} runs. To reach: 4 s and 700 MB."""
+{LARGE_RUNS} runs. Goal: 4 s and 700 MB."""
 
 
 def _compared(taken: Sequence[Mapping[str, Any]], theirs: str, ours: str) -> str:

@@ -1,4 +1,4 @@
-"""`README.md` of this folder: each benchmark writes what stands between its own two marks."""
+"""`README.md` of this folder: each benchmark writes the text between its own two marks."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ PAGE = Path(__file__).parent / "README.md"
 
 
 def put(section: str, text: str, page: Path = PAGE) -> None:
-    """Replace what stands between `<!-- section: begin -->` and its end, or add both at the end."""
+    """Replace the text between `<!-- section: begin -->` and its end, or append both marks."""
     begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
     block = f"{begin}\n{text.strip()}\n{end}"
     before = page.read_text() if page.exists() else "# Benchmarks\n"
@@ -21,6 +21,6 @@ def put(section: str, text: str, page: Path = PAGE) -> None:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column is of words, the others of figures."""
+    """Return a Markdown table; the first column is of words, the others of figures."""
     lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -38,7 +38,7 @@ LARGE = Size("60 megapixels", 9504, 6336, 30_000_000)  # as the largest of them 
 
 
 def write(size: Size, target: Path) -> None:
-    """A JPEG of that size. Takes a few seconds for the larger ones."""
+    """Return a JPEG of that size, which takes a few seconds for the larger ones."""
     with Image.open(photographs() / "coffee.png") as photo:
         image = photo.convert("RGB").resize((size.width, size.height), Image.Resampling.BICUBIC)
     noise = Image.effect_noise(image.size, NOISE).convert("RGB")

@@ -29,7 +29,7 @@ STALL = 120.0  # seconds without a new result, after which the run counts as ove
 
 
 def run(photos: int = PHOTOS) -> dict[str, Any]:
-    """Drop so many photos, wait until nothing is left to do, and tell what became of them."""
+    """Drop so many photos, wait until nothing is left to do, and return the figures."""
     with (
         Simulator(limit=LIMIT, latency=EDIT, pictures="fast", lockout_counts_429=True) as venice,
         Stack(
@@ -68,7 +68,7 @@ def run(photos: int = PHOTOS) -> dict[str, Any]:
 
 
 def _warm_up(stack: Stack, venice: Simulator) -> None:
-    """Have each process started once: Lambda starts them side by side, two cores do not."""
+    """Start each process once: Lambda starts them in parallel, two cores cannot."""
     _drop(stack, "warm", CONCURRENCY)
     _wait(stack, venice, "warm", CONCURRENCY)
     again = msgspec.json.encode(Upload(stack.outputs["InputBucketName"], "warm/00000.jpg"))
@@ -95,7 +95,7 @@ def _drop(stack: Stack, folder: str, photos: int) -> None:
 
 
 def _photo(name: str) -> bytes:
-    """A JPEG whose pixels no other name has, so that its calls can be told apart."""
+    """Return a JPEG whose pixels no other name has, so that its calls can be distinguished."""
     file = io.BytesIO()
     checksum = zlib.crc32(name.encode())
     image = Image.new("L", (320, 240), "white")

@@ -1,7 +1,7 @@
-"""The published JSON Schemas: `python -m scripts.schemas` writes them to events/schema/.
+"""Write the published JSON Schemas to events/schema/: `python -m scripts.schemas`.
 
-Instructions are what a person writes; a report and the events are what others build on. An event's
-schema describes it as EventBridge delivers it; its file is named after the detail's `version`.
+People write instructions; other systems build on reports and events. An event's schema describes it
+as EventBridge delivers it. Its file is named after the `version` in the detail.
 """
 
 import json
@@ -19,7 +19,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Each schema by its file's name."""
+    """Return all schemas by file name."""
     found = {"instructions.json": schema.json_schema(), "report.json": report()}
     for event in get_args(events.Event):
         name = event.name.lower().replace(" ", "-")
@@ -28,16 +28,16 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 def report() -> dict[str, Any]:
-    """The schema of a report in the output bucket."""
+    """Return the schema of a report in the output bucket."""
     return {"$schema": DIALECT, "title": "Image Drop report"} | msgspec.json.schema(Report)
 
 
 def delivered(event: type[events.Event]) -> dict[str, Any]:
-    """The schema of an event, with the envelope that EventBridge puts around it."""
+    """Return the schema of an event, with the envelope that EventBridge puts around it."""
     (detail,), parts = msgspec.json.schema_components([event], ref_template="#/$defs/{name}")
     body = parts[event.__name__]
     body["properties"]["version"] = {"const": _version(event)}
-    body["required"] = list(body["properties"])  # all are written, also those with a default
+    body["required"] = list(body["properties"])  # all are sent, including those with a default
     return {
         "$schema": DIALECT,
         "title": event.name,
@@ -57,7 +57,7 @@ def delivered(event: type[events.Event]) -> dict[str, Any]:
 
 
 def text(schema: dict[str, Any]) -> str:
-    """A schema as it stands in its file."""
+    """Return the content of a schema's file."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -67,7 +67,7 @@ def _version(event: type[events.Event]) -> int:
 
 
 def main() -> None:
-    """Write all of them, and remove what is not one of them."""
+    """Write all schemas, and delete other JSON files in the folder."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     wanted = schemas()
     for path in FOLDER.glob("*.json"):

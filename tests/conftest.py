@@ -12,7 +12,8 @@ import pytest
 from moto import mock_aws
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.clock import FakeClock
+from tests.support.account import INPUT_BUCKET, OUTPUT_BUCKET, TABLE, make_bucket, make_table
+from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -20,12 +21,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
 
-TABLE = "state"
-INPUT_BUCKET = "input"
-OUTPUT_BUCKET = "output"
 
-
-class Scheduling(LoadScopeScheduling):
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Spreads tests over the processes one by one, and the end-to-end tests module by module.
 
     Those share a stack, which takes long to start. xdist's own `loadgroup` does not know what
@@ -36,6 +33,7 @@ class Scheduling(LoadScopeScheduling):
         return nodeid.partition("::")[0] if nodeid.startswith("tests/e2e/") else nodeid
 
 
+@pytest.hookimpl(optionalhook=True)  # for runs without xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
 
@@ -120,12 +118,7 @@ def dynamodb(aws: None, boto_client: Callable[[str], Any]) -> "DynamoDBClient":
 @pytest.fixture
 def table(dynamodb: "DynamoDBClient") -> str:
     """The state table, as in template.yaml."""
-    dynamodb.create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-    )
+    make_table(dynamodb)
     return TABLE
 
 
@@ -137,14 +130,13 @@ def s3(aws: None, boto_client: Callable[[str], Any]) -> "S3Client":
 
 @pytest.fixture
 def input_bucket(s3: "S3Client") -> str:
-    s3.create_bucket(Bucket=INPUT_BUCKET)
-    s3.put_bucket_versioning(Bucket=INPUT_BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    make_bucket(s3, INPUT_BUCKET)
     return INPUT_BUCKET
 
 
 @pytest.fixture
 def output_bucket(s3: "S3Client") -> str:
-    s3.create_bucket(Bucket=OUTPUT_BUCKET)
+    make_bucket(s3, OUTPUT_BUCKET)
     return OUTPUT_BUCKET
 
 

@@ -1,23 +1,55 @@
-"""`image-drop`, the command line: put images in, see what goes on, send failures round again.
+"""`image-drop`, the command line."""
 
-It works on the embedded stack (`make local`, found by itself while it runs) and on a deployed one
-(`--stack NAME`) with your own AWS credentials.
-
-Exit codes: 0 done; 1 something needs you (a report, a file not sent, dead letters, a stopped line);
-2 wrong usage; 3 stack, region or credentials unusable; 4 the network went away; 130 Ctrl-C.
-"""
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from image_drop_cli.commands import backfill, dead, images, instructions, machine, put, status
+from image_drop_cli.connection import say
+
+HELP = """Upload images, follow their edits, and retry what failed.
+
+While `make local` is running, the commands use that embedded stack. Otherwise they use a stack on
+AWS (`--stack NAME`) with your own AWS credentials.
+
+Exit codes:
+
+- 0: success
+- 1: something needs you: a report, a file not sent, a dead letter, paused processing
+- 2: wrong usage
+- 3: the stack, its region or your credentials cannot be used
+- 4: the network failed
+- 130: Ctrl-C
+"""
 
 app = typer.Typer(
     name="image-drop",
-    help=__doc__,
+    help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"image-drop {version('image-drop')}")
+        raise typer.Exit
+
+
+@app.callback()
+def image_drop(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None: ...
+
+
 app.command("put")(put.put)
 app.command("status")(status.status)
 app.add_typer(dead.app, name="dead")

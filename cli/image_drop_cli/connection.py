@@ -1,13 +1,13 @@
-"""Which stack a command works on, and how it says that something is wrong."""
+"""Which stack a command works on, and how it prints what it has to say."""
 
 import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -22,45 +22,54 @@ if TYPE_CHECKING:
 STACK_NAME = "image-drop"
 LOCAL_PORT = "4566"  # of `make local`, unless PORT says otherwise
 
-Stack = Annotated[
-    str | None,
-    typer.Option(
-        "--stack",
-        envvar="IMAGE_DROP_STACK",
-        metavar="NAME",
-        help="A stack on AWS. Left out: the embedded one if it runs, else image-drop.",
-        rich_help_panel="Which stack",
-    ),
-]
-Region = Annotated[
-    str | None,
-    typer.Option(help="Its AWS region. Left out: your own.", rich_help_panel="Which stack"),
-]
-Profile = Annotated[
-    str | None,
-    typer.Option(help="Your profile of AWS credentials.", rich_help_panel="Which stack"),
-]
-EndpointUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--endpoint-url",
-        envvar="AWS_ENDPOINT_URL",
-        metavar="URL",
-        help="Where the embedded stack is, if not at its usual port.",
-        rich_help_panel="Which stack",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
+STACK_OPTIONS = {
+    "stack": Annotated[
+        str | None,
+        typer.Option(
+            envvar="IMAGE_DROP_STACK",
+            metavar="NAME",
+            help="Name of the stack on AWS. Without it, the embedded stack is used if it is "
+            "running, else the stack image-drop.",
+            rich_help_panel="Which stack",
+        ),
+    ],
+    "region": Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="AWS region of the stack. Without it, the region of your AWS configuration.",
+            rich_help_panel="Which stack",
+        ),
+    ],
+    "profile": Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="AWS profile whose credentials are used.",
+            rich_help_panel="Which stack",
+        ),
+    ],
+    "endpoint_url": Annotated[
+        str | None,
+        typer.Option(
+            envvar="AWS_ENDPOINT_URL",
+            metavar="URL",
+            help="URL of the embedded stack, if it is not on its usual port.",
+            rich_help_panel="Which stack",
+        ),
+    ],
+}
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 class Exit(IntEnum):
     """What a command's exit code means."""
 
     DONE = 0
-    NEEDS_YOU = 1  # something was refused, is not there, or waits for a decision
+    NEEDS_YOU = 1  # something was refused, does not exist, or needs a decision
     USAGE = 2  # the command line is wrong
     UNUSABLE = 3  # the stack, its region or your credentials cannot be used
-    NETWORK = 4  # the network went away: run it again, it goes on where it stopped
+    NETWORK = 4  # the network failed; `put` continues where it stopped
     INTERRUPTED = 130  # Ctrl-C
 
 
@@ -73,7 +82,7 @@ class Screen(Console):
 
 
 def console() -> Console:
-    """For what a person reads; lines are not folded where they go into a file."""
+    """Return a console for what a person reads; it folds no lines that go into a file."""
     return Screen(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
@@ -94,48 +103,53 @@ def say_json(value: Any, indent: int = 2) -> None:
 
 
 def fail(sentence: str, code: Exit) -> NoReturn:
-    """End with a sentence on standard error."""
+    """End the command with a sentence on standard error."""
     say(f"image-drop: {sentence}", err=True)
     raise typer.Exit(code)
 
 
-def on_stack[**P](
-    command: Callable[Concatenate["Deployment", P], None],
+def on_stack(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose a stack, which it gets as its `deployment`.
+
+    An error of AWS or of the stack ends the command with a sentence and an exit code.
+    """
+    return explaining()(with_options(command, "deployment", STACK_OPTIONS, connect))
+
+
+def with_options(
+    command: Callable[..., None],
+    parameter: str,
+    options: Mapping[str, Any],
+    make: Callable[..., Any],
 ) -> Callable[..., None]:
-    """Gives a command the options that choose a stack; it gets the `Deployment` as its first
-    argument. What AWS refuses ends as one sentence."""
+    """Replace a parameter of a command by `options`, from whose values `make` makes its own.
+
+    `options`: typer's annotations by name. Every option is optional; without it, its value is None.
+    """
+    signature = inspect.signature(command)
 
     @functools.wraps(command)
-    def connected(
-        *args: Any,
-        stack: str | None,
-        region: str | None,
-        profile: str | None,
-        endpoint_url: str | None,
-        **options: Any,
-    ) -> None:
-        with explaining():
-            command(connect(stack, region, profile, endpoint_url), *args, **options)
+    def expanded(**values: Any) -> None:
+        chosen = {name: values.pop(name) for name in options}
+        command(**{parameter: make(**chosen)}, **values)
 
-    signature = inspect.signature(command)
-    choosing = {"stack": Stack, "region": Region, "profile": Profile, "endpoint_url": EndpointUrl}
-    parameters = [
-        *list(signature.parameters.values())[1:],
-        *(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for name, kind in choosing.items()
-        ),
+    own = [each for each in signature.parameters.values() if each.name != parameter]
+    new = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in options.items()
     ]
-    del connected.__wrapped__  # typer would look for its signature
-    connected.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    connected.__annotations__ = {each.name: each.annotation for each in parameters}
-    return connected
+    expanded.__signature__ = signature.replace(parameters=[*own, *new])  # type: ignore[attr-defined]
+    expanded.__annotations__ = {each.name: each.annotation for each in [*own, *new]}
+    return expanded
 
 
 def connect(
     stack: str | None, region: str | None, profile: str | None, endpoint_url: str | None
 ) -> "Deployment":
-    """The stack that was named; or the embedded one, if it runs; or else image-drop on AWS."""
+    """Return the stack that was named, else the embedded one if it runs, else image-drop on AWS.
+
+    Raise `DeploymentError`.
+    """
     from image_drop_cli.deployment import Deployment
 
     if endpoint_url is None and stack is None:
@@ -146,12 +160,12 @@ def connect(
 
 
 def running_locally(port: str) -> str | None:
-    """The endpoint of an embedded stack on this machine, None where there is none."""
+    """Return the endpoint of an embedded stack on this machine, or None if none is running."""
     import requests
 
     url = f"http://127.0.0.1:{port}"
     with requests.Session() as session:
-        session.trust_env = False  # no proxy stands between this machine and itself
+        session.trust_env = False  # this machine needs no proxy to reach itself
         try:
             healthy = session.get(f"{url}/_ministack/health", timeout=1).ok
         except requests.RequestException:
@@ -161,7 +175,7 @@ def running_locally(port: str) -> str | None:
 
 @contextmanager
 def explaining() -> Iterator[None]:
-    """Turn what AWS, or the stack, refuses into a sentence and an exit code."""
+    """Turn an error of AWS or of the stack into a sentence and an exit code."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from image_drop.errors import SettingsError, UnreadableObjectError
@@ -172,10 +186,17 @@ def explaining() -> Iterator[None]:
     except DeploymentError as error:
         fail(str(error), Exit.UNUSABLE)
     except SettingsError as error:
-        fail(f"The stack's parameters are not as they should be: {error.detail}.", Exit.UNUSABLE)
+        fail(
+            f"A parameter of the stack is wrong: {error.detail}. Correct it with `sam deploy`.",
+            Exit.UNUSABLE,
+        )
     except UnreadableObjectError as error:
         fail(f"{error.detail} {error.advice}", Exit.UNUSABLE)
     except NETWORK_GONE as error:
-        fail(f"{explained(error)} Run the command again; it goes on from here.", Exit.NETWORK)
+        fail(
+            f"{explained(error)} Run the command again when the network is back; `put` continues "
+            "where it stopped.",
+            Exit.NETWORK,
+        )
     except (BotoCoreError, ClientError) as error:
         fail(explained(error), Exit.UNUSABLE)

@@ -1,4 +1,4 @@
-"""The dead-letter queue, as a person works with it: look, send round again, throw away."""
+"""The dead-letter queue, as a person works with it: inspect, redrive, delete."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,19 +11,18 @@ import msgspec
 
 from image_drop.storage import output_bucket
 from image_drop.storage.output_bucket import Report
-from image_drop.storage.retry_queue import depth_of
+from image_drop.storage.retry_queue import BATCH, depth_of
 from image_drop.uploads import UnreadableMessageError, Upload, from_message
 
 if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
 
-HELD = 120  # seconds that a letter is kept from others while it is looked at
-BATCH = 10  # messages a request; SQS's limit
+HOLD = 120  # seconds that a letter is kept from others while somebody looks at it
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message that was given up. `upload` is None where the message is none of ours."""
+    """A message of the dead-letter queue. `upload` is None if Image Drop did not write it."""
 
     body: str
     receipt_handle: str
@@ -39,7 +38,7 @@ class DeadLetters:
 
     @property
     def url(self) -> str:
-        """Of the dead-letter queue."""
+        """URL of the dead-letter queue."""
         return self.deployment.outputs["DeadLetterQueueUrl"]
 
     @property
@@ -47,25 +46,25 @@ class DeadLetters:
         return self.deployment.client("sqs")
 
     def count(self) -> int:
-        """How many there are, about."""
+        """Return how many there are, about."""
         return depth_of(self._sqs, self.url).total
 
     @contextmanager
-    def held(self, most: int) -> Iterator[list[DeadLetter]]:
-        """Up to `most` of them; those that are still there at the end are left as they were."""
+    def held(self, limit: int) -> Iterator[list[DeadLetter]]:
+        """Yield up to `limit` of them; those still in the queue at the end stay as they were."""
         letters: list[DeadLetter] = []
         try:
-            while len(letters) < most and (found := self._receive(most - len(letters))):
+            while len(letters) < limit and (found := self._receive(limit - len(letters))):
                 letters += found
             yield letters
         finally:
             self._release(letters)
 
-    def send_again(self, letters: Sequence[DeadLetter]) -> None:
-        """Put letters back into the retry queue, with all tries before them.
+    def redrive(self, letters: Sequence[DeadLetter]) -> None:
+        """Move letters to the retry queue, where they get a fresh set of attempts.
 
-        After a crash in the middle some are in both queues, which costs nothing: an image that is
-        done is not made again.
+        A crash half way leaves some in both queues. That costs nothing: an edit that is done is
+        not made again.
         """
         queue = self.deployment.outputs["RetryQueueUrl"]
         for some in batched(letters, BATCH, strict=False):
@@ -77,67 +76,59 @@ class DeadLetters:
     def discard(self, letters: Sequence[DeadLetter]) -> None:
         """Delete letters for good."""
         for some in batched(letters, BATCH, strict=False):
-            self._sqs.delete_message_batch(
-                QueueUrl=self.url,
-                Entries=[
-                    {"Id": str(n), "ReceiptHandle": each.receipt_handle}
-                    for n, each in enumerate(some)
-                ],
-            )
+            self._sqs.delete_message_batch(QueueUrl=self.url, Entries=_entries(some))
 
-    def send_all_again(self) -> int:
-        """Put all letters back into the retry queue; how many there are, about.
+    def redrive_all(self) -> int:
+        """Move all letters to the retry queue; return how many there are, about.
 
-        AWS moves them by itself; the embedded stack has no such task.
+        AWS does that in the background; the embedded stack has no such task.
         """
         count = self.count()
         if not self.deployment.is_local:
-            # Most letters were put here by a function, so AWS does not know where they came from.
-            here, there = (
+            # A function put most letters here itself, so AWS does not know their source queue.
+            source, destination = (
                 self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
                 for url in (self.url, self.deployment.outputs["RetryQueueUrl"])
             )
             self._sqs.start_message_move_task(
-                SourceArn=here["Attributes"]["QueueArn"],
-                DestinationArn=there["Attributes"]["QueueArn"],
+                SourceArn=source["Attributes"]["QueueArn"],
+                DestinationArn=destination["Attributes"]["QueueArn"],
             )
             return count
         moved = 0
-        while moved < count:  # one that dies again meanwhile is not sent a second time
+        while moved < count:  # one that fails again meanwhile is not moved a second time
             with self.held(BATCH) as letters:
-                self.send_again(letters)
+                self.redrive(letters)
             if not letters:
                 break
             moved += len(letters)
         return moved
 
     def discard_all(self) -> int:
-        """Delete all letters for good; how many there were, about."""
+        """Delete all letters for good; return how many there were, about."""
         count = self.count()
         self._sqs.purge_queue(QueueUrl=self.url)
         return count
 
     def report_on(self, letter: DeadLetter) -> Report | None:
-        """What the output bucket says about the image of a letter."""
+        """Return the report on the image of a letter, or None if there is none."""
         if letter.upload is None:
             return None
-        s3 = self.deployment.client("s3")
-        try:
-            answer = s3.get_object(
-                Bucket=self.deployment.outputs["OutputBucketName"],
-                Key=output_bucket.report_key(letter.upload.key, letter.upload.variant),
-            )
-            return msgspec.json.decode(answer["Body"].read(), type=Report)
-        except s3.exceptions.NoSuchKey:
+        key = output_bucket.report_key(letter.upload.key, letter.upload.variant)
+        found = self.deployment.services.output_bucket.read(key)
+        if found is None:
             return None
+        _, _, body = found
+        try:
+            return msgspec.json.decode(body, type=Report)
         except msgspec.MsgspecError:
             return None  # somebody else's file
 
-    def _receive(self, most: int) -> list[DeadLetter]:
+    def _receive(self, limit: int) -> list[DeadLetter]:
         answer = self._sqs.receive_message(
             QueueUrl=self.url,
-            MaxNumberOfMessages=min(BATCH, most),
-            VisibilityTimeout=HELD,
+            MaxNumberOfMessages=min(BATCH, limit),
+            VisibilityTimeout=HOLD,
             # A second makes SQS ask all its servers, so that an empty answer means none.
             WaitTimeSeconds=0 if self.deployment.is_local else 1,
             MessageSystemAttributeNames=["SentTimestamp"],
@@ -146,19 +137,22 @@ class DeadLetters:
 
     def _release(self, letters: Sequence[DeadLetter]) -> None:
         for some in batched(letters, BATCH, strict=False):
-            self._sqs.change_message_visibility_batch(  # of one that is gone, SQS says so: fine
-                QueueUrl=self.url,
-                Entries=[
-                    {"Id": str(n), "ReceiptHandle": each.receipt_handle, "VisibilityTimeout": 0}
-                    for n, each in enumerate(some)
-                ],
+            self._sqs.change_message_visibility_batch(  # SQS reports those that are gone: fine
+                QueueUrl=self.url, Entries=_entries(some, VisibilityTimeout=0)
             )
+
+
+def _entries(letters: Sequence[DeadLetter], **values: int) -> list[dict[str, Any]]:
+    return [
+        {"Id": str(number), "ReceiptHandle": each.receipt_handle, **values}
+        for number, each in enumerate(letters)
+    ]
 
 
 def _letter(message: dict[str, Any]) -> DeadLetter:
     sent_at = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
     try:
         [upload] = from_message(message["Body"])
-    except (UnreadableMessageError, ValueError):  # nothing of ours, or several at once
+    except (UnreadableMessageError, ValueError):  # not ours, or several at once
         upload = None
     return DeadLetter(message["Body"], message["ReceiptHandle"], sent_at, upload)

@@ -24,7 +24,6 @@ from botocore.exceptions import (
 )
 
 from image_drop.services import Services
-from image_drop.settings import Settings
 
 OUTPUTS = (
     "InputBucketName",
@@ -49,7 +48,7 @@ PARAMETERS = {  # of the template, by the functions' variables
 }
 LOCAL_REGION = "us-east-1"
 
-# The clients of a program that a person waits for: a lost network shows within half a minute.
+# A person waits for these clients: a lost network shows within half a minute.
 _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
     connect_timeout=5,
@@ -73,10 +72,11 @@ _REFUSED_CREDENTIALS = (
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 )
+_DENIED = ("AccessDenied", "AccessDeniedException", "403")
 
 
 class DeploymentError(Exception):
-    """When a stack cannot be used; its text is one sentence or two for the person who asked."""
+    """When a stack cannot be used; its text says what happened and what to do."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ class Deployment:
         region: str | None = None,
         profile: str | None = None,
     ) -> "Deployment":
-        """The stack `name`, with the person's own AWS credentials.
+        """Return the stack `name`, as the person's own AWS credentials show it.
 
         An `endpoint_url` on this machine is the embedded stack, which has credentials of its own.
-        Raises `DeploymentError`.
+        Raise `DeploymentError`.
         """
         try:
             session = _session(endpoint_url, region, profile)
@@ -120,14 +120,14 @@ class Deployment:
         missing += [f"parameter {each}" for each in PARAMETERS.values() if each not in parameters]
         if missing:
             raise DeploymentError(
-                f"The stack {name} ({stack['StackStatus']}) has no {missing[0]}. It is no Image "
-                "Drop, one that is not complete, or one of another version: deploy this version "
-                "with `sam deploy`, or name another stack with --stack."
+                f"The stack {name} ({stack['StackStatus']}) has no {missing[0]}. This is not an "
+                "Image Drop stack, or it is incomplete or of another version. Deploy this version "
+                "with `sam deploy`, or choose another stack with --stack."
             )
         return cls(name, session, endpoint_url, outputs, parameters)
 
     def client(self, service: str) -> Any:
-        """The boto3 client of a service; the same one each time, for all threads."""
+        """Return the boto3 client of a service; the same one each time, for all threads."""
         with self._making:  # making clients is not safe for threads, using them is
             if service not in self._clients:
                 make: Any = self.session.client
@@ -143,17 +143,12 @@ class Deployment:
 
     @property
     def input_bucket(self) -> str:
-        """Where images are dropped."""
+        """The bucket that images are sent to."""
         return self.outputs["InputBucketName"]
-
-    @property
-    def settings(self) -> Settings:
-        """What the stack's functions have as their settings."""
-        return self.services.settings
 
     @cached_property
     def services(self) -> Services:
-        """What the stack's functions work with; it calls nothing until it is used."""
+        """What the stack's functions work with; makes no call until it is used."""
         env = {
             "INPUT_BUCKET": self.input_bucket,
             "OUTPUT_BUCKET": self.outputs["OutputBucketName"],
@@ -165,33 +160,46 @@ class Deployment:
 
 
 def is_local(endpoint_url: str | None) -> bool:
-    """Whether an endpoint is on this machine."""
+    """Return whether an endpoint is on this machine."""
     host = urlsplit(endpoint_url or "").hostname or ""
     return host == "localhost" or host.startswith("127.")
 
 
 def explained(error: BotoCoreError | ClientError) -> str:
-    """What AWS's error means to the person at the keyboard, in a sentence or two."""
+    """Return what AWS's error means and what to do, in a sentence or two."""
     if isinstance(error, ClientError):
-        told = error.response.get("Error", {})
-        code, message = told.get("Code", "Unknown"), told.get("Message", "")
-        if code in _REFUSED_CREDENTIALS:
-            return f"AWS refuses your credentials ({code}). Sign in again, or choose a --profile."
-        if code in ("AccessDenied", "AccessDeniedException", "403"):
-            return f"Your AWS user may not do this ({error.operation_name}): {message or code}."
-        return f"AWS answered {error.operation_name} with {code}: {message}."
+        return _refusal(error)
     if isinstance(error, ProfileNotFound):
-        return f"{error}. `aws configure list-profiles` shows those that exist."
+        return f"{error}. List your profiles with `aws configure list-profiles`."
     if isinstance(error, NoRegionError):
-        return "No AWS region is set. Name it with --region or AWS_REGION."
+        return "No AWS region is set. Set it with --region or AWS_REGION."
     if isinstance(error, _NO_CREDENTIALS):
         return (
             f"No AWS credentials: {str(error).rstrip('.')}. Sign in with `aws configure` or "
-            "`aws sso login`, or choose a --profile."
+            "`aws sso login`, or choose a profile with --profile."
         )
     if isinstance(error, NETWORK_GONE):
         return f"AWS cannot be reached: {str(error).rstrip('.')}."
     return f"{type(error).__name__}: {error}"
+
+
+def _refusal(error: ClientError) -> str:
+    answer = error.response.get("Error", {})
+    code, message = answer.get("Code", "Unknown"), answer.get("Message", "").rstrip(".")
+    if code in _REFUSED_CREDENTIALS:
+        return (
+            f"AWS rejected your credentials ({code}). Sign in again, or choose a profile with "
+            "--profile."
+        )
+    if code in _DENIED:
+        return (
+            f"Your AWS user may not do this ({error.operation_name}): {message or code}. Ask for "
+            "the permission, or choose another profile with --profile."
+        )
+    return (
+        f"AWS answered {error.operation_name} with {code}: {message}. Check that the stack is "
+        "complete, then run the command again."
+    )
 
 
 def _session(endpoint_url: str | None, region: str | None, profile: str | None) -> boto3.Session:
@@ -207,7 +215,10 @@ def _not_found(
     region: str | None,
 ) -> str:
     if isinstance(error, NETWORK_GONE) and endpoint_url:
-        return f"Nothing answers at {endpoint_url}. Start the embedded stack with `make local`."
+        return (
+            f"Nothing answers at {endpoint_url}. Start the embedded stack with `make local`, or "
+            "correct --endpoint-url (AWS_ENDPOINT_URL)."
+        )
     session = boto3.Session()
     region = region or session.region_name or "?"
     if isinstance(error, NETWORK_GONE):
@@ -217,7 +228,7 @@ def _not_found(
     if isinstance(error, ClientError) and "does not exist" in str(error):
         where = f"at {endpoint_url}" if endpoint_url else f"in the region {region} of this account"
         return (
-            f"There is no stack {name!r} {where}. Name it with --stack and its region with "
-            "--region, or deploy it with `sam deploy`."
+            f"There is no stack {name!r} {where}. Choose another with --stack and --region, or "
+            "deploy it with `sam deploy`."
         )
     return explained(error)

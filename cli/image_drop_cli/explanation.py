@@ -1,30 +1,30 @@
-"""What the stack would do with a key, and why: the layer's own reckoning, without a call."""
+"""What the stack would do with an image, and why, without a call."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from image_drop import edits
-from image_drop.edits import Edit, Wanted
-from image_drop.errors import ImageDropError, PermanentError, RetryableError
+from image_drop.edits import Edit, Wanted, instruction_sources
+from image_drop.errors import PermanentError
 from image_drop.instructions import schema
-from image_drop.instructions.sources import Source, checked, from_defaults, resolve
+from image_drop.instructions.sources import Source, checked, resolve
 from image_drop.storage.input_bucket import InputObject
 from image_drop.uploads import starts_nothing
 from image_drop.venice import client
+from image_drop_cli.planning import VariantPlan, plan_variants
 
 if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
 
-PARTS = ("finish", "keep_original")  # instructions that are not sent: they are for afterwards
+AFTERWARDS = ("finish", "keep_original")  # instructions for Venice's answer, not for Venice
 
 
 @dataclass(frozen=True)
 class Given:
-    """One key of the instructions, its value, and where that came from.
+    """One key of the instructions, its value, and the source of that.
 
-    `overridden`: farther places that say something else.
+    `overridden`: farther sources with another value.
     """
 
     key: str
@@ -37,7 +37,8 @@ class Given:
 class Request:
     """A call as it would be made. `images`: keys and URLs, the image first.
 
-    `model` is the one that is paid for, `usd` what the call costs.
+    `model` is the one that Venice charges for, `usd` the price of the call. `afterwards`: what is
+    done with the answer.
     """
 
     variant: str | None
@@ -53,7 +54,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Explanation:
-    """`problem` says why nothing, or not everything, would be done; `advice` what to do then.
+    """What the stack would do with one key, or the `problem` with it and the `advice`.
 
     `ignored`: instructions that do not count, because strangers can upload where they are.
     """
@@ -68,42 +69,38 @@ class Explanation:
 
 
 def explain(key: str, deployment: "Deployment") -> Explanation:
-    """What would happen if `key` were dropped now; it need not be there."""
+    """Return what would happen if an image were uploaded as `key` now; it need not be there."""
     if starts_nothing(key):
         return Explanation(
             key,
             False,
             (),
             (),
-            "Folders, hidden names and everything below a folder _layers/ start nothing.",
-            "Drop the image under another key.",
+            "Image Drop ignores folders, hidden names and everything below a folder _layers/.",
+            "Upload the image under another key.",
         )
     services, bucket = deployment.services, deployment.input_bucket
     found = services.input_bucket.find(bucket, key)
-    original = found or InputObject(bucket, key, "", 0, datetime.now(UTC), {}, "")
-    ignored = services.input_bucket.ignored(original)
-    settings = services.settings
+    image = found or InputObject(bucket, key, "", 0, datetime.now(UTC), {}, "")
+    ignored = services.input_bucket.ignored(image)
     given: tuple[Given, ...] = ()
     try:
-        sources = [
-            *services.input_bucket.sources(original),
-            from_defaults(settings.default_mode, settings.default_prompt),
-        ]
+        sources = instruction_sources(image, services)
         given = origins(sources)
-        wanted = Wanted(original, resolve(sources))
+        wanted = Wanted(image, resolve(sources))
     except PermanentError as error:
         return Explanation(
             key, found is not None, given, (), error.detail, error.advice, ignored=ignored
         )
     requests = tuple(
-        _request(wanted, variant, deployment, there=found is not None)
-        for variant in wanted.variants
+        _request(wanted, plan, deployment, in_bucket=found is not None)
+        for plan in plan_variants(wanted, services)
     )
     return Explanation(key, found is not None, given, requests, ignored=ignored)
 
 
 def origins(sources: Sequence[Source]) -> tuple[Given, ...]:
-    """Each key that is given, from the nearest of `sources`."""
+    """Return each key that is given, with its value from the nearest of `sources`."""
     known = [(source.name, checked(source)) for source in sources]
     keys = [key for key in schema.KEYS if any(key in values for _, values in known)]
     return tuple(_origin(key, [(name, v[key]) for name, v in known if key in v]) for key in keys)
@@ -111,44 +108,39 @@ def origins(sources: Sequence[Source]) -> tuple[Given, ...]:
 
 def _origin(key: str, places: Sequence[tuple[str, Any]]) -> Given:
     (name, value), *farther = places
-    return Given(key, value, name, tuple(other for other, said in farther if said != value))
+    return Given(key, value, name, tuple(place for place, other in farther if other != value))
 
 
 def _request(
-    wanted: Wanted, variant: str | None, deployment: "Deployment", *, there: bool
+    wanted: Wanted, plan: VariantPlan, deployment: "Deployment", *, in_bucket: bool
 ) -> Request:
-    services = deployment.services
-    chosen = wanted.instructions_of(variant)
+    chosen = wanted.instructions_of(plan.variant)
     assert chosen is not None, "one of `wanted.variants`"
     mode = chosen.mode or schema.Mode.EDIT
-    edit, state = None, ""
-    try:
-        edit = edits.plan_edit(wanted, variant, services)
-        state = _state(edit, deployment) if there else "the image is not in the bucket"
-    except (PermanentError, RetryableError) as error:
-        state = _problem(error)
     layers = chosen.layers or () if mode is schema.Mode.MULTI_EDIT else ()
     sent, images = client.parameters(chosen), (wanted.image.key, *layers)
-    catalogue, enhanced = services.catalogue.current(), bool(sent.get("enhance_prompt"))
+    catalogue = deployment.services.catalogue.current()
+    enhanced = bool(sent.get("enhance_prompt"))
     return Request(
-        variant=variant,
+        variant=plan.variant,
         endpoint=client.ENDPOINTS[mode].path,
         parameters=sent,
         images=images,
         model=catalogue.name(mode, chosen.model),
         usd=catalogue.price(mode, sent, len(images), enhanced=enhanced),
-        afterwards={key: value for key, value in chosen.as_dict().items() if key in PARTS},
-        output_key=edit.output_key if edit else None,
-        state=state,
+        afterwards={key: value for key, value in chosen.as_dict().items() if key in AFTERWARDS},
+        output_key=plan.outcome.output_key if isinstance(plan.outcome, Edit) else None,
+        state=_state(plan, deployment, in_bucket=in_bucket),
     )
 
 
-def _state(edit: Edit, deployment: "Deployment") -> str:
-    found = deployment.services.output_bucket.find(edit.output_key)
-    if found is not None and found.edit_id == edit.id:
-        return f"done: nothing would be called, the result is there since {found.stored_at:%c}"
-    return "would be made"
-
-
-def _problem(error: ImageDropError) -> str:
-    return f"{error.detail} {error.advice}"
+def _state(plan: VariantPlan, deployment: "Deployment", *, in_bucket: bool) -> str:
+    if not isinstance(plan.outcome, Edit):
+        return f"{plan.outcome.detail} {plan.outcome.advice}"
+    if not in_bucket:
+        return "the image is not in the bucket"
+    found = deployment.services.output_bucket.find(plan.outcome.output_key)
+    if found is not None and found.edit_id == plan.outcome.id:
+        stored = f"{found.stored_at:%Y-%m-%d %H:%M} UTC"
+        return f"done: the result was stored on {stored}, so no call would be made"
+    return "this call would be made"

@@ -1,7 +1,7 @@
-"""What is going on in a stack, gathered from its queues, its table and its output bucket."""
+"""The state of a stack, gathered from its queues, its table and its output bucket."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
 
 MODELS = (DEFAULT_EDIT_MODEL, Mode.BACKGROUND_REMOVE.value)
-MOST_LETTERS = 100  # whose reports are read
-MOST_PAGES = 100  # of the output bucket, a thousand keys each
+MAX_LETTERS = 100  # whose reports are read
+MAX_PAGES = 100  # of the output bucket, a thousand keys each
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Line:
-    """Whether calls are made. `since` in seconds since 1970."""
+class Processing:
+    """Whether calls are made. `reason` is an error code, `since` in seconds since 1970."""
 
-    stopped: bool
+    paused: bool
     reason: str
     detail: str
     since: float
@@ -45,7 +45,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Hour:
-    """What came out in the last hour. `complete` is false in a bucket too large to look through."""
+    """What arrived in the last hour. `complete` is false if the bucket is too large to count."""
 
     results: int
     reports: int
@@ -54,31 +54,33 @@ class Hour:
 
 @dataclass(frozen=True)
 class Today:
-    """What the day of UTC came to so far, in US dollars.
+    """What the day of UTC has cost so far, in US dollars.
 
     `unconfirmed_usd`: calls in progress, and calls without an answer, which may have been charged.
-    `limit_usd`: 0 is none.
+    `limit_usd`: 0 is none. The model is the one that Venice charges for.
     """
 
     usd: float
     unconfirmed_usd: float
     limit_usd: float
+    usd_by_model: Mapping[str, float]
+    calls_by_model: Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class Overview:
     """A stack at one moment.
 
-    `seconds_left`: until the queue is empty, if all of it counted against the slower limit; None
-    while the line is stopped. `dead_codes`: of up to a hundred dead letters. `balance` in US
-    dollars and diem together, None where nobody has asked for it lately.
+    `seconds_left`: until the queue is empty, if all of it counted against the lower limit; None
+    while processing is paused. `dead_codes`: of up to a hundred dead letters. `balance` in US
+    dollars and diem together; None if it was not published lately.
     """
 
     stack: str
     queue: Depth
     rates: tuple[Rate, ...]
     seconds_left: float | None
-    line: Line
+    processing: Processing
     balance: float | None
     today: Today
     dead: int
@@ -87,13 +89,13 @@ class Overview:
     backfill: "Scan | None"
 
     @property
-    def needs_somebody(self) -> bool:
+    def needs_you(self) -> bool:
         """Whether a person should do something."""
-        return self.line.stopped or self.dead > 0
+        return self.processing.paused or self.dead > 0
 
 
 def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
-    """Look at everything once. `last_hour`: where that has been counted a moment ago."""
+    """Return the state of a stack. `last_hour`: a count of a moment ago, to save the listing."""
     services = deployment.services
     queue = services.queue.depth()
     rates = tuple(_rate(deployment, model) for model in MODELS)
@@ -106,7 +108,7 @@ def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
         queue=queue,
         rates=rates,
         seconds_left=None if status.stopped else queue.total / slowest * WINDOW,
-        line=Line(status.stopped, status.reason, status.detail, status.since),
+        processing=Processing(status.stopped, status.reason, status.detail, status.since),
         balance=balance(deployment),
         today=_today(deployment),
         dead=count,
@@ -117,7 +119,7 @@ def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
 
 
 def count_last_hour(deployment: "Deployment") -> Hour:
-    """OutputBucket and reports of the last hour, from a listing of the output bucket."""
+    """Count the results and reports of the last hour in a listing of the output bucket."""
     pages = deployment.client("s3").get_paginator("list_objects_v2")
     since = datetime.now(UTC) - timedelta(hours=1)
     found: Counter[bool] = Counter()
@@ -125,14 +127,14 @@ def count_last_hour(deployment: "Deployment") -> Hour:
     listing = pages.paginate(Bucket=deployment.outputs["OutputBucketName"])
     for number, page in enumerate(listing, 1):
         found += _recent(page.get("Contents", ()), since)
-        if number == MOST_PAGES:
+        if number == MAX_PAGES:
             complete = not page.get("IsTruncated")
             break
     return Hour(found[False], found[True], complete)
 
 
 def balance(deployment: "Deployment") -> float | None:
-    """What the account watch last published, if it did so within half an hour."""
+    """Return what the account watch last published, if that was within half an hour."""
     now = datetime.now(UTC)
     points = deployment.client("cloudwatch").get_metric_statistics(
         Namespace=NAMESPACE,
@@ -157,17 +159,19 @@ def _rate(deployment: "Deployment", model: str) -> Rate:
 def _today(deployment: "Deployment") -> Today:
     billing = deployment.services.billing
     day = billing.day(deployment.services.now())
-    return Today(day.usd, day.unconfirmed_usd, billing.limit_usd)
+    return Today(
+        day.usd, day.unconfirmed_usd, billing.limit_usd, day.usd_by_model, day.calls_by_model
+    )
 
 
 def _codes(dead: DeadLetters) -> dict[str, int]:
-    with dead.held(MOST_LETTERS) as letters:
+    with dead.held(MAX_LETTERS) as letters:
         reports = [dead.report_on(letter) for letter in letters]
     return dict(Counter(report.code if report else "unknown" for report in reports))
 
 
 def _recent(objects: Iterable[dict[str, object]], since: datetime) -> Counter[bool]:
-    """How many of each, by whether they are reports."""
+    """Count the objects that changed after `since`, by whether they are reports."""
     return Counter(
         str(each["Key"]).endswith(REPORT_SUFFIX)
         for each in objects

@@ -1,10 +1,12 @@
 """What a person reads: numbers in words, and text of strangers that does nothing to a terminal."""
 
 import re
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from image_drop_cli.upload.drops import Progress
+    from image_drop.state.scans import Scan
+    from image_drop_cli.upload.estimate import Progress
 
 
 # Controls of ASCII and Latin-1 (a terminal obeys both), line and paragraph separators, what turns
@@ -15,17 +17,22 @@ _UNPRINTABLE = re.compile(
 
 
 def printable(text: str) -> str:
-    """Return one line that a terminal shows and does not obey.
+    r"""Return one line that a terminal shows and does not obey.
 
     Keys, reports and instructions are written by strangers. Characters that move the cursor, change
-    colours, start a new line or turn text around become escapes such as `\\u001b`. In JSON those
+    colours, start a new line or turn text around become escapes such as `\u001b`. In JSON those
     mean the same characters.
     """
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 report` or `2,000 reports`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def duration(seconds: float) -> str:
-    """Such as `40 s`, `3 min`, `5.5 h` or `12 days`."""
+    """Return a time such as `40 s`, `3 min`, `5.5 h` or `12 days`."""
     if seconds < 90:
         return f"{max(0.0, seconds):.0f} s"
     if seconds < 90 * 60:
@@ -33,11 +40,27 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86_400:.0f} days"
 
 
-def progress(standing: "Progress") -> str:
-    """How long a run will take, as far as that is known."""
-    if standing.stopped:
-        return f"the line is stopped: {printable(standing.stopped)} It goes on by itself."
-    parts = [f"{standing.queued:,} in the queue"] if standing.queued else []
-    if standing.seconds_left:
-        parts.append(f"about {duration(standing.seconds_left)} left at {standing.limit} a minute")
+def time_left(progress: "Progress") -> str:
+    """Return how long an upload will take, as far as that is known."""
+    if progress.paused:
+        return f"processing is paused: {printable(progress.paused)} It resumes by itself."
+    parts = [f"{progress.queued:,} in the queue"] if progress.queued else []
+    if progress.seconds_left:
+        left = duration(progress.seconds_left)
+        parts.append(f"about {left} left at {counted(progress.limit, 'call')} a minute")
     return " · ".join(parts)
+
+
+def backfill_status(scan: "Scan | None") -> str:
+    """Return how far the last backfill is, in a sentence."""
+    if scan is None:
+        return "No backfill has been started."
+    what = (
+        f"{scan.prefix or 'the whole bucket'}: {counted(scan.seen, 'image')} scanned, "
+        f"{scan.queued:,} queued"
+    )
+    if scan.cancelled:
+        return f"{what}; cancelled."
+    if scan.finished is not None:
+        return f"{what}; finished {duration(time.time() - scan.finished)} ago."
+    return f"{what}; running for {duration(time.time() - scan.started)}."

@@ -1,4 +1,4 @@
-"""Every five minutes, and when the account is refused: stop, keep or resume the line."""
+"""Every five minutes, and after a refusal of the account: pause or resume processing."""
 
 import os
 from functools import cache
@@ -16,11 +16,11 @@ MAX_SLOT_WAIT = 70.0  # seconds to wait for a slot; a little more than one of Ve
 
 @cache
 def services() -> Services:
-    """Made at the first event, kept as long as the environment lives."""
+    """Return the services, made at the first event and kept as long as the environment."""
     return Services.from_env(os.environ)
 
 
 def handler(_event: dict[str, Any], context: "LambdaContext") -> None:
-    """Look at the account. The event does not matter: what counts is how things are now."""
+    """Check the account. The event does not matter, only the current state does."""
     s = services()
     account.watch(s, Invocation(context, MAX_SLOT_WAIT))

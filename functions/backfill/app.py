@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @cache
 def services() -> Services:
-    """Made at the first event, kept as long as the environment lives."""
+    """Return the services, made at the first event and kept as long as the environment."""
     return Services.from_env(os.environ)
 
 
 def handler(_event: dict[str, Any], context: "LambdaContext") -> None:
-    """Go on with the pass that runs, or begin the one that is due. The event does not matter."""
+    """Continue the running scan, or start the one that is due. The event does not matter."""
     backfill.run(services(), lambda: context.get_remaining_time_in_millis() / 1000)

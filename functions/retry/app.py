@@ -1,4 +1,4 @@
-"""SQS messages: edit, wait for Venice's time, or give up at the last try."""
+"""SQS messages: edit, wait until Venice allows it, or give up at the last try."""
 
 import os
 from functools import cache
@@ -24,19 +24,19 @@ MAX_SLOT_WAIT = 70.0  # seconds to wait for a slot; a little more than one of Ve
 
 @cache
 def services() -> Services:
-    """Made at the first event, kept as long as the environment lives."""
+    """Return the services, made at the first event and kept as long as the environment."""
     return Services.from_env(os.environ)
 
 
 def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFailureResponse":
-    """Work on a batch; the answer names the messages that stay in the queue."""
-    # Failures are reported, not raised: raised errors make Lambda slow the whole queue down.
+    """Work on a batch, and return the messages that stay in the queue."""
+    # Report failures instead of raising them: errors make Lambda slow down the whole queue.
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
     return process_partial_response(event, record_handler, processor, context)
 
 
 def record_handler(record: "SQSRecord", lambda_context: "LambdaContext") -> None:
-    """Work on one message; raises when it stays in the queue."""
+    """Work on one message. Raise an error when it stays in the queue."""
     receives = int(record.attributes.approximate_receive_count)
     invocation = Invocation(lambda_context, MAX_SLOT_WAIT, record.message_id, receives)
     retry.edit_or_postpone(record.body, record.receipt_handle, services(), invocation)

@@ -1,4 +1,4 @@
-"""S3 events: edit now if a slot is free, otherwise leave the image to the retry queue."""
+"""S3 events: edit now if a slot is free, otherwise put the image into the retry queue."""
 
 import os
 from functools import cache
@@ -11,17 +11,19 @@ from image_drop.services import Services
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-MAX_SLOT_WAIT = 3.0  # seconds to wait for a slot; a message is cheaper than a function that waits
+MAX_SLOT_WAIT = (
+    3.0  # seconds to wait for a slot; a queued message is cheaper than a waiting function
+)
 
 
 @cache
 def services() -> Services:
-    """Made at the first event, kept as long as the environment lives."""
+    """Return the services, made at the first event and kept as long as the environment."""
     return Services.from_env(os.environ)
 
 
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, str]:
-    """Work on each upload of an S3 notification; answers how each ended, by key."""
+    """Work on each upload of an S3 notification, and return how each ended, by key."""
     return {
         upload.key: retry.edit_or_queue(upload, services(), Invocation(context, MAX_SLOT_WAIT))
         for upload in uploads.from_event(event)

@@ -1,1 +1,1 @@
-"""What runs on a laptop in the place of AWS and Venice."""
+"""What runs on a laptop instead of AWS and Venice."""

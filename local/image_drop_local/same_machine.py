@@ -1,4 +1,4 @@
-"""Who may speak to the servers on this machine: its own programs, and no page in a browser.
+"""Who may call the servers on this machine: its own programs, but no page in a browser.
 
 Listening on 127.0.0.1 keeps other machines out, but not the pages that are open in a browser on
 this one. Browsers mark what pages send: with `Origin` (every WebSocket, and every request of
@@ -19,7 +19,7 @@ _THIS_MACHINE = re.compile(
 def refusal(headers: Iterable[tuple[str, str]], allow_origin: str = "") -> str | None:
     """Return why a request with these headers is refused, or None.
 
-    `allow_origin` is the one origin whose pages may send this request; empty for none.
+    `allow_origin`: the one origin whose pages may send this request; empty for none.
     """
     fields = [(name.lower(), value.strip()) for name, value in headers]
     hosts = [value for name, value in fields if name == "host"]

@@ -18,12 +18,13 @@ from image_drop.errors import RetriesExhaustedError
 from image_drop.storage.output_bucket import REPORT_TYPE, encoded, report_key, report_on
 from image_drop_cli import app
 from image_drop_cli.deployment import OUTPUTS, Deployment
-from image_drop_cli.upload.drops import Run, Sent
-from image_drop_cli.upload.folders import Drop, NotSent, drops
+from image_drop_cli.upload.events import NotSent, Sent
+from image_drop_cli.upload.folders import LocalFile, local_files
+from image_drop_cli.upload.run import UploadRun
 from image_drop_local.demo.photo_cases import photographs
 from image_drop_local.emulator.stack import STACK_NAME, Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def slow(venice: Simulator) -> Iterator[None]:
     venice.change(latency=0.0)
 
 
-def test_a_folder_goes_through_and_comes_back(
+def test_folder_goes_through_and_comes_back(
     run: Callable[..., Result], shoes: Path, venice: Simulator
 ) -> None:
     assert run("init", "shoes", "--mode", "background-remove").exit_code == 0
@@ -70,7 +71,7 @@ def test_a_folder_goes_through_and_comes_back(
 
     assert first.exit_code == 1, first.output  # of the text there is a report
     assert "first/shoes/notes.jpg.error.json: The file is not an image." in first.output
-    assert "sent: 3" in first.output
+    assert "3 sent, 2 results, 1 report." in first.output
     out = Path("image-drop-out/first/shoes")
     assert {path.name for path in out.rglob("*.*")} == {
         "one.png.png",
@@ -82,11 +83,18 @@ def test_a_folder_goes_through_and_comes_back(
     again = run("put", "shoes", "--to", "first", "--json")
 
     events = [json.loads(line) for line in again.stdout.splitlines()]
-    assert events[-1] == {"event": "end", "there before": 3, "results": 2, "reports": 1}
+    assert events[-1] == {
+        "event": "end",
+        "sent": 0,
+        "already_uploaded": 3,
+        "results": 2,
+        "reports": 1,
+        "not_sent": 0,
+    }
     assert len(venice.calls) == calls
 
 
-def test_instructions_of_the_command_line_count_for_that_image(
+def test_instructions_of_command_line_count_for_that_image(
     run: Callable[..., Result], shoes: Path
 ) -> None:
     put = run("put", "shoes/one.png", "--to", "given", "--mode", "edit", "--prompt", "red")
@@ -95,12 +103,12 @@ def test_instructions_of_the_command_line_count_for_that_image(
 
     explained = run("explain", "given/one.png", "--json")
 
-    told = json.loads(explained.stdout)
-    assert {each["key"]: each["source"] for each in told["given"]} == {
+    explanation = json.loads(explained.stdout)
+    assert {each["key"]: each["source"] for each in explanation["given"]} == {
         "mode": "given/one.png.json",
         "prompt": "given/one.png.json",
     }
-    assert told["requests"][0]["state"].startswith("done")
+    assert explanation["requests"][0]["state"].startswith("done")
     text = run("explain", "given/one.png").output
     assert "POST /image/edit" in text
     assert "$0.04 (firered-image-edit)" in text
@@ -108,7 +116,7 @@ def test_instructions_of_the_command_line_count_for_that_image(
     assert run("put", "shoes", "--to", ".hidden").exit_code == 2
 
 
-def test_ctrl_c_leaves_the_work_running_and_says_how_to_pick_it_up(
+def test_ctrl_c_leaves_work_running_and_says_how_to_pick_it_up(
     stack: Stack, run: Callable[..., Result], shoes: Path, venice: Simulator, slow: None
 ) -> None:
     command = [
@@ -131,26 +139,26 @@ def test_ctrl_c_leaves_the_work_running_and_says_how_to_pick_it_up(
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["event"] == "sent"
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        _, message = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "the same command" in told
+    assert "the same command" in message
     venice.change(latency=0.0)
 
     again = run("put", "shoes/one.png", "--to", "slow", "--prompt", "red")
 
     assert again.exit_code == 0, again.output
-    assert "there before: 1, results: 1" in again.output
+    assert "1 already uploaded, 1 result." in again.output
 
 
-def test_two_people_who_put_the_same_folder_send_each_image_once(
+def test_two_people_who_put_same_folder_send_each_image_once(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     for number in range(8):
         (tmp_path / f"{number}.jpg").write_bytes(b"not a photo, which does not matter here")
 
     def put(_: int) -> list[Any]:
-        found = drops([tmp_path], "two", {"mode": "background-remove"})
-        return [each for each in Run(deployment, None, follow=False).events(found) if each]
+        found = local_files([tmp_path], "two", {"mode": "background-remove"})
+        return [each for each in UploadRun(deployment, None, follow=False).events(found) if each]
 
     with ThreadPoolExecutor(2) as people:
         one, other = people.map(put, range(2))
@@ -162,7 +170,7 @@ def test_two_people_who_put_the_same_folder_send_each_image_once(
     assert len(versions) == 2 * 8  # each with its sidecar
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_sent(
+def test_file_that_changes_while_it_is_read_is_not_sent(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     path = tmp_path / "growing.jpg"
@@ -187,10 +195,13 @@ def test_a_file_that_changes_while_it_is_read_is_not_sent(
         deployment.parameters,
         {"s3": Writer()},
     )
-    drop = Drop(path, "growing.jpg")
-    [event] = filter(None, Run(watched, None, follow=False).events([drop]))
-    assert event == NotSent("growing.jpg", "It changes while it is read. Try again later.")
-    [event] = filter(None, Run(deployment, None, follow=False).events([drop]))
+    growing = LocalFile(path, "growing.jpg")
+    [event] = filter(None, UploadRun(watched, None, follow=False).events([growing]))
+    assert event == NotSent(
+        "growing.jpg",
+        "The file changed while it was being read. Send it again when it is complete.",
+    )
+    [event] = filter(None, UploadRun(deployment, None, follow=False).events([growing]))
     assert event == Sent("growing.jpg", already=False)
 
 
@@ -208,12 +219,18 @@ def test_status_tells_when_nobody_is_needed_and_when_somebody_is(
         services.circuit_breaker.resume(services.now())
 
     assert stopped.exit_code == 1
-    told = json.loads(stopped.stdout)
-    assert told["line"]["reason"] == "account_unavailable"
-    assert told["seconds_left"] is None
-    assert told["today"]["usd"] > 0  # of the tests before this one
-    assert {rate["model"] for rate in told["rates"]} == {"firered-image-edit", "background-remove"}
-    assert told["last_hour"]["complete"] is True
+    overview = json.loads(stopped.stdout)
+    assert overview["processing"]["paused"] is True
+    assert overview["processing"]["reason"] == "account_unavailable"
+    assert overview["processing"]["detail"] == "Venice answered 402."
+    assert overview["seconds_left"] is None
+    assert overview["today"]["usd"] > 0  # of the tests before this one
+    assert overview["today"]["usd_by_model"]["bria-bg-remover"] > 0
+    assert {rate["model"] for rate in overview["rates"]} == {
+        "firered-image-edit",
+        "background-remove",
+    }
+    assert overview["last_hour"]["complete"] is True
 
 
 def test_dead_letters_are_listed_shown_sent_again_and_discarded(
@@ -245,7 +262,7 @@ def test_dead_letters_are_listed_shown_sent_again_and_discarded(
 
     assert run("dead", "discard", "dead/left/a.png").exit_code == 0
     assert run("dead", "redrive", "dead/left/b.png").exit_code == 0
-    assert "1 dead letters go round again" in run("dead", "redrive", "--all").output
+    assert "Queued 1 dead letter." in run("dead", "redrive", "--all").output
 
     until(lambda: services.output_bucket.find("dead/left/b.png.png"))
     until(lambda: services.output_bucket.find("dead/left/c.png.png"))
@@ -255,7 +272,7 @@ def test_dead_letters_are_listed_shown_sent_again_and_discarded(
     assert run("dead", "redrive").exit_code == 2
 
 
-def test_retry_sends_an_image_round_again_but_does_not_pay_twice(
+def test_retry_sends_image_round_again_but_does_not_pay_twice(
     run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
 ) -> None:
     venice.faults.add(400, endpoint="background-remove", times=1)
@@ -265,7 +282,7 @@ def test_retry_sends_an_image_round_again_but_does_not_pay_twice(
     retried = run("retry", "again/one.png")
 
     assert retried.exit_code == 0
-    assert "again/one.png.png is on its way." in retried.output
+    assert "Queued again/one.png.png." in retried.output
     until(lambda: deployment.services.output_bucket.find("again/one.png.png"))
     until(lambda: deployment.services.output_bucket.find("again/one.png.error.json") is None)
     calls = len(venice.calls)
@@ -279,11 +296,11 @@ def test_backfill_is_started_watched_and_cancelled(run: Callable[..., Result]) -
     assert run("backfill", "start", "old/").exit_code == 0
     assert run("backfill", "start", "").exit_code == 1
     assert json.loads(run("backfill", "status", "--json").stdout)["prefix"] == "old/"
-    assert "old/: 0 images seen" in run("status").output
+    assert "old/: 0 images scanned" in run("status").output
     assert "cancelled" in run("backfill", "cancel").output
 
 
-def test_the_embedded_stack_is_found_where_make_local_runs_it(
+def test_embedded_stack_is_found_where_make_local_runs_it(
     run: Callable[..., Result], stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORT", stack.endpoint_url.rpartition(":")[2])
@@ -294,7 +311,7 @@ def test_the_embedded_stack_is_found_where_make_local_runs_it(
     assert (missing.exit_code, "no stack 'photos'" in missing.stderr) == (3, True)
 
 
-def test_stacks_that_are_no_image_drop_or_of_another_version_are_recognised(
+def test_stacks_of_other_kind_or_version_are_recognised(
     run: Callable[..., Result], deployment: Deployment
 ) -> None:
     def deploy(name: str, outputs: tuple[str, ...]) -> None:
@@ -312,7 +329,7 @@ def test_stacks_that_are_no_image_drop_or_of_another_version_are_recognised(
     deploy("older", OUTPUTS)
     blog, older = run("status", "--stack", "blog"), run("status", "--stack", "older")
     assert (blog.exit_code, older.exit_code) == (3, 3)
-    assert "has no output InputBucketName. It is no Image Drop" in blog.stderr
+    assert "has no output InputBucketName. This is not an Image Drop stack" in blog.stderr
     assert "has no parameter DefaultMode" in older.stderr
     assert "another version" in older.stderr
 

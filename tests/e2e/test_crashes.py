@@ -21,9 +21,9 @@ import pytest
 from image_drop.state.records import Records
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.interception import Interceptor
-from tests.e2e.system import CUT_OUT, PATIENCE, System
-from tests.e2e.waiting import until
+from tests.support.interception import Interceptor
+from tests.support.system import CUT_OUT, MAX_WAIT, System
+from tests.support.waiting import until
 
 MOMENTS = {
     "before GET": 1,  # (a)
@@ -83,7 +83,7 @@ class Killer:
     def wait(self, moment: str, data: bytes) -> None:
         """Until the call has reached Venice, where that is the moment."""
         if moment == "during the call":
-            until(lambda: self.system.calls(data), PATIENCE)
+            until(lambda: self.system.calls(data), MAX_WAIT)
             self.kill()
 
     def processes(self) -> list[int]:
@@ -127,7 +127,7 @@ def possibly_paid_twice(system: System) -> int:
 
 
 @paid_by_moment
-def test_killed_upload_is_noted_by_lambdas_own_retry_and_finished_from_the_queue(
+def test_killed_upload_is_queued_by_lambdas_retry_and_finished(
     system: System, s3: Interceptor, moment: str, paid: int
 ) -> None:
     key = f"upload/{moment}.jpg"
@@ -139,11 +139,11 @@ def test_killed_upload_is_noted_by_lambdas_own_retry_and_finished_from_the_queue
     killer.wait(moment, data)
 
     assert system.metadata(f"{key}.png")["source-key"] == key
-    until(lambda: system.runs("upload") == runs + 2, PATIENCE)  # killed, and again
+    until(lambda: system.runs("upload") == runs + 2, MAX_WAIT)  # killed, and again
     assert system.paid(data) == len(system.calls(data)) == paid
     assert is_told(system, "retry", key) is (paid == 2)
     assert possibly_paid_twice(system) - before == paid - 1
-    until(lambda: system.waiting() == 0, PATIENCE)
+    until(lambda: system.waiting() == 0, MAX_WAIT)
     assert system.dead() == 0
 
 
@@ -151,12 +151,12 @@ def test_killed_upload_is_noted_by_lambdas_own_retry_and_finished_from_the_queue
 
 
 @paid_by_moment
-def test_message_of_a_killed_retry_function_comes_again(
+def test_message_of_killed_retry_function_comes_again(
     system: System, s3: Interceptor, moment: str, paid: int
 ) -> None:
     key = f"retry/{moment}.jpg"
     killer, before = Killer(system, s3, "RetryFunction"), possibly_paid_twice(system)
-    with stopped_line(system), without_notifications(system):
+    with paused_queue(system), without_notifications(system):
         data = system.drop(key, metadata=CUT_OUT)
         system.sqs.send_message(QueueUrl=system.queue, MessageBody=system.message(key))
         message = receive(system)
@@ -170,7 +170,7 @@ def test_message_of_a_killed_retry_function_comes_again(
             QueueUrl=system.queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
         )
 
-    until(lambda: system.waiting() == 0, PATIENCE)
+    until(lambda: system.waiting() == 0, MAX_WAIT)
     assert system.metadata(f"{key}.png")["source-key"] == key
     assert system.paid(data) == len(system.calls(data)) == paid
     assert is_told(system, "retry", key) is (paid == 2)
@@ -179,7 +179,7 @@ def test_message_of_a_killed_retry_function_comes_again(
 
 
 @contextmanager
-def stopped_line(system: System) -> Iterator[None]:
+def paused_queue(system: System) -> Iterator[None]:
     """The retry function is not fed: the test receives its messages."""
     uuid = system.stack.physical_id("RetryFunctionMessages")
     system.functions.update_event_source_mapping(UUID=uuid, Enabled=False)
@@ -191,7 +191,7 @@ def stopped_line(system: System) -> Iterator[None]:
 def without_notifications(system: System) -> Iterator[None]:
     """Uploads do not start the upload function."""
     bucket, s3 = system.input, system.s3
-    found = s3.get_bucket_notification_configuration(Bucket=bucket)
+    found: Any = s3.get_bucket_notification_configuration(Bucket=bucket)
     found.pop("ResponseMetadata")
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
     yield
@@ -199,6 +199,7 @@ def without_notifications(system: System) -> Iterator[None]:
 
 
 def receive(system: System) -> dict[str, Any]:
+    message: dict[str, Any]
     [message] = system.sqs.receive_message(
         QueueUrl=system.queue, MessageSystemAttributeNames=["All"]
     )["Messages"]

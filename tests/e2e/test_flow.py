@@ -8,9 +8,10 @@ from PIL import Image
 
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.system import CUT_OUT, PATIENCE, System, photo
-from tests.e2e.waiting import until
-from tests.unit import pictures
+from tests.support import pictures
+from tests.support.pictures import photo, pixel
+from tests.support.system import CUT_OUT, MAX_WAIT, System
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +23,8 @@ def system() -> Iterator[System]:
 def is_cut_out(image: Image.Image) -> bool:
     """Whether the subject is solid and the corner is transparent."""
     alpha = image.getchannel("A")
-    middle = alpha.getpixel((image.width // 2, image.height // 2))
-    return (alpha.getpixel((2, 2)), middle) == (0, 255)
+    middle = pixel(alpha, image.width // 2, image.height // 2)
+    return (pixel(alpha, 2, 2), middle) == ((0,), (255,))
 
 
 # --- the three modes -----------------------------------------------------------------------
@@ -67,7 +68,7 @@ def test_edit_by_tag(system: System) -> None:
     assert call.paid
 
 
-def test_multi_edit_by_tag_with_a_layer_that_starts_nothing_itself(system: System) -> None:
+def test_multi_edit_by_tag_with_layer_that_starts_nothing_itself(system: System) -> None:
     logo = Image.new("RGBA", (300, 300))
     logo.paste("lime", (0, 0, 300, 80))
     layer = system.drop("tags/_layers/logo.png", pictures.save(logo, "PNG"))
@@ -77,7 +78,7 @@ def test_multi_edit_by_tag_with_a_layer_that_starts_nothing_itself(system: Syste
 
     image = system.result("tags/poster.jpg.png")
 
-    red, green, blue = image.convert("RGB").getpixel((image.width // 2, image.height // 8))
+    red, green, blue = pixel(image.convert("RGB"), image.width // 2, image.height // 8)
     assert green > 200 > 100 > max(red, blue)  # the logo lies on the poster
     assert system.metadata("tags/poster.jpg.png")["mode"] == "multi-edit"
     assert [call.path.rpartition("/")[2] for call in system.calls(data)] == ["multi-edit"]
@@ -92,27 +93,27 @@ def test_sidecar_before_its_image(system: System) -> None:
     system.drop("before.jpg", sidecar=CUT_OUT)
 
     assert is_cut_out(system.result("before.jpg.png"))
-    assert system.outputs("before") == {"before.jpg.png"}
+    assert system.outputs("before") == ["before.jpg.png"]
 
 
-def test_sidecar_after_its_image_starts_the_edit_and_removes_the_report(system: System) -> None:
+def test_sidecar_after_its_image_starts_edit_and_removes_report(system: System) -> None:
     system.drop("after.jpg")
     assert system.report("after.jpg")["code"] == "no_instructions"
 
     system.put_json("after.jpg.json", **CUT_OUT)
 
     assert is_cut_out(system.result("after.jpg.png"))
-    until(lambda: system.outputs("after") == {"after.jpg.png"}, PATIENCE)
+    until(lambda: system.outputs("after") == ["after.jpg.png"], MAX_WAIT)
 
 
-def test_folder_file_makes_a_folder_a_drop_box(system: System) -> None:
+def test_folder_file_makes_folder_drop_box(system: System) -> None:
     system.put_json("products/.image-drop.json", **CUT_OUT)
     system.drop("products/shoe.jpg")
     system.drop("products/summer/hat.jpg", tags={"mode": "edit", "prompt": "pink"})
 
     assert is_cut_out(system.result("products/shoe.jpg.png"))
     assert system.metadata("products/summer/hat.jpg.png")["mode"] == "edit"  # a tag is nearer
-    assert system.outputs("products/") == {"products/shoe.jpg.png", "products/summer/hat.jpg.png"}
+    assert system.outputs("products/") == ["products/shoe.jpg.png", "products/summer/hat.jpg.png"]
 
 
 def test_user_metadata(system: System) -> None:
@@ -143,12 +144,12 @@ def test_odd_key(system: System, key: str) -> None:
     assert system.paid(data) == 1
 
 
-def test_key_of_a_thousand_bytes_and_more(system: System) -> None:
+def test_key_of_thousand_bytes_and_more(system: System) -> None:
     key = "long/" + "ä" * 507 + ".jpg"
     assert len(key.encode()) == 1023  # with an ending the result's key would have 1027: S3 has 1024
     data = system.drop(key, tags=CUT_OUT)
 
-    (result,) = until(lambda: system.outputs("long/"), PATIENCE)
+    (result,) = until(lambda: system.outputs("long/"), MAX_WAIT)
 
     assert result.startswith("long/ääää")
     assert result.endswith(".png")
@@ -178,7 +179,7 @@ def test_photo_that_lies_on_its_side_comes_out_upright(system: System) -> None:
     assert "rotated" in system.metadata("phone/tall.jpg.png")["changes"]
 
 
-def test_photo_beyond_the_limit_is_shrunk(system: System) -> None:
+def test_photo_beyond_limit_is_shrunk(system: System) -> None:
     system.drop("camera/huge.jpg", photo("huge", size=(7000, 5000)), tags=CUT_OUT)  # 35 megapixels
 
     image = system.result("camera/huge.jpg.png")
@@ -197,33 +198,33 @@ def test_photo_that_venice_takes_is_not_touched(system: System) -> None:
 # --- finish and variants -------------------------------------------------------------------
 
 
-def test_preset_of_a_shop(system: System) -> None:
+def test_preset_of_shop(system: System) -> None:
     system.drop("shop/cup.png", tags=CUT_OUT | {"finish": "amazon"})
 
     image = system.result("shop/cup.png.jpg")
 
     assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (2000, 2000))
-    assert image.getpixel((2, 2)) == (255, 255, 255)
+    assert pixel(image, 2, 2) == (255, 255, 255)
     assert system.head("shop/cup.png.jpg")["ContentType"] == "image/jpeg"
-    until(lambda: system.outputs("shop/") == {"shop/cup.png.jpg"}, PATIENCE)
+    until(lambda: system.outputs("shop/") == ["shop/cup.png.jpg"], MAX_WAIT)
 
 
-def test_kept_original_is_finished_anew_without_paying_again(system: System) -> None:
+def test_kept_answer_is_finished_anew_without_paying_again(system: System) -> None:
     wanted: dict[str, Any] = CUT_OUT | {"keep_original": True}
     white = {"background": "white", "size": "300x300"}
     data = system.drop("kept/cup.jpg", sidecar=wanted | {"finish": white})
 
     assert system.result("kept/cup.jpg.png").size == (300, 300)
-    assert system.outputs("kept/") == {"kept/cup.jpg.png", "kept/cup.jpg.original.png"}
+    assert system.outputs("kept/") == ["kept/cup.jpg.original.png", "kept/cup.jpg.png"]
     assert is_cut_out(system.result("kept/cup.jpg.original.png"))
 
     system.put_json("kept/cup.jpg.json", **wanted, finish=white | {"size": "500x400"})
 
-    until(lambda: system.result("kept/cup.jpg.png").size == (500, 400), PATIENCE)
+    until(lambda: system.result("kept/cup.jpg.png").size == (500, 400), MAX_WAIT)
     assert system.paid(data) == 1
 
 
-def test_variants_are_edits_of_their_own_each_with_its_own_report(system: System) -> None:
+def test_variants_are_separate_edits_with_separate_reports(system: System) -> None:
     system.drop("variants/_layers/mask.png", b"not a picture")
     studio = {"prompt": "in a studio", "layers": ["_layers/mask.png"]}
     variants: dict[str, Any] = {"cutout": CUT_OUT, "studio": studio}
@@ -238,8 +239,8 @@ def test_variants_are_edits_of_their_own_each_with_its_own_report(system: System
     system.put_json("variants/mug.jpg.json", variants=variants)
 
     assert system.result("variants/mug.jpg.studio.webp").format == "WEBP"
-    done = {"variants/mug.jpg.cutout.png", "variants/mug.jpg.studio.webp"}
-    until(lambda: system.outputs("variants/") == done, PATIENCE)
+    done = ["variants/mug.jpg.cutout.png", "variants/mug.jpg.studio.webp"]
+    until(lambda: system.outputs("variants/") == done, MAX_WAIT)
     assert system.paid(data) == len(system.calls(data)) == 2
 
 

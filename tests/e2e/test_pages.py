@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 
 from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, Stack
 from image_drop_local.simulator import Simulator
-from tests.e2e.probe import Probe
+from tests.support.probe import Probe
 
 ALLOWED = "http://localhost:3000"
 OTHER = "https://attacker.example"
@@ -56,7 +56,7 @@ def call(
     )
     SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), service, REGION).add_auth(request)
     headers = dict(request.headers.items()) | page
-    return requests.post(request.url, request.data, headers=headers)
+    return requests.post(str(request.url), request.data, headers=headers)
 
 
 def get_key(stack: Stack, path: str = "/", **page: str) -> requests.Response:
@@ -64,14 +64,14 @@ def get_key(stack: Stack, path: str = "/", **page: str) -> requests.Response:
     return call(stack, "AmazonSSM.GetParameter", body, path, **page)
 
 
-def test_a_program_of_this_machine_is_answered(stack: Stack) -> None:
+def test_program_of_this_machine_is_answered(stack: Stack) -> None:
     answer = get_key(stack)
     assert answer.json()["Parameter"]["Value"] == "a-secret"
     assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
-def test_a_page_cannot_read_the_venice_key(stack: Stack, page: dict[str, str]) -> None:
+def test_page_cannot_read_venice_key(stack: Stack, page: dict[str, str]) -> None:
     for path in ("/", f"/{stack.outputs['InputBucketName']}"):
         answer = get_key(stack, path, **page)
         assert answer.status_code == 403
@@ -91,7 +91,7 @@ def test_a_page_cannot_read_the_venice_key(stack: Stack, page: dict[str, str]) -
         ("GET", "/_aws/sqs/messages"),
     ],
 )
-def test_a_page_reaches_no_service_and_no_administration(
+def test_page_reaches_no_service_and_no_administration(
     stack: Stack, method: str, path: str, page: dict[str, str]
 ) -> None:
     answer = requests.request(method, stack.endpoint_url + path, headers=page, data=b"")
@@ -100,7 +100,7 @@ def test_a_page_reaches_no_service_and_no_administration(
     assert "Host" in answer.text or "Web pages" in answer.text
 
 
-def test_a_page_opens_no_web_socket(stack: Stack) -> None:
+def test_page_opens_no_web_socket(stack: Stack) -> None:
     told = spoken(
         stack,
         "GET / HTTP/1.1",
@@ -113,7 +113,7 @@ def test_a_page_opens_no_web_socket(stack: Stack) -> None:
     assert told.startswith("HTTP/1.1 403")
 
 
-def test_a_change_to_http_2_is_no_way_around(stack: Stack) -> None:
+def test_change_to_http_2_is_no_way_around(stack: Stack) -> None:
     told = spoken(
         stack,
         "GET /_ministack/health HTTP/1.1",
@@ -127,7 +127,7 @@ def test_a_change_to_http_2_is_no_way_around(stack: Stack) -> None:
     assert "services" not in told
 
 
-def test_the_functions_have_no_venice_key_in_their_environment(stack: Stack) -> None:
+def test_functions_have_no_venice_key_in_their_environment(stack: Stack) -> None:
     probe = Probe(stack, "UploadFunction")
     try:
         names = probe.ask(environment=True)
@@ -146,7 +146,7 @@ def test_pages_of_other_origins_may_not_upload(stack: Stack, page: dict[str, str
     assert "Access-Control-Allow-Origin" not in preflight.headers
 
 
-def test_a_page_of_the_allowed_origin_uploads_by_a_presigned_post(stack: Stack) -> None:
+def test_page_of_allowed_origin_uploads_by_presigned_post(stack: Stack) -> None:
     bucket = stack.outputs["InputBucketName"]
     page = {"Origin": ALLOWED, "Sec-Fetch-Site": "cross-site"}
     preflight = asked(stack, f"/{bucket}", "POST", ALLOWED, "content-type")
@@ -159,7 +159,7 @@ def test_a_page_of_the_allowed_origin_uploads_by_a_presigned_post(stack: Stack) 
     assert head["Metadata"] == {"mode": "background-remove"}
 
 
-def test_a_page_of_the_allowed_origin_uploads_by_a_presigned_put(stack: Stack) -> None:
+def test_page_of_allowed_origin_uploads_by_presigned_put(stack: Stack) -> None:
     bucket = stack.outputs["InputBucketName"]
     url = stack.client("s3").generate_presigned_url(
         "put_object", Params={"Bucket": bucket, "Key": "put.jpg", "Tagging": "mode=edit"}
@@ -173,7 +173,7 @@ def test_a_page_of_the_allowed_origin_uploads_by_a_presigned_put(stack: Stack) -
     assert answer.headers["Access-Control-Allow-Origin"] == ALLOWED
 
 
-def test_the_allowed_origin_reaches_nothing_else(stack: Stack) -> None:
+def test_allowed_origin_reaches_nothing_else(stack: Stack) -> None:
     names, s3 = stack.outputs, stack.client("s3")
     s3.put_object(Bucket=names["OutputBucketName"], Key="result.png", Body=b"private")
     for operation, bucket, key in [
@@ -189,7 +189,7 @@ def test_the_allowed_origin_reaches_nothing_else(stack: Stack) -> None:
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_what_would_choose_another_service_is_taken_from_an_upload(stack: Stack) -> None:
+def test_what_would_choose_another_service_is_taken_from_upload(stack: Stack) -> None:
     """`X-Amz-Target` and the like would make the emulator read a form as a request to SSM."""
     target = {"Origin": ALLOWED, "X-Amz-Target": "AmazonSSM.GetParameter"}
     assert posted(stack, "form.jpg", target).status_code == 204
@@ -204,12 +204,12 @@ def test_what_would_choose_another_service_is_taken_from_an_upload(stack: Stack)
 def own_url(stack: Stack) -> str:
     """Where a page may put `own.jpg`."""
     place = {"Bucket": stack.outputs["InputBucketName"], "Key": "own.jpg"}
-    return stack.client("s3").generate_presigned_url("put_object", Params=place)
+    return str(stack.client("s3").generate_presigned_url("put_object", Params=place))
 
 
 def stored(stack: Stack, key: str) -> bytes:
     bucket = stack.outputs["InputBucketName"]
-    return stack.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return bytes(stack.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 def posted(stack: Stack, key: str, headers: Mapping[str, str]) -> requests.Response:

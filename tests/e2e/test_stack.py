@@ -14,8 +14,8 @@ import boto3
 import pytest
 
 from image_drop_local.emulator.stack import Stack
-from tests.e2e.probe import ALLOWED, Probe
-from tests.e2e.waiting import until
+from tests.support.probe import ALLOWED, Probe
+from tests.support.waiting import until
 
 PROJECT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def upload_probe(stack: Stack) -> Iterator[Probe]:
 
 
 @pytest.fixture
-def stopped_line(stack: Stack) -> Iterator[str]:
+def paused_queue(stack: Stack) -> Iterator[str]:
     """UUID of the retry function's event source mapping, disabled during the test."""
     uuid = stack.physical_id("RetryFunctionMessages")
     mappings = stack.client("lambda")
@@ -50,13 +50,13 @@ def runs(stack: Stack, function: str) -> int:
     return sum(line.startswith("END RequestId") for line in stack.logs(function))
 
 
-def test_our_package_comes_from_the_layer_and_not_from_the_checkout(upload_probe: Probe) -> None:
+def test_our_package_comes_from_layer_and_not_from_checkout(upload_probe: Probe) -> None:
     where = Path(upload_probe.ask(module="image_drop"))
     assert where.parts[-4:-1] == ("layer_1", "python", "image_drop")
     assert not where.is_relative_to(PROJECT)
 
 
-def test_a_function_may_do_what_its_role_allows(stack: Stack, upload_probe: Probe) -> None:
+def test_function_may_do_what_its_role_allows(stack: Stack, upload_probe: Probe) -> None:
     tries, output = upload_probe.tries, stack.outputs["OutputBucketName"]
     table, key = stack.outputs["StateTableName"], {"id": {"S": "probe"}}
     api_key = "/image-drop/venice-api-key"
@@ -69,7 +69,7 @@ def test_a_function_may_do_what_its_role_allows(stack: Stack, upload_probe: Prob
     assert tries("ssm", "get_parameter", Name=api_key, WithDecryption=True) == ALLOWED
 
 
-def test_a_function_may_do_nothing_else(stack: Stack, upload_probe: Probe) -> None:
+def test_function_may_do_nothing_else(stack: Stack, upload_probe: Probe) -> None:
     tries, names = upload_probe.tries, stack.outputs
     for operation, bucket, key in [
         ("put_object", names["InputBucketName"], "probe.png"),
@@ -85,12 +85,12 @@ def test_a_function_may_do_nothing_else(stack: Stack, upload_probe: Probe) -> No
     assert tries("lambda", "list_functions") == "AccessDeniedException"
 
 
-def test_a_missing_object_is_missing_and_not_forbidden(stack: Stack, upload_probe: Probe) -> None:
+def test_missing_object_is_missing_and_not_forbidden(stack: Stack, upload_probe: Probe) -> None:
     for bucket in (stack.outputs["InputBucketName"], stack.outputs["OutputBucketName"]):
         assert upload_probe.tries("s3", "head_object", Bucket=bucket, Key="nothing") == "404"
 
 
-def test_a_burst_of_uploads_waits_for_processes_instead_of_failing(stack: Stack) -> None:
+def test_burst_of_uploads_waits_for_processes_instead_of_failing(stack: Stack) -> None:
     s3, before = stack.client("s3"), runs(stack, "upload")
     for number in range(60):  # below _layers/ nothing is edited, but every upload runs the function
         s3.put_object(Bucket=stack.outputs["InputBucketName"], Key=f"_layers/{number}", Body=b"-")
@@ -98,21 +98,21 @@ def test_a_burst_of_uploads_waits_for_processes_instead_of_failing(stack: Stack)
     assert depth(stack, "RetryQueueUrl") == 0
 
 
-def test_a_stopped_line_keeps_its_messages_and_flows_when_it_is_resumed(
-    stack: Stack, stopped_line: str
+def test_paused_queue_keeps_messages_and_delivers_when_resumed(
+    stack: Stack, paused_queue: str
 ) -> None:
     before = runs(stack, "retry")
     send(stack, message_of_an_image_that_is_gone(stack))
     with pytest.raises(AssertionError, match="still 0"):
         until(lambda: runs(stack, "retry") - before, timeout=2)
     assert depth(stack, "RetryQueueUrl") == 1
-    stack.client("lambda").update_event_source_mapping(UUID=stopped_line, Enabled=True)
+    stack.client("lambda").update_event_source_mapping(UUID=paused_queue, Enabled=True)
     until(lambda: runs(stack, "retry") - before)
     until(lambda: depth(stack, "RetryQueueUrl") == 0)
 
 
-def test_a_message_that_only_crashes_becomes_a_dead_letter_in_the_end(
-    stack: Stack, stopped_line: str
+def test_message_that_only_crashes_becomes_dead_letter_in_end(
+    stack: Stack, paused_queue: str
 ) -> None:
     sqs, queue = stack.client("sqs"), stack.outputs["RetryQueueUrl"]
     sent = send(stack, message_of_an_image_that_is_gone(stack))
@@ -128,9 +128,7 @@ def test_a_message_that_only_crashes_becomes_a_dead_letter_in_the_end(
     )
 
 
-def test_an_upload_whose_function_dies_goes_to_the_retry_queue(
-    stack: Stack, stopped_line: str
-) -> None:
+def test_upload_whose_function_dies_goes_to_retry_queue(stack: Stack, paused_queue: str) -> None:
     stack.client("lambda").invoke(
         FunctionName=stack.physical_id("UploadFunction"),
         InvocationType="Event",
@@ -143,20 +141,20 @@ def test_an_upload_whose_function_dies_goes_to_the_retry_queue(
     stack.client("sqs").delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
 
 
-def test_an_account_event_starts_the_account_watch(stack: Stack) -> None:
+def test_account_event_starts_account_watch(stack: Stack) -> None:
     before = runs(stack, "account-watch")
     event = {"Source": "image-drop", "DetailType": "Venice Account Unavailable", "Detail": "{}"}
     stack.client("events").put_events(Entries=[event])
     until(lambda: runs(stack, "account-watch") - before)
 
 
-def test_a_process_has_one_stack_at_a_time(stack: Stack) -> None:
+def test_process_has_one_stack_at_time(stack: Stack) -> None:
     with pytest.raises(RuntimeError, match="has a stack already"), Stack(venice_url="http://x"):
         pass
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_make_local_stops_clean_in_the_middle_of_work(stop: signal.Signals, tmp_path: Path) -> None:
+def test_make_local_stops_clean_in_middle_of_work(stop: signal.Signals, tmp_path: Path) -> None:
     with serving(PORT="0", TMPDIR=str(tmp_path)) as process:
         welcome = told(process)
         drop_files(welcome["AWS"], welcome["InputBucketName"])
@@ -170,6 +168,7 @@ def test_make_local_says_that_its_port_is_taken() -> None:
         port = other.getsockname()[1]
         with serving(PORT=str(port)) as process:
             assert process.wait(timeout=20) == 1
+            assert process.stderr
             assert "Address already in use" in process.stderr.read()
 
 
@@ -192,6 +191,7 @@ def serving(**environment: str) -> Iterator[subprocess.Popen[str]]:
 
 def told(process: subprocess.Popen[str]) -> dict[str, str]:
     """What `make local` prints as `name  value`, once it is ready."""
+    assert process.stdout
     lines = iter(
         process.stdout.readline, "Drop a photo and look for the result, in another terminal:\n"
     )
@@ -208,7 +208,7 @@ def send(stack: Stack, body: str) -> str:
     """Put a message into the retry queue; its id."""
     sqs = stack.client("sqs")
     sent = sqs.send_message(QueueUrl=stack.outputs["RetryQueueUrl"], MessageBody=body)
-    return sent["MessageId"]
+    return str(sent["MessageId"])
 
 
 def message_of_an_image_that_is_gone(stack: Stack) -> str:

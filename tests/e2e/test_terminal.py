@@ -70,11 +70,11 @@ def run(stack: Stack, photo: Path, tmp_path: Path) -> Callable[..., str]:
     ],
     ids=lambda command: " ".join(command).replace(KEY, "KEY") if command else "",
 )
-def test_a_hostile_key_is_shown_and_not_obeyed(
+def test_hostile_key_is_shown_and_not_obeyed(
     run: Callable[..., str], command: tuple[str, ...]
 ) -> None:
-    told = run(*command)
+    printed = run(*command)
 
-    assert OBEYED.search(told) is None
+    assert OBEYED.search(printed) is None
     if command[0] != "status":
-        assert SHOWN in told.replace("\\r", "\\u000d")  # as JSON has it
+        assert SHOWN in printed.replace("\\r", "\\u000d")  # as JSON has it

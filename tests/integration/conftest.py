@@ -19,8 +19,8 @@ from functions.retry import app as retry_app
 from functions.upload import app as upload_app
 from image_drop import telemetry
 from image_drop_local.simulator import Simulator
-from tests.clock import FakeClock
-from tests.integration.stage import Stage
+from tests.support.clock import FakeClock
+from tests.support.stage import MappingState, Stage, client
 
 SERVICES = ("dynamodb", "events", "iam", "awslambda", "s3", "sqs", "ssm")
 
@@ -52,7 +52,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> Iterator[None]:
     # moto looks for the service of each request in a list of two hundred.
     wanted = [entry for entry in backend_index.backend_url_patterns if entry[0] in SERVICES]
     monkeypatch.setattr(backend_index, "backend_url_patterns", wanted)
-    core = {"passthrough": {"urls": ["http://127.0.0.1.*"]}, "reset_boto3_session": False}
+    core: Any = {"passthrough": {"urls": ["http://127.0.0.1.*"]}, "reset_boto3_session": False}
     with mock_aws(config={"core": core}):
         yield
 
@@ -74,11 +74,33 @@ def stage(aws: None, clock: FakeClock, venice: Simulator, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
+def mapping(stage: Stage) -> MappingState:
+    """The retry function's event source mapping; how it is.
+
+    It hangs at another queue, for moto would start a function in Docker.
+    """
+    role = client("iam").create_role(RoleName="retry", AssumeRolePolicyDocument="{}")
+    stage.awslambda.create_function(
+        FunctionName="retry",
+        Runtime="python3.13",
+        Handler="app.handler",
+        Role=role["Role"]["Arn"],
+        Code={"ZipFile": b""},
+    )
+    queue = stage.sqs.create_queue(QueueName="elsewhere")["QueueUrl"].rpartition("/")[2]
+    uuid = stage.awslambda.create_event_source_mapping(
+        FunctionName="retry", EventSourceArn=f"arn:aws:sqs:us-east-1:123456789012:{queue}"
+    )["UUID"]
+    stage.configure(RETRY_EVENT_SOURCE_MAPPING=uuid)
+    return lambda: str(stage.awslambda.get_event_source_mapping(UUID=uuid)["State"])
+
+
+@pytest.fixture
 def metrics(capsys: pytest.CaptureFixture[str]) -> Callable[[], dict[str, list[float]]]:
     """The metrics that were written since the last look, by name."""
 
     def read() -> dict[str, list[float]]:
-        found = defaultdict(list)
+        found: dict[str, list[float]] = defaultdict(list)
         for line in capsys.readouterr().out.splitlines():
             if '"_aws"' not in line:
                 continue
@@ -99,7 +121,7 @@ def _handler(handler: logging.Handler) -> Iterator[None]:
     try:
         yield
     finally:
-        telemetry.logger.removeHandler(handler)
+        telemetry.logger.handlers.remove(handler)
 
 
 @pytest.fixture

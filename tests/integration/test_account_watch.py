@@ -1,4 +1,4 @@
-"""The account at Venice is refused: the line stops, and resumes by itself."""
+"""The account at Venice is refused: processing pauses, and resumes by itself."""
 
 import json
 from collections.abc import Callable
@@ -13,45 +13,24 @@ from image_drop import account
 from image_drop.invocation import Invocation
 from image_drop.storage.queue_trigger import QueueTrigger
 from image_drop.venice.exchange import Reply
-from tests.integration.stage import Context, Stage, client, photo
+from image_drop_local.simulator.faults import Status, Word
+from tests.support.lambda_context import FakeContext
+from tests.support.pictures import photo
+from tests.support.stage import ROUND, MappingState, Stage
 
 CUT_OUT = {"mode": "background-remove"}
-ROUND = 300  # seconds between two looks at the account
 
 
-@pytest.fixture
-def mapping(stage: Stage) -> Callable[[], str]:
-    """The retry function's event source mapping; how it is.
-
-    It hangs at another queue, for moto would start a function in Docker.
-    """
-    role = client("iam").create_role(RoleName="retry", AssumeRolePolicyDocument="{}")
-    stage.awslambda.create_function(
-        FunctionName="retry",
-        Runtime="python3.13",
-        Handler="app.handler",
-        Role=role["Role"]["Arn"],
-        Code={"ZipFile": b""},
-    )
-    queue = stage.sqs.create_queue(QueueName="elsewhere")["QueueUrl"].rpartition("/")[2]
-    uuid = stage.awslambda.create_event_source_mapping(
-        FunctionName="retry", EventSourceArn=f"arn:aws:sqs:us-east-1:123456789012:{queue}"
-    )["UUID"]
-    stage.configure(RETRY_EVENT_SOURCE_MAPPING=uuid)
-    return lambda: str(stage.awslambda.get_event_source_mapping(UUID=uuid)["State"])
-
-
-Mapping = Callable[[], str]
 Metrics = Callable[[], dict[str, list[float]]]
 
 
-def paused_and_stopped(stage: Stage, mapping: Mapping) -> bool:
+def paused_and_stopped(stage: Stage, mapping: MappingState) -> bool:
     assert (mapping() == "Disabled") is stage.processing_paused
     return stage.processing_paused
 
 
-def test_account_in_order_leaves_the_line_running(
-    stage: Stage, mapping: Mapping, metrics: Metrics
+def test_account_in_order_leaves_processing_running(
+    stage: Stage, mapping: MappingState, metrics: Metrics
 ) -> None:
     stage.venice.change(balance_usd=12.5)
 
@@ -68,8 +47,8 @@ def test_account_in_order_leaves_the_line_running(
     assert stage.calls == 0
 
 
-def test_metrics_have_the_dimension_that_the_alarms_look_for(
-    stage: Stage, mapping: Mapping, capsys: pytest.CaptureFixture[str]
+def test_metrics_have_dimension_that_alarms_look_for(
+    stage: Stage, mapping: MappingState, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage.watch()
 
@@ -81,9 +60,7 @@ def test_metrics_have_the_dimension_that_the_alarms_look_for(
     assert len(written) == 2
 
 
-def test_watch_teaches_the_limiter_the_limits_of_the_account(
-    stage: Stage, mapping: Mapping
-) -> None:
+def test_watch_teaches_limiter_limits_of_account(stage: Stage, mapping: MappingState) -> None:
     stage.venice.change(limit=120)
 
     stage.watch()
@@ -95,8 +72,8 @@ def test_watch_teaches_the_limiter_the_limits_of_the_account(
 
 
 @pytest.mark.parametrize("account", ["bad_key", "no_balance", "forbidden"])
-def test_watch_that_finds_the_account_refused_stops_the_line(
-    stage: Stage, mapping: Mapping, metrics: Metrics, account: str
+def test_watch_pauses_processing_when_account_is_refused(
+    stage: Stage, mapping: MappingState, metrics: Metrics, account: str
 ) -> None:
     stage.venice.change(account=account)
 
@@ -112,8 +89,8 @@ def test_watch_that_finds_the_account_refused_stops_the_line(
 
 @pytest.mark.parametrize("fault", [500, 503, "drop", "html", "empty"])
 @pytest.mark.parametrize("stopped", [False, True])
-def test_unreachable_venice_neither_stops_nor_resumes_the_line(
-    stage: Stage, mapping: Mapping, fault: int | str, stopped: bool
+def test_unreachable_venice_neither_pauses_nor_resumes(
+    stage: Stage, mapping: MappingState, fault: Status | Word, stopped: bool
 ) -> None:
     if stopped:
         stage.venice.change(account="no_balance")
@@ -126,9 +103,7 @@ def test_unreachable_venice_neither_stops_nor_resumes_the_line(
     assert paused_and_stopped(stage, mapping) is stopped
 
 
-def test_uploads_while_the_line_stands_go_to_the_queue_without_a_call(
-    stage: Stage, mapping: Mapping
-) -> None:
+def test_uploads_while_paused_go_to_queue_without_call(stage: Stage, mapping: MappingState) -> None:
     stage.venice.change(account="no_balance")
     stage.watch()
 
@@ -139,8 +114,8 @@ def test_uploads_while_the_line_stands_go_to_the_queue_without_a_call(
     assert stage.calls == 0
 
 
-def test_line_resumes_by_itself_when_one_edit_has_succeeded(
-    stage: Stage, mapping: Mapping, metrics: Metrics
+def test_processing_resumes_when_one_edit_has_succeeded(
+    stage: Stage, mapping: MappingState, metrics: Metrics
 ) -> None:
     stage.venice.change(account="no_balance")
     for number in range(5):
@@ -169,7 +144,7 @@ def test_line_resumes_by_itself_when_one_edit_has_succeeded(
     assert stage.dead() == 0
 
 
-def test_line_without_anything_to_try_resumes(stage: Stage, mapping: Mapping) -> None:
+def test_processing_without_anything_to_try_resumes(stage: Stage, mapping: MappingState) -> None:
     stage.venice.change(account="no_balance")
     stage.watch()
     stage.venice.change(account="ok")
@@ -180,7 +155,7 @@ def test_line_without_anything_to_try_resumes(stage: Stage, mapping: Mapping) ->
     assert stage.calls == 0
 
 
-def test_spent_limit_of_a_key_does_not_flap(stage: Stage, mapping: Mapping) -> None:
+def test_spent_limit_of_key_pauses_only_once(stage: Stage, mapping: MappingState) -> None:
     """The account page says that all is well, and each edit is refused."""
     stage.venice.change(account="spend_limit")
     for number in range(3):
@@ -205,8 +180,8 @@ def test_spent_limit_of_a_key_does_not_flap(stage: Stage, mapping: Mapping) -> N
     assert len(stage.outputs()) == 3
 
 
-def test_line_stands_while_all_that_could_be_tried_is_hidden(
-    stage: Stage, mapping: Mapping
+def test_processing_stays_paused_while_all_messages_are_hidden(
+    stage: Stage, mapping: MappingState
 ) -> None:
     stage.venice.change(account="spend_limit")
     stage.drop("a.jpg", tags=CUT_OUT)
@@ -219,7 +194,7 @@ def test_line_stands_while_all_that_could_be_tried_is_hidden(
     assert stage.calls == 1
 
 
-def test_trial_passes_over_images_that_need_no_call(stage: Stage, mapping: Mapping) -> None:
+def test_trial_skips_images_that_need_no_call(stage: Stage, mapping: MappingState) -> None:
     stage.put("bad.jpg", b"no picture", tags=CUT_OUT)
     body = json.dumps({"bucket": stage.env["INPUT_BUCKET"], "key": "bad.jpg"})
     stage.sqs.send_message(QueueUrl=stage.queue, MessageBody=body)
@@ -235,8 +210,8 @@ def test_trial_passes_over_images_that_need_no_call(stage: Stage, mapping: Mappi
     assert stage.waiting() == 0
 
 
-def test_trial_that_venice_is_too_busy_for_leaves_the_line_standing(
-    stage: Stage, mapping: Mapping
+def test_trial_that_venice_is_too_busy_for_does_not_resume(
+    stage: Stage, mapping: MappingState
 ) -> None:
     stage.venice.change(account="no_balance")
     stage.drop("a.jpg", tags=CUT_OUT)
@@ -254,7 +229,7 @@ def test_trial_that_venice_is_too_busy_for_leaves_the_line_standing(
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_key_that_was_rotated_does_not_stop_the_line(stage: Stage, mapping: Mapping) -> None:
+def test_rotated_key_does_not_pause_processing(stage: Stage, mapping: MappingState) -> None:
     stage.watch()
     stage.set_key("second-key")
     stage.venice.change(bad_keys=["first-key"])
@@ -265,7 +240,7 @@ def test_key_that_was_rotated_does_not_stop_the_line(stage: Stage, mapping: Mapp
     assert stage.events() == []
 
 
-def test_key_that_was_corrected_resumes_the_line(stage: Stage, mapping: Mapping) -> None:
+def test_corrected_key_resumes_processing(stage: Stage, mapping: MappingState) -> None:
     stage.venice.change(bad_keys=["first-key"])
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.watch("account-unavailable")
@@ -280,7 +255,7 @@ def test_key_that_was_corrected_resumes_the_line(stage: Stage, mapping: Mapping)
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_outage_in_the_middle_of_a_drop_loses_nothing(stage: Stage, mapping: Mapping) -> None:
+def test_outage_in_middle_of_drop_loses_nothing(stage: Stage, mapping: MappingState) -> None:
     keys = [f"{number:02}.jpg" for number in range(16)]
     events: list[dict[str, Any]] = [stage.put(key, photo(), tags=CUT_OUT) for key in keys]
     for event in events[:6]:
@@ -317,8 +292,8 @@ def events_named(stage: Stage, name: str) -> int:
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])
-def test_image_that_alone_is_refused_gets_its_report_and_holds_up_nobody(
-    stage: Stage, mapping: Mapping, status: int
+def test_image_that_alone_is_refused_is_reported_and_blocks_none(
+    stage: Stage, mapping: MappingState, status: int
 ) -> None:
     stage.configure(tries=4)
     stage.venice.faults.add(status, prompt="poison")
@@ -339,7 +314,7 @@ def test_image_that_alone_is_refused_gets_its_report_and_holds_up_nobody(
     assert events_named(stage, "Venice Account Unavailable") == 1
 
 
-def test_images_of_a_refused_model_stop_the_line_once(stage: Stage, mapping: Mapping) -> None:
+def test_images_of_refused_model_pause_processing_once(stage: Stage, mapping: MappingState) -> None:
     stage.configure(tries=3)
     stage.venice.faults.add(402, model="seedream-v4-edit")
     dear = {"prompt": "pink", "model": "seedream-v4-edit"}
@@ -361,9 +336,7 @@ def test_images_of_a_refused_model_stop_the_line_once(stage: Stage, mapping: Map
     assert events_named(stage, "Venice Account Unavailable") == 1
 
 
-def test_refused_image_is_set_aside_so_that_the_next_one_is_tried(
-    stage: Stage, mapping: Mapping
-) -> None:
+def test_refused_image_is_set_aside_and_next_one_tried(stage: Stage, mapping: MappingState) -> None:
     stage.venice.faults.add(403, prompt="poison")
     stage.drop("bad.jpg", sidecar={"prompt": "poison"})
     stage.drop("good.jpg", tags=CUT_OUT)
@@ -376,8 +349,8 @@ def test_refused_image_is_set_aside_so_that_the_next_one_is_tried(
 
 
 @pytest.mark.parametrize(("models", "calls"), [(1, 2), (2, 4), (4, 5)])
-def test_model_is_tried_twice_in_a_round_and_at_most_five_calls_are_refused(
-    stage: Stage, mapping: Mapping, models: int, calls: int
+def test_model_is_tried_twice_and_five_calls_refused_at_most(
+    stage: Stage, mapping: MappingState, models: int, calls: int
 ) -> None:
     stage.venice.change(account="spend_limit")
     names = ["qwen-image-2-edit", "seedream-v4-edit", "flux-2-max-edit", "luma-uni-1-edit"]
@@ -396,8 +369,8 @@ def test_model_is_tried_twice_in_a_round_and_at_most_five_calls_are_refused(
 # --- trials --------------------------------------------------------------------------------------
 
 
-def test_any_number_of_images_that_need_no_call_are_passed_in_one_round(
-    stage: Stage, mapping: Mapping
+def test_any_number_of_images_without_call_is_skipped_at_once(
+    stage: Stage, mapping: MappingState
 ) -> None:
     for number in range(12):
         stage.drop(f"{number}.jpg", tags=CUT_OUT)
@@ -415,21 +388,21 @@ def test_any_number_of_images_that_need_no_call_are_passed_in_one_round(
 
 
 @pytest.mark.parametrize(("seconds", "calls"), [(209, 0), (211, 1)])
-def test_no_trial_begins_that_the_invocation_may_not_outlive(
-    stage: Stage, mapping: Mapping, seconds: int, calls: int
+def test_no_trial_begins_that_invocation_may_not_outlive(
+    stage: Stage, mapping: MappingState, seconds: int, calls: int
 ) -> None:
     stage.pause()
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.pass_time(ROUND)
 
-    stage.watch(context=Context(remaining=seconds * 1000))
+    stage.watch(context=FakeContext(remaining=seconds * 1000))
 
     assert stage.calls == calls
     assert paused_and_stopped(stage, mapping) is (calls == 0)
 
 
-def test_trial_that_reaches_the_days_limit_does_not_resume_the_line(
-    stage: Stage, mapping: Mapping
+def test_trial_that_reaches_daily_limit_does_not_resume(
+    stage: Stage, mapping: MappingState
 ) -> None:
     stage.configure(DAILY_SPEND_LIMIT_USD="0.05")
     stage.drop("before.jpg", tags=CUT_OUT)
@@ -448,9 +421,7 @@ def test_trial_that_reaches_the_days_limit_does_not_resume_the_line(
     assert stage.paid == 1
 
 
-def test_trial_that_takes_the_last_of_the_day_does_not_resume_the_line(
-    stage: Stage, mapping: Mapping
-) -> None:
+def test_trial_that_spends_last_of_day_does_not_resume(stage: Stage, mapping: MappingState) -> None:
     stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
     stage.pause()
     for key in ("a.jpg", "b.jpg"):
@@ -468,7 +439,9 @@ def test_trial_that_takes_the_last_of_the_day_does_not_resume_the_line(
 # --- the mapping ---------------------------------------------------------------------------------
 
 
-def test_paused_mapping_of_a_running_line_is_resumed(stage: Stage, mapping: Mapping) -> None:
+def test_paused_mapping_is_resumed_while_processing_runs(
+    stage: Stage, mapping: MappingState
+) -> None:
     stage.venice.change(account="no_balance")
     stage.watch()
     assert mapping() == "Disabled"
@@ -504,10 +477,10 @@ class LambdaApi:
 def watch_with(stage: Stage, api: LambdaApi) -> None:
     trigger = QueueTrigger(api, "uuid")  # type: ignore[arg-type]
     services = replace(stage.services, queue_trigger=trigger)
-    account.watch(services, Invocation(Context(), 70))  # type: ignore[arg-type]
+    account.watch(services, Invocation(FakeContext(), 70))
 
 
-def test_mapping_is_updated_once_in_a_round(stage: Stage) -> None:
+def test_mapping_is_updated_once_in_round(stage: Stage) -> None:
     api = LambdaApi(slow=True)
     watch_with(stage, api)
     assert (api.updates, api.enabled) == (1, True)
@@ -523,7 +496,7 @@ def test_mapping_is_updated_once_in_a_round(stage: Stage) -> None:
     assert not stage.processing_paused
 
 
-def test_mapping_that_another_watch_is_changing_is_left_to_the_next_round(stage: Stage) -> None:
+def test_mapping_under_change_is_left_to_next_round(stage: Stage) -> None:
     api = LambdaApi(slow=True)
     stage.venice.change(account="no_balance")
     watch_with(stage, api)
@@ -592,8 +565,8 @@ def limits(amount: str, name: str = '"firered-image-edit"') -> bytes:
     ],
 )
 @pytest.mark.parametrize("stopped", [False, True])
-def test_watch_survives_whatever_the_accounts_page_answers(
-    stage: Stage, mapping: Mapping, status: int, body: bytes, stopped: bool
+def test_watch_survives_whatever_accounts_page_answers(
+    stage: Stage, mapping: MappingState, status: int, body: bytes, stopped: bool
 ) -> None:
     if stopped:
         stage.pause()
@@ -606,8 +579,8 @@ def test_watch_survives_whatever_the_accounts_page_answers(
     assert 1 <= stage.services.limiter.peek("firered-image-edit")[0].limit <= 1000
 
 
-def test_page_that_is_forbidden_by_something_in_between_is_a_refusal(
-    stage: Stage, mapping: Mapping
+def test_page_forbidden_by_something_in_between_is_refusal(
+    stage: Stage, mapping: MappingState
 ) -> None:
     account_page(stage, 403, b"<html>Forbidden")
 

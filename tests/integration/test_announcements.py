@@ -5,10 +5,7 @@ import json
 from jsonschema import Draft202012Validator
 
 from scripts.schemas import FOLDER
-from tests.integration.stage import Stage
-from tests.integration.test_account_watch import Mapping, mapping
-
-__all__ = ["mapping"]  # a fixture
+from tests.support.stage import MappingState, Stage
 
 CUT_OUT = {"mode": "background-remove"}
 
@@ -18,7 +15,7 @@ def valid(name: str) -> Draft202012Validator:
     return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
-def test_events_of_all_kinds_are_valid(stage: Stage, mapping: Mapping) -> None:
+def test_events_of_all_kinds_are_valid(stage: Stage, mapping: MappingState) -> None:
     stage.drop("plain.jpg", tags=CUT_OUT)
     stage.drop("pink.jpg", sidecar={"prompt": "pink", "model": "qwen-image-2-edit"})
     stage.drop("a b+é.jpg", sidecar={"variants": {"one": CUT_OUT}})

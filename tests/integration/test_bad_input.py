@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from image_drop.instructions.sources import MAX_FILE_BYTES
-from tests.integration.stage import INPUT, Stage, photo
-from tests.integration.test_account_watch import Mapping, mapping
-
-__all__ = ["mapping"]  # a fixture
+from tests.support.pictures import photo
+from tests.support.stage import INPUT, MappingState, Stage
 
 CUT_OUT = {"mode": "background-remove"}
 EDIT = {"prompt": "pink sky"}
@@ -41,7 +39,7 @@ def refused(stage: Stage, key: str, code: str, *words: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("instructions", "code", "words"),
     [
-        ({}, "no_instructions", ["No mode and no prompt"]),
+        ({}, "no_instructions", ["neither a mode nor a prompt"]),
         ({"mode": "background-removal"}, "unknown_mode", ["'background-remove'", "a.jpg.json"]),
         ({"mode": 7}, "unknown_mode", ["7"]),
         ({"mode": "edit"}, "missing_prompt", ["edit"]),
@@ -55,7 +53,7 @@ def refused(stage: Stage, key: str, code: str, *words: str) -> dict[str, Any]:
         ({"prompt": "pink", "aspect_ratio": "5:7"}, "invalid_value", ["aspect_ratio", "16:9"]),
         ({"prompt": "pink", "safe_mode": "perhaps"}, "invalid_value", ["safe_mode"]),
         ({"prompt": "pink", "layers": []}, "invalid_value", ["layers"]),
-        ({"prompt": "pink", "layers": list("0123456789")}, "invalid_value", ["10 layers"]),
+        ({"prompt": "pink", "layers": list("0123456789")}, "invalid_value", ["10 entries"]),
         ({"prompt": "x" * 1501}, "invalid_value", ["prompt", "firered-image-edit", "1,500"]),
         ({"prompt": "pink", "resolution": "4k"}, "invalid_value", ["resolution is 4K"]),
         (
@@ -107,7 +105,7 @@ def test_folder_file_that_cannot_be_read_is_named(stage: Stage) -> None:
     refused(stage, "products/a.jpg", "unreadable_instructions", "products/.image-drop.json")
 
 
-def test_one_wrong_folder_file_costs_no_call_per_photo(stage: Stage, mapping: Mapping) -> None:
+def test_one_wrong_folder_file_costs_no_call_per_photo(stage: Stage, mapping: MappingState) -> None:
     stage.watch()
     folder_file = {"prompt": "pink", "model": "nano-bananna-pro-edit"}
     stage.put("products/.image-drop.json", json.dumps(folder_file).encode())
@@ -120,13 +118,13 @@ def test_one_wrong_folder_file_costs_no_call_per_photo(stage: Stage, mapping: Ma
     assert "Did you mean nano-banana-pro-edit?" in report["detail"]
 
 
-def test_auto_is_not_sent_to_a_model_that_does_not_list_it(stage: Stage) -> None:
+def test_auto_is_not_sent_to_model_that_does_not_list_it(stage: Stage) -> None:
     wanted = {"prompt": "pink", "model": "gpt-image-2-edit", "aspect_ratio": "auto"}
 
     assert stage.drop("a.jpg", sidecar=wanted) == "edited"
 
 
-def test_tag_with_a_near_miss_is_named(stage: Stage) -> None:
+def test_tag_with_near_miss_is_named(stage: Stage) -> None:
     stage.drop("a.jpg", tags={"promt": "pink"})
 
     refused(stage, "a.jpg", "unknown_key", "'promt'", "'prompt'", "tags")
@@ -153,7 +151,7 @@ def test_bad_image(stage: Stage, data: bytes, code: str, words: list[str]) -> No
     refused(stage, "a.jpg", code, *words)
 
 
-def test_file_above_the_limit_is_refused_before_it_is_downloaded(stage: Stage) -> None:
+def test_file_above_limit_is_refused_before_it_is_downloaded(stage: Stage) -> None:
     stage.configure(MAX_IMAGE_BYTES="1000")
     downloads: list[str] = []
     stage.services.input_bucket.s3.meta.events.register(

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.stage import Stage, photo
+from tests.support.pictures import photo
+from tests.support.stage import Stage
 
 CUT_OUT = {"mode": "background-remove"}
 
@@ -26,7 +27,7 @@ def test_sidecar_that_comes_before_its_image_waits_for_it(stage: Stage) -> None:
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_sidecar_that_comes_after_its_image_starts_the_edit_and_removes_the_report(
+def test_sidecar_after_its_image_starts_edit_and_removes_report(
     stage: Stage,
 ) -> None:
     assert stage.drop("a.jpg") == "reported"
@@ -38,7 +39,7 @@ def test_sidecar_that_comes_after_its_image_starts_the_edit_and_removes_the_repo
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_changed_sidecar_is_a_new_edit(stage: Stage) -> None:
+def test_changed_sidecar_is_new_edit(stage: Stage) -> None:
     stage.drop("a.jpg", sidecar={"prompt": "pink"})
     first = stage.metadata("a.jpg.png")["edit-id"]
 
@@ -96,7 +97,7 @@ def test_sources_are_merged_key_by_key(stage: Stage) -> None:
     assert stage.metadata("products/a.jpg.png")["mode"] == "edit"
 
 
-def test_folder_file_turns_its_folder_and_those_below_into_a_drop_box(stage: Stage) -> None:
+def test_folder_file_makes_drop_box_of_its_whole_folder(stage: Stage) -> None:
     stage.put_json("products/.image-drop.json", **CUT_OUT)
 
     assert stage.drop("products/a.jpg") == "edited"
@@ -128,13 +129,11 @@ def test_tags_and_metadata_of_other_tools_are_ignored(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "text", ["=?utf-8?B?!!!?=", "=?no-such-charset?Q?abc?=", "=?utf-8?B?/w==?=", "=?utf-8?B?a?="]
 )
-def test_metadata_of_other_tools_that_only_looks_encoded_is_ignored(
-    stage: Stage, text: str
-) -> None:
+def test_metadata_that_only_looks_encoded_is_ignored(stage: Stage, text: str) -> None:
     assert stage.drop("a.jpg", tags=CUT_OUT, metadata={"comment": text}) == "edited"
 
 
-def test_prompt_beyond_ascii_in_the_metadata_is_read_as_s3_returns_it(stage: Stage) -> None:
+def test_non_ascii_prompt_in_metadata_is_read_as_s3_returns_it(stage: Stage) -> None:
     prompt = "Himmel grün, Straße naß"
     encoded = Header(prompt, "utf-8", maxlinelen=1000).encode()
     assert encoded.startswith("=?utf-8?")
@@ -158,13 +157,13 @@ def test_mode_is_multi_edit_where_there_are_layers(stage: Stage) -> None:
     assert stage.metadata("photos/a.jpg.png")["mode"] == "multi-edit"
 
 
-def test_layer_that_is_a_url_is_sent_with_the_image(stage: Stage) -> None:
+def test_layer_that_is_url_is_sent_with_image(stage: Stage) -> None:
     layers = ["https://pictures.example/logo.png"]
 
     assert stage.drop("a.jpg", sidecar={"prompt": "blend", "layers": layers}) == "edited"
 
 
-def test_edit_waits_for_a_layer_that_is_not_there_yet(stage: Stage) -> None:
+def test_edit_waits_for_layer_that_is_not_there_yet(stage: Stage) -> None:
     instructions = {"prompt": "blend", "layers": ["_layers/mask.png"]}
 
     assert stage.drop("a.jpg", sidecar=instructions) == "queued"
@@ -178,7 +177,7 @@ def test_edit_waits_for_a_layer_that_is_not_there_yet(stage: Stage) -> None:
     assert stage.dead() == 0
 
 
-def test_layer_that_never_comes_is_named_in_a_report(stage: Stage) -> None:
+def test_layer_that_never_comes_is_named_in_report(stage: Stage) -> None:
     stage.drop("products/a.jpg", sidecar={"prompt": "blend", "layers": ["_layers/mask.png"]})
 
     looks = stage.work_off()
@@ -211,7 +210,7 @@ def test_picture_of_another_folder_is_not_given_to_who_names_it(
 
 
 @pytest.mark.parametrize("there", [None, b"a text", b"x" * 2000, photo("red")])
-def test_report_on_a_forbidden_layer_does_not_tell_whether_it_exists(
+def test_report_on_forbidden_layer_hides_whether_it_exists(
     stage: Stage, there: bytes | None
 ) -> None:
     if there is not None:
@@ -224,7 +223,7 @@ def test_report_on_a_forbidden_layer_does_not_tell_whether_it_exists(
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["with the image", "after the image"])
-def test_stranger_decides_nothing_below_an_untrusted_prefix(stage: Stage, late: bool) -> None:
+def test_stranger_decides_nothing_below_untrusted_prefix(stage: Stage, late: bool) -> None:
     stage.configure(UNTRUSTED_PREFIXES="customers/")
     stage.put_json(".image-drop.json", **CUT_OUT)
     theirs = {"prompt": "theirs", "model": "gpt-image-1-5-edit"}
@@ -241,7 +240,7 @@ def test_stranger_decides_nothing_below_an_untrusted_prefix(stage: Stage, late: 
     assert stage.paid == 1
 
 
-def test_broken_instructions_of_a_stranger_stop_nothing(stage: Stage) -> None:
+def test_broken_instructions_of_stranger_stop_nothing(stage: Stage) -> None:
     stage.configure(UNTRUSTED_PREFIXES="customers", DEFAULT_MODE="background-remove")
     stage.put("customers/.image-drop.json", b"{")
     stage.put("customers/a.jpg.json", b"{")
@@ -249,7 +248,7 @@ def test_broken_instructions_of_a_stranger_stop_nothing(stage: Stage) -> None:
     assert stage.drop("customers/a.jpg", tags={"promt": "x"}) == "edited"
 
 
-def test_changed_layer_is_a_new_edit(stage: Stage) -> None:
+def test_changed_layer_is_new_edit(stage: Stage) -> None:
     instructions = {"prompt": "blend", "layers": ["_layers/mask.png"]}
     stage.put("_layers/mask.png", photo("black", form="PNG"))
     event = stage.put("a.jpg")
@@ -271,7 +270,7 @@ def test_changed_layer_is_a_new_edit(stage: Stage) -> None:
     ],
     ids=["byte-order-mark", "schema"],
 )
-def test_what_editors_add_to_a_sidecar_does_no_harm(stage: Stage, content: bytes) -> None:
+def test_what_editors_add_to_sidecar_does_no_harm(stage: Stage, content: bytes) -> None:
     stage.put("a.jpg.json", content)
 
     assert stage.drop("a.jpg") == "edited"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from image_drop.state.billing import MICRO
-from tests.integration.interruptions import Fault
-from tests.integration.stage import TABLE, Stage
+from tests.support.account import TABLE
+from tests.support.interruptions import Fault
+from tests.support.stage import Stage
 
 CUT_OUT = {"mode": "background-remove"}  # $0.03
 FINISHED = CUT_OUT | {"finish": {"format": "webp", "margin": "5%"}, "keep_original": True}
@@ -122,9 +123,7 @@ def test_any_request_that_goes_wrong_loses_nothing_and_pays_once(
 
 
 @pytest.mark.parametrize("name", LIVES)
-def test_kill_at_any_request_loses_nothing_and_every_cent_is_counted(
-    stage: Stage, name: str
-) -> None:
+def test_kill_at_any_request_loses_no_image_and_no_cent(stage: Stage, name: str) -> None:
     life = LIVES[name]
     for number in Fault.KILLED.numbers(requests_of(stage, life)):
         stage.cold_start()

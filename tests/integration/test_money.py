@@ -1,4 +1,4 @@
-"""What is paid is counted, and a day's limit stops the line until midnight UTC."""
+"""What is paid is counted, and the daily limit pauses processing until midnight UTC."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,10 +8,9 @@ from botocore.exceptions import ClientError
 
 from image_drop.state.billing import Day
 from image_drop.venice.known_models import KNOWN
-from tests.integration.stage import Context, Killed, Stage
-from tests.integration.test_account_watch import Mapping, mapping
-
-__all__ = ["mapping"]  # a fixture
+from tests.support.interruptions import Killed
+from tests.support.lambda_context import FakeContext
+from tests.support.stage import MappingState, Stage
 
 CUT_OUT = {"mode": "background-remove"}  # $0.03
 PINK = {"prompt": "make the sky pink"}  # $0.04
@@ -70,16 +69,14 @@ class TestCount:
 
         assert today(stage).usd == charged(stage) == 0.03
 
-    def test_an_answer_that_cannot_be_used_is_counted_because_it_is_charged(
-        self, stage: Stage
-    ) -> None:
+    def test_unusable_answer_is_counted_because_it_is_charged(self, stage: Stage) -> None:
         stage.venice.faults.add("html", times=1)
 
         assert stage.drop("a.jpg", tags=CUT_OUT) == "reported"
 
         assert today(stage).usd == charged(stage) == 0.03
 
-    def test_a_finish_that_is_made_anew_costs_nothing(self, stage: Stage) -> None:
+    def test_finish_that_is_made_anew_costs_nothing(self, stage: Stage) -> None:
         finish = {"format": "webp"}
         stage.drop("a.jpg", sidecar=CUT_OUT | {"finish": finish, "keep_original": True})
         stage.upload(
@@ -91,13 +88,13 @@ class TestCount:
         assert stage.paid == 1
         assert today(stage).usd == charged(stage) == 0.03
 
-    def test_metric_has_the_dollars(self, stage: Stage, metrics: Metrics) -> None:
+    def test_metric_has_dollars(self, stage: Stage, metrics: Metrics) -> None:
         stage.drop("a.jpg", tags=CUT_OUT)
         stage.drop("b.jpg", sidecar=PINK)
 
         assert metrics()["Spend"] == [0.03, 0.04]
 
-    def test_call_without_an_answer_stays_unconfirmed(self, stage: Stage, metrics: Metrics) -> None:
+    def test_call_without_answer_stays_unconfirmed(self, stage: Stage, metrics: Metrics) -> None:
         stage.venice.faults.add("drop_mid", times=1)
         stage.drop("a.jpg", tags=CUT_OUT)
 
@@ -116,9 +113,7 @@ class TestCount:
         assert stage.report("a.jpg")["code"] == "outcome_unknown"
         assert (today(stage).usd, today(stage).unconfirmed_usd) == (0, 0.06)
 
-    def test_death_before_the_result_is_stored_leaves_a_call_unconfirmed(
-        self, stage: Stage
-    ) -> None:
+    def test_death_before_result_is_stored_leaves_call_unconfirmed(self, stage: Stage) -> None:
         stage.kill("before-call.PutObject")
         event = stage.put("a.jpg", tags=CUT_OUT)
         with pytest.raises(Killed):
@@ -131,9 +126,7 @@ class TestCount:
         assert (today(stage).usd, today(stage).unconfirmed_usd) == (0.03, 0.03)
         assert charged(stage) == 0.06
 
-    def test_connection_that_breaks_after_the_work_is_unconfirmed_and_not_paid_on_and_on(
-        self, stage: Stage
-    ) -> None:
+    def test_call_broken_after_work_is_unconfirmed_and_not_repeated(self, stage: Stage) -> None:
         stage.venice.faults.add("reset_after")  # charged each time, and nothing comes back
 
         stage.drop("a.jpg", tags=CUT_OUT)
@@ -151,9 +144,7 @@ class TestCount:
 
         assert (today(stage).usd, today(stage).unconfirmed_usd) == (0, 0.04)
 
-    def test_answer_that_cannot_be_used_is_paid_once_although_the_table_fails(
-        self, stage: Stage
-    ) -> None:
+    def test_unusable_answer_is_paid_once_although_table_fails(self, stage: Stage) -> None:
         stage.venice.faults.add("html")
         throttled = ClientError({"Error": {"Code": "ThrottlingException"}}, "PutItem")
         calls = []
@@ -175,8 +166,8 @@ class TestCount:
 
 
 class TestPrices:
-    def test_account_watch_keeps_the_catalogue_once_a_day(
-        self, stage: Stage, mapping: Mapping
+    def test_account_watch_keeps_catalogue_once_day(
+        self, stage: Stage, mapping: MappingState
     ) -> None:
         for _ in range(3):
             stage.watch()
@@ -188,8 +179,8 @@ class TestPrices:
         assert not stage.services.catalogue.is_old()
         assert stage.services.catalogue.current().models.keys() >= KNOWN.keys()
 
-    def test_unreachable_catalogue_leaves_the_prices_as_they_were(
-        self, stage: Stage, mapping: Mapping
+    def test_unreachable_catalogue_leaves_prices_as_they_were(
+        self, stage: Stage, mapping: MappingState
     ) -> None:
         stage.venice.faults.add(503, endpoint="models", times=1)
 
@@ -200,7 +191,7 @@ class TestPrices:
 
 
 class TestLimit:
-    def test_reaching_the_limit_stops_the_line(self, stage: Stage, mapping: Mapping) -> None:
+    def test_reaching_limit_pauses_processing(self, stage: Stage, mapping: MappingState) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.06")
         stage.events()
 
@@ -219,8 +210,8 @@ class TestLimit:
         assert [each["reason"] for each in announced] == ["daily_spend_limit"]
         assert stage.paid == 2
 
-    def test_line_stays_stopped_without_a_paid_trial_until_midnight(
-        self, stage: Stage, mapping: Mapping
+    def test_processing_stays_paused_without_trial_until_midnight(
+        self, stage: Stage, mapping: MappingState
     ) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("a.jpg", tags=CUT_OUT)
@@ -244,8 +235,8 @@ class TestLimit:
         assert stage.outputs() == ["a.jpg.png", "b.jpg.png"]
         assert stage.dead() == 0
 
-    def test_raised_limit_resumes_the_line_at_the_next_look(
-        self, stage: Stage, mapping: Mapping
+    def test_raised_limit_resumes_processing_at_next_look(
+        self, stage: Stage, mapping: MappingState
     ) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("a.jpg", tags=CUT_OUT)
@@ -258,8 +249,8 @@ class TestLimit:
 
         assert not stage.processing_paused
 
-    def test_line_stopped_for_another_reason_is_not_tried_when_the_limit_is_reached(
-        self, stage: Stage, mapping: Mapping
+    def test_pause_for_other_reason_is_not_tried_at_reached_limit(
+        self, stage: Stage, mapping: MappingState
     ) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("a.jpg", tags=CUT_OUT)
@@ -276,7 +267,7 @@ class TestLimit:
         assert stage.processing_paused
         assert stage.paid == 1
 
-    def test_limit_holds_even_where_the_line_was_not_stopped(self, stage: Stage) -> None:
+    def test_limit_holds_even_where_processing_was_not_paused(self, stage: Stage) -> None:
         stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("first.jpg", tags=CUT_OUT)
         stage.services.circuit_breaker.resume(stage.clock.now())
@@ -286,14 +277,16 @@ class TestLimit:
         assert stage.calls == 1
         assert stage.processing_paused
 
-    def test_waiting_for_midnight_uses_up_no_tries(self, stage: Stage, mapping: Mapping) -> None:
+    def test_waiting_for_midnight_uses_up_no_tries(
+        self, stage: Stage, mapping: MappingState
+    ) -> None:
         stage.configure(tries=2, DAILY_SPEND_LIMIT_USD="0.03")
         stage.drop("a.jpg", tags=CUT_OUT)
         stage.drop("b.jpg", tags=CUT_OUT)
 
         for _ in range(12):  # as if the mapping were not paused
             stage.pass_time(ROUND)
-            stage.redeliver(Context())
+            stage.redeliver(FakeContext())
 
         assert (stage.dead(), stage.waiting()) == (0, 1)
         assert stage.outputs() == ["a.jpg.png"]

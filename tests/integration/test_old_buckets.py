@@ -6,7 +6,9 @@ import pytest
 
 from functions.backfill import app
 from image_drop import uploads
-from tests.integration.stage import OUTPUT, Context, Stage, photo, sample
+from tests.support.lambda_context import FakeContext
+from tests.support.pictures import photo
+from tests.support.stage import OUTPUT, Stage, sample
 
 CUT_OUT = {"mode": "background-remove"}
 WEEK = 7 * 86_400
@@ -16,13 +18,13 @@ WEEK = 7 * 86_400
 def backfill(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Run the backfill function."""
     monkeypatch.setattr(app, "services", lambda: stage.services)
-    return lambda: app.handler(sample("schedule"), Context())  # type: ignore[arg-type]
+    return lambda: app.handler(sample("schedule"), FakeContext())
 
 
 Backfill = Callable[[], None]
 
 
-def test_everything_in_an_old_bucket_gets_its_result_or_its_report(
+def test_everything_in_old_bucket_gets_its_result_or_its_report(
     stage: Stage, backfill: Backfill
 ) -> None:
     stage.put_json("products/.image-drop.json", **CUT_OUT)
@@ -50,7 +52,7 @@ def test_everything_in_an_old_bucket_gets_its_result_or_its_report(
     assert stage.paid == 5
 
 
-def test_second_pass_pays_for_nothing_again(stage: Stage, backfill: Backfill) -> None:
+def test_second_scan_pays_for_nothing_again(stage: Stage, backfill: Backfill) -> None:
     stage.put("a.jpg", tags=CUT_OUT)
     stage.put("b.jpg")
     stage.put_json("b.jpg.json", variants={"cutout": CUT_OUT, "pink": {"prompt": "make it pink"}})
@@ -65,9 +67,7 @@ def test_second_pass_pays_for_nothing_again(stage: Stage, backfill: Backfill) ->
     assert stage.paid == 3
 
 
-def test_result_that_was_moved_away_is_not_bought_again_by_the_weekly_pass(
-    stage: Stage, backfill: Backfill
-) -> None:
+def test_moved_result_is_not_bought_again_by_weekly_scan(stage: Stage, backfill: Backfill) -> None:
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
 
@@ -79,9 +79,7 @@ def test_result_that_was_moved_away_is_not_bought_again_by_the_weekly_pass(
     assert stage.paid == 1
 
 
-def test_result_that_was_moved_away_is_made_again_by_a_pass_that_a_person_begins(
-    stage: Stage, backfill: Backfill
-) -> None:
+def test_moved_result_is_made_again_by_manual_scan(stage: Stage, backfill: Backfill) -> None:
     stage.configure(BACKFILL_DAYS="0")
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
@@ -93,7 +91,7 @@ def test_result_that_was_moved_away_is_made_again_by_a_pass_that_a_person_begins
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_lost_event_is_found_within_a_week(stage: Stage, backfill: Backfill) -> None:
+def test_lost_event_is_found_within_week(stage: Stage, backfill: Backfill) -> None:
     stage.drop("done.jpg", tags=CUT_OUT)
     backfill()
     stage.put("lost.jpg", photo("navy"), tags=CUT_OUT)
@@ -108,9 +106,7 @@ def test_lost_event_is_found_within_a_week(stage: Stage, backfill: Backfill) -> 
     assert stage.paid == 3
 
 
-def test_instructions_whose_event_was_lost_replace_the_report(
-    stage: Stage, backfill: Backfill
-) -> None:
+def test_instructions_whose_event_was_lost_replace_report(stage: Stage, backfill: Backfill) -> None:
     stage.drop("a.jpg")
     assert stage.report("a.jpg")["code"] == "no_instructions"
     stage.clock.sleep(1)  # S3's times are whole seconds
@@ -122,9 +118,7 @@ def test_instructions_whose_event_was_lost_replace_the_report(
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_only_the_prefix_that_was_asked_for_is_worked_through(
-    stage: Stage, backfill: Backfill
-) -> None:
+def test_only_prefix_that_was_asked_for_is_worked_through(stage: Stage, backfill: Backfill) -> None:
     stage.configure(BACKFILL_DAYS="0")
     stage.put("old/a.jpg", tags=CUT_OUT)
     stage.put("new/b.jpg", tags=CUT_OUT)
@@ -144,7 +138,7 @@ def test_only_the_prefix_that_was_asked_for_is_worked_through(
 def test_when_lambda_leaves_no_time_nothing_is_begun(stage: Stage, backfill: Backfill) -> None:
     stage.put("a.jpg", tags=CUT_OUT)
 
-    app.handler(sample("schedule"), Context(remaining=30_000))  # type: ignore[arg-type]
+    app.handler(sample("schedule"), FakeContext(remaining=30_000))
     assert stage.waiting() == 0
 
     backfill()

@@ -9,8 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from image_drop.venice.exchange import Reply
-from tests.integration.stage import INPUT, OUTPUT, Stage, photo
 from tests.integration.test_pay_once import results, while_venice_works
+from tests.support.pictures import photo
+from tests.support.stage import INPUT, OUTPUT, Stage
 
 CUT_OUT = {"mode": "background-remove"}
 WEBP = {"finish": {"format": "webp"}}
@@ -64,7 +65,7 @@ def test_older_refusal_does_not_report_on_newer_instructions(stage: Stage) -> No
     assert kinds(stage) == ["Image Edited"]
 
 
-def test_paid_answer_is_used_again_when_only_the_finish_changed_meanwhile(stage: Stage) -> None:
+def test_paid_answer_is_reused_when_only_finish_changed(stage: Stage) -> None:
     event = stage.put("a.jpg", metadata=CUT_OUT)
 
     while_venice_works(stage, event, lambda: stage.put_json("a.jpg.json", **WEBP))
@@ -82,7 +83,7 @@ def queued_variants(stage: Stage) -> None:
     assert stage.upload(stage.put("p/a.jpg")) == {"p/a.jpg": "variants queued"}
 
 
-def test_image_whose_variants_were_dropped_meanwhile_is_edited_as_a_whole(stage: Stage) -> None:
+def test_image_is_edited_as_whole_once_its_variants_are_dropped(stage: Stage) -> None:
     queued_variants(stage)
     stage.put_json("p/a.jpg.json", **CUT_OUT)
 
@@ -113,7 +114,7 @@ def test_image_whose_sidecar_was_deleted_meanwhile_says_so(stage: Stage) -> None
 # --- no report beside a result -------------------------------------------------------------
 
 
-def test_deleting_the_input_of_a_finished_image_is_no_failure(stage: Stage) -> None:
+def test_deleting_input_of_finished_image_is_no_failure(stage: Stage) -> None:
     event = stage.put("a.jpg", tags=CUT_OUT)
     stage.upload(event)
     stage.s3.delete_object(Bucket=INPUT, Key="a.jpg")
@@ -124,7 +125,7 @@ def test_deleting_the_input_of_a_finished_image_is_no_failure(stage: Stage) -> N
     assert kinds(stage) == ["Image Edited"]
 
 
-def test_deleting_the_input_of_finished_variants_is_no_failure(stage: Stage) -> None:
+def test_deleting_input_of_finished_variants_is_no_failure(stage: Stage) -> None:
     stage.put_json("a.jpg.json", variants={"cut": CUT_OUT})
     event = stage.put("a.jpg")
     stage.upload(event)
@@ -167,14 +168,14 @@ def test_failure_is_announced_once_however_often_it_is_delivered(stage: Stage) -
     assert kinds(stage) == ["Image Edit Failed"]
 
 
-def test_same_failure_of_a_new_upload_is_announced_again(stage: Stage) -> None:
+def test_same_failure_of_new_upload_is_announced_again(stage: Stage) -> None:
     stage.drop("a.jpg", b"no image", tags=CUT_OUT)
     stage.drop("a.jpg", b"no image", tags=CUT_OUT)
 
     assert kinds(stage) == ["Image Edit Failed"] * 2
 
 
-def test_event_that_the_bus_did_not_take_is_sent_by_the_next_delivery(stage: Stage) -> None:
+def test_event_that_bus_did_not_take_is_sent_by_next_delivery(stage: Stage) -> None:
     refused: list[str] = []
 
     def refuse_once(**_: Any) -> None:
@@ -219,7 +220,7 @@ COLLISIONS = [
 
 
 @pytest.mark.parametrize(("first", "wanted", "second", "wanted_too", "common", "form"), COLLISIONS)
-def test_result_of_another_image_is_not_replaced_and_nothing_is_paid(
+def test_result_of_other_image_is_not_replaced_and_nothing_paid(
     stage: Stage,
     first: str,
     wanted: dict[str, Any],
@@ -266,7 +267,7 @@ def test_success_removes_no_report_of_another_image(stage: Stage) -> None:
     assert stage.report("a.jpg.b")["code"] == "not_an_image"
 
 
-def test_success_without_a_report_leaves_no_delete_marker(stage: Stage) -> None:
+def test_success_without_report_leaves_no_delete_marker(stage: Stage) -> None:
     stage.drop("a.jpg", sidecar=CUT_OUT | WEBP)
 
     versions = stage.s3.list_object_versions(Bucket=OUTPUT)
@@ -277,7 +278,7 @@ def test_success_without_a_report_leaves_no_delete_marker(stage: Stage) -> None:
 # --- what was paid is used -----------------------------------------------------------------
 
 
-def test_paid_answer_survives_a_bucket_that_refuses_the_result(stage: Stage) -> None:
+def test_paid_answer_survives_bucket_that_refuses_result(stage: Stage) -> None:
     denied: list[str] = []
 
     def deny(context: dict[str, Any], **_: Any) -> None:
@@ -296,7 +297,7 @@ def test_paid_answer_survives_a_bucket_that_refuses_the_result(stage: Stage) -> 
     assert stage.paid == 1
 
 
-def test_corrupt_answer_that_was_kept_does_not_poison_the_image(stage: Stage) -> None:
+def test_corrupt_answer_that_was_kept_does_not_poison_image(stage: Stage) -> None:
     stage.drop("a.jpg", sidecar=CUT_OUT | WEBP | {"keep_original": True})
     kept = stage.s3.head_object(Bucket=OUTPUT, Key="a.jpg.original.png")
     stage.s3.put_object(
@@ -314,7 +315,7 @@ def test_corrupt_answer_that_was_kept_does_not_poison_the_image(stage: Stage) ->
     assert stage.report("a.jpg") == {}
 
 
-def test_truncated_answer_is_not_kept_for_a_finish(stage: Stage) -> None:
+def test_truncated_answer_is_not_kept_for_finish(stage: Stage) -> None:
     stage.venice.faults.add("truncated", times=1)
 
     assert stage.drop("a.jpg", sidecar=CUT_OUT | WEBP) == "reported"
@@ -328,7 +329,7 @@ def test_truncated_answer_is_not_kept_for_a_finish(stage: Stage) -> None:
 # --- what an upload may cost ---------------------------------------------------------------
 
 
-def test_variants_that_cost_too_much_together_are_reported_before_any_call(stage: Stage) -> None:
+def test_variants_too_dear_together_are_reported_before_calls(stage: Stage) -> None:
     stage.configure(MAX_EDIT_USD="1")
     dear = {"prompt": "x", "model": "gpt-image-2-edit"}  # $0.34 each
 
@@ -352,7 +353,7 @@ def test_model_that_is_not_allowed_is_reported_before_any_call(stage: Stage) -> 
     assert stage.calls == 2
 
 
-def test_result_stays_without_a_report_when_its_model_is_not_allowed_any_more(
+def test_result_stays_when_its_model_is_no_longer_allowed(
     stage: Stage,
 ) -> None:
     event = stage.put("a.jpg", metadata={"prompt": "x"})

@@ -3,13 +3,11 @@
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.integration.interruptions import Fault, Killed
-from tests.integration.stage import Stage
-from tests.integration.test_account_watch import ROUND, Mapping, mapping
-
-__all__ = ["mapping"]  # a fixture
+from tests.support.interruptions import Fault, Killed
+from tests.support.stage import ROUND, MappingState, Stage
 
 CUT_OUT = {"mode": "background-remove"}
+PARTS = 4  # of the requests, so that several processes share them
 
 
 def outage(stage: Stage, key: str) -> None:
@@ -35,13 +33,14 @@ def watch(stage: Stage) -> None:
         pass
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("fault", Fault)
-def test_any_request_of_an_outage_that_goes_wrong_leaves_the_line_running_in_the_end(
-    stage: Stage, mapping: Mapping, fault: Fault
+def test_failed_request_in_outage_leaves_processing_running(
+    stage: Stage, mapping: MappingState, fault: Fault, part: int
 ) -> None:
     stage.interruptions.plan(None)
     outage(stage, "counted.jpg")
-    for number in fault.numbers(stage.interruptions.requests):
+    for number in fault.numbers(stage.interruptions.requests)[part::PARTS]:
         stage.events()
         before, key = stage.paid, f"{number}.jpg"
         stage.interruptions.plan(number, fault)

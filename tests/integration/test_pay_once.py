@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from image_drop.venice.client import Answer, Venice
-from tests.integration.stage import INPUT, OUTPUT, Context, Killed, Stage, photo
+from tests.support.interruptions import Killed
+from tests.support.lambda_context import FakeContext
+from tests.support.pictures import photo
+from tests.support.stage import INPUT, OUTPUT, Stage
 
 CUT_OUT = {"mode": "background-remove"}
 LAMBDA_TIMEOUT = 300  # seconds
@@ -45,7 +48,7 @@ def test_event_that_is_delivered_twice_is_paid_once(stage: Stage) -> None:
     assert [kind for kind, _ in stage.events()] == ["Image Edited"]
 
 
-def test_event_that_is_delivered_again_while_venice_works_waits_in_the_queue(
+def test_event_repeated_while_venice_works_waits_in_queue(
     stage: Stage,
 ) -> None:
     event = stage.put("a.jpg", tags=CUT_OUT)
@@ -59,7 +62,7 @@ def test_event_that_is_delivered_again_while_venice_works_waits_in_the_queue(
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_eight_copies_of_an_event_at_the_same_time_are_paid_once(stage: Stage) -> None:
+def test_eight_copies_of_event_at_same_time_are_paid_once(stage: Stage) -> None:
     stage.venice.change(latency=0.2)
     event = stage.put("a.jpg", tags=CUT_OUT)
 
@@ -72,7 +75,7 @@ def test_eight_copies_of_an_event_at_the_same_time_are_paid_once(stage: Stage) -
     assert stage.calls == stage.paid == 1
 
 
-def test_message_and_event_of_the_same_image_are_paid_once(stage: Stage) -> None:
+def test_message_and_event_of_same_image_are_paid_once(stage: Stage) -> None:
     stage.venice.faults.add(503, times=1)
     event = stage.put("a.jpg", tags=CUT_OUT)
     stage.upload(event)
@@ -83,7 +86,7 @@ def test_message_and_event_of_the_same_image_are_paid_once(stage: Stage) -> None
     assert stage.paid == 1
 
 
-def test_same_bytes_dropped_again_are_the_same_edit(stage: Stage) -> None:
+def test_same_bytes_dropped_again_are_same_edit(stage: Stage) -> None:
     stage.drop("a.jpg", tags=CUT_OUT)
 
     assert stage.drop("a.jpg", tags=CUT_OUT) == "done before"
@@ -97,7 +100,7 @@ def test_same_bytes_under_another_key_are_another_edit(stage: Stage) -> None:
     assert stage.drop("b.jpg", tags=CUT_OUT) == "edited"
 
 
-def test_same_instructions_from_another_source_are_the_same_edit(stage: Stage) -> None:
+def test_same_instructions_from_another_source_are_same_edit(stage: Stage) -> None:
     stage.drop("a.jpg", tags={"prompt": "pink", "safe_mode": "true"})
 
     stage.put("a.jpg")
@@ -107,7 +110,7 @@ def test_same_instructions_from_another_source_are_the_same_edit(stage: Stage) -
     assert stage.calls == 1
 
 
-def test_late_event_of_an_older_upload_is_harmless(stage: Stage) -> None:
+def test_late_event_of_older_upload_is_harmless(stage: Stage) -> None:
     older = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
     newer = stage.put("a.jpg", photo("navy"), tags=CUT_OUT)
 
@@ -131,7 +134,7 @@ def etag(stage: Stage) -> str:
     return str(stage.s3.head_object(Bucket=INPUT, Key="a.jpg")["ETag"].strip('"'))
 
 
-def test_newest_upload_wins_over_an_older_slower_edit(stage: Stage) -> None:
+def test_newest_upload_wins_over_older_slower_edit(stage: Stage) -> None:
     older = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
     newer: list[str] = []
 
@@ -146,7 +149,7 @@ def test_newest_upload_wins_over_an_older_slower_edit(stage: Stage) -> None:
     assert stage.paid == 2
 
 
-def test_older_edit_is_not_stored_when_the_newer_one_is_yet_to_be_made(stage: Stage) -> None:
+def test_older_edit_is_not_stored_when_newer_is_to_come(stage: Stage) -> None:
     older = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
     events: list[dict[str, Any]] = []
 
@@ -160,7 +163,7 @@ def test_older_edit_is_not_stored_when_the_newer_one_is_yet_to_be_made(stage: St
     assert stage.metadata("a.jpg.png")["source-etag"] == etag(stage)
 
 
-def test_upload_right_before_the_older_result_is_stored_still_wins(stage: Stage) -> None:
+def test_upload_right_before_older_result_is_stored_still_wins(stage: Stage) -> None:
     older = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
     events = stage.services.input_bucket.s3.meta.events
 
@@ -176,7 +179,7 @@ def test_upload_right_before_the_older_result_is_stored_still_wins(stage: Stage)
     assert stage.metadata("a.jpg.png")["source-etag"] == etag(stage)
 
 
-def test_refusal_of_an_older_upload_leaves_no_report_about_the_newer(stage: Stage) -> None:
+def test_refusal_of_older_upload_leaves_no_report_about_newer(stage: Stage) -> None:
     older = stage.put("a.jpg", photo("darkred"), tags={"prompt": "bad"})
     stage.venice.faults.add("content_violation", prompt="bad")
     events = stage.services.output_bucket.s3.meta.events
@@ -202,7 +205,7 @@ def test_refusal_of_an_older_upload_leaves_no_report_about_the_newer(stage: Stag
     assert stage.outputs() == []
 
 
-def test_image_that_is_replaced_while_it_is_read_is_edited_as_it_is_now(stage: Stage) -> None:
+def test_image_replaced_while_read_is_edited_as_it_is_now(stage: Stage) -> None:
     event = stage.put("a.jpg", photo("darkred"), tags=CUT_OUT)
     events = stage.services.input_bucket.s3.meta.events
 
@@ -220,7 +223,7 @@ def test_image_that_is_replaced_while_it_is_read_is_edited_as_it_is_now(stage: S
     assert stage.metadata("a.jpg.png")["source-etag"] == etag(stage)
 
 
-def test_paid_result_is_stored_although_the_image_was_deleted_meanwhile(stage: Stage) -> None:
+def test_paid_result_is_stored_although_image_was_deleted(stage: Stage) -> None:
     event = stage.put("a.jpg", tags=CUT_OUT)
 
     ending = while_venice_works(
@@ -231,7 +234,7 @@ def test_paid_result_is_stored_although_the_image_was_deleted_meanwhile(stage: S
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_result_that_was_removed_is_made_again_when_the_image_is_dropped_again(
+def test_removed_result_is_made_again_at_next_drop(
     stage: Stage,
 ) -> None:
     stage.drop("a.jpg", tags=CUT_OUT)
@@ -244,7 +247,7 @@ def test_result_that_was_removed_is_made_again_when_the_image_is_dropped_again(
     assert stage.paid == 2
 
 
-def test_result_that_was_removed_at_once_is_made_again_when_dropped_again(stage: Stage) -> None:
+def test_result_removed_at_once_is_made_again_at_next_drop(stage: Stage) -> None:
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
 
@@ -254,7 +257,7 @@ def test_result_that_was_removed_at_once_is_made_again_when_dropped_again(stage:
     assert stage.paid == 2
 
 
-def test_result_that_was_moved_away_is_not_made_again_by_a_repeated_event(stage: Stage) -> None:
+def test_moved_result_is_not_made_again_by_repeated_event(stage: Stage) -> None:
     event = stage.put("a.jpg", tags=CUT_OUT)
     stage.upload(event)
     stage.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
@@ -265,7 +268,7 @@ def test_result_that_was_moved_away_is_not_made_again_by_a_repeated_event(stage:
     assert stage.paid == 1
 
 
-def test_changed_instructions_are_a_new_edit_and_changed_back_one_more(stage: Stage) -> None:
+def test_instructions_changed_and_changed_back_are_two_edits(stage: Stage) -> None:
     for prompt in ("pink", "blue"):
         stage.drop("a.jpg", sidecar={"prompt": prompt})
     stage.pass_time(3600)
@@ -308,7 +311,7 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize(("moment", "paid"), MOMENTS)
-def test_redelivery_finishes_the_work_of_a_killed_function(
+def test_redelivery_finishes_work_of_killed_function(
     stage: Stage, metrics: Metrics, log: io.StringIO, moment: str, paid: int
 ) -> None:
     event = stage.put("a.jpg", metadata=CUT_OUT)
@@ -329,7 +332,7 @@ def test_redelivery_finishes_the_work_of_a_killed_function(
 
 
 @pytest.mark.parametrize(("moment", "paid"), MOMENTS)
-def test_redelivery_before_the_killed_function_would_have_ended_waits(
+def test_redelivery_waits_until_killed_function_would_have_ended(
     stage: Stage, moment: str, paid: int
 ) -> None:
     event = stage.put("a.jpg", metadata=CUT_OUT)
@@ -342,7 +345,7 @@ def test_redelivery_before_the_killed_function_would_have_ended_waits(
     assert stage.dead() == 0
 
 
-def test_edit_that_kills_its_function_twice_is_not_called_a_third_time(stage: Stage) -> None:
+def test_edit_that_kills_its_function_twice_is_not_called_again(stage: Stage) -> None:
     event = stage.put("a.jpg", tags=CUT_OUT)
     for _ in range(2):
         killed(stage, event, "before-call.PutObject")
@@ -369,9 +372,7 @@ def test_message_that_was_not_deleted_is_done_before(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("moment", "paid"), [MOMENTS[0], MOMENTS[2], MOMENTS[3]])
-def test_message_of_a_killed_retry_function_comes_again(
-    stage: Stage, moment: str, paid: int
-) -> None:
+def test_message_of_killed_retry_function_comes_again(stage: Stage, moment: str, paid: int) -> None:
     stage.venice.faults.add(503, times=1)
     stage.upload(stage.put("a.jpg", metadata=CUT_OUT))
     stage.pass_time(60)
@@ -387,7 +388,7 @@ def test_message_of_a_killed_retry_function_comes_again(
     assert stage.dead() == 0
 
 
-def test_report_that_is_out_of_date_is_removed_although_the_function_was_killed(
+def test_outdated_report_is_removed_although_function_was_killed(
     stage: Stage,
 ) -> None:
     event = stage.put("a.jpg")
@@ -404,11 +405,11 @@ def test_report_that_is_out_of_date_is_removed_although_the_function_was_killed(
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_lock_of_a_function_without_time_left_is_free_at_once(stage: Stage) -> None:
+def test_lock_of_function_without_time_left_is_free_at_once(stage: Stage) -> None:
     event = stage.put("a.jpg", metadata=CUT_OUT)
     stage.kill("before-call.GetObject")
     with pytest.raises(Killed):
-        stage.upload(event, Context(remaining=1))
+        stage.upload(event, FakeContext(remaining=1))
 
     stage.pass_time(0.01)
     stage.upload(event)

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.stage import INPUT, KEY_PARAMETER, Context, Stage, photo, sample
+from image_drop_local.simulator.faults import Status, Word
+from tests.support.lambda_context import FakeContext
+from tests.support.pictures import photo
+from tests.support.stage import INPUT, KEY_PARAMETER, Stage, sample
 
 CUT_OUT = {"mode": "background-remove"}
 JITTER = 3  # seconds, at most, on top of a time that Venice named: 2, and a part of one
@@ -32,7 +35,7 @@ RATE_LIMITS = [
 
 
 @pytest.mark.parametrize(("fault", "named"), RATE_LIMITS)
-def test_rate_limited_upload_waits_in_the_queue_until_venice_says(
+def test_rate_limited_upload_waits_in_queue_until_venice_says(
     stage: Stage, fault: dict[str, Any], named: int
 ) -> None:
     stage.venice.faults.add(**fault, times=1)
@@ -61,7 +64,7 @@ def test_rate_limited_message_stays_hidden_until_venice_says(
     assert named - 1 <= stage.due_in() <= max(named, FIRST_BACK_OFF) + JITTER
 
 
-def test_rate_limit_without_a_time_backs_off_and_is_edited_later(stage: Stage) -> None:
+def test_rate_limit_without_time_backs_off_and_is_edited_later(stage: Stage) -> None:
     stage.venice.faults.add(429, times=3)
 
     assert stage.drop("a.jpg", tags=CUT_OUT) == "queued"
@@ -71,7 +74,7 @@ def test_rate_limit_without_a_time_backs_off_and_is_edited_later(stage: Stage) -
     assert (stage.calls, stage.paid) == (4, 1)
 
 
-def test_429_holds_back_all_images_of_the_model(stage: Stage) -> None:
+def test_429_holds_back_all_images_of_model(stage: Stage) -> None:
     stage.venice.faults.add(429, retry_after=60, times=1)
 
     stage.drop("a.jpg", tags=CUT_OUT)
@@ -81,7 +84,7 @@ def test_429_holds_back_all_images_of_the_model(stage: Stage) -> None:
     assert stage.calls == 2
 
 
-def test_key_that_is_locked_out_holds_back_all_models_for_half_a_minute(stage: Stage) -> None:
+def test_locked_out_key_holds_back_all_models_for_30_seconds(stage: Stage) -> None:
     stage.venice.change(lockout_failures=1)
     assert stage.drop("bad.jpg", tags={"prompt": "x", "model": "no-such"}) == "reported"
     assert stage.drop("worse.jpg", tags={"prompt": "x", "model": "no-such"}) == "reported"
@@ -128,7 +131,7 @@ def test_refused_connection_is_tried_again_later(stage: Stage) -> None:
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_connection_that_is_closed_before_an_answer_is_tried_again_later(stage: Stage) -> None:
+def test_connection_closed_before_answer_is_retried_later(stage: Stage) -> None:
     stage.venice.faults.add("drop", times=1)
 
     assert stage.drop("a.jpg", tags=CUT_OUT) == "queued"
@@ -182,8 +185,8 @@ def test_image_waits_where_aws_asks_to_slow_down(
 
 
 @pytest.mark.parametrize("fault", ["timeout", "drop_mid", "drop_after", 408, 504, 524])
-def test_call_without_an_answer_is_made_once_more(
-    stage: Stage, metrics: Metrics, log: io.StringIO, fault: int | str
+def test_call_without_answer_is_made_once_more(
+    stage: Stage, metrics: Metrics, log: io.StringIO, fault: Status | Word
 ) -> None:
     stage.configure(read_timeout=0.3)
     stage.venice.faults.add(fault, times=1)
@@ -200,7 +203,7 @@ def test_call_without_an_answer_is_made_once_more(
 
 
 @pytest.mark.parametrize("fault", ["timeout", "drop_mid", "drop_after", 408, 504, 524])
-def test_second_call_without_an_answer_ends_in_a_report(stage: Stage, fault: int | str) -> None:
+def test_second_call_without_answer_ends_in_report(stage: Stage, fault: Status | Word) -> None:
     stage.configure(read_timeout=0.3)
     stage.venice.faults.add(fault)
     event = stage.put("a.jpg", tags=CUT_OUT)
@@ -234,7 +237,7 @@ def test_image_whose_outcome_was_unknown_can_be_uploaded_again(stage: Stage) -> 
     assert stage.outputs() == ["a.jpg.png"]
 
 
-def test_server_errors_between_two_timeouts_do_not_hide_the_first(stage: Stage) -> None:
+def test_server_errors_between_two_timeouts_do_not_hide_first(stage: Stage) -> None:
     stage.configure(read_timeout=0.3)
     for fault in ("timeout", 503, 429, "timeout"):
         stage.venice.faults.add(fault, times=1)
@@ -264,8 +267,8 @@ def test_server_errors_between_two_timeouts_do_not_hide_the_first(stage: Stage) 
         ("truncated", "unusable_answer", 200),
     ],
 )
-def test_refused_request_ends_in_a_report_and_is_not_repeated(
-    stage: Stage, metrics: Metrics, fault: int | str, code: str, status: int
+def test_refused_request_ends_in_report_and_is_not_repeated(
+    stage: Stage, metrics: Metrics, fault: Status | Word, code: str, status: int
 ) -> None:
     stage.venice.faults.add(fault)
     event = stage.put("a.jpg", tags={"prompt": "pink"})
@@ -293,7 +296,7 @@ def test_report_tells_what_venice_said(stage: Stage) -> None:
     assert "violates the content policy" in stage.report("a.jpg")["detail"]
 
 
-def test_refusal_of_a_queued_image_ends_in_a_report(stage: Stage) -> None:
+def test_refusal_of_queued_image_ends_in_report(stage: Stage) -> None:
     stage.venice.faults.add(503, times=1)
     stage.venice.faults.add(400, times=1)
     stage.drop("a.jpg", tags=CUT_OUT)
@@ -305,7 +308,7 @@ def test_refusal_of_a_queued_image_ends_in_a_report(stage: Stage) -> None:
     assert stage.dead() == 0
 
 
-def test_image_that_is_deleted_while_it_waits_gets_a_report(stage: Stage) -> None:
+def test_image_that_is_deleted_while_it_waits_gets_report(stage: Stage) -> None:
     stage.venice.faults.add(503, times=1)
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.s3.delete_object(Bucket=INPUT, Key="a.jpg")
@@ -319,7 +322,7 @@ def test_image_that_is_deleted_while_it_waits_gets_a_report(stage: Stage) -> Non
 # --- the last try --------------------------------------------------------------------------
 
 
-def test_last_try_leaves_a_report_and_a_dead_letter_and_redrive_mends_both(stage: Stage) -> None:
+def test_redrive_mends_report_and_dead_letter_of_last_try(stage: Stage) -> None:
     stage.configure(tries=3)
     stage.venice.faults.add(503)
     stage.drop("products/a.jpg", tags=CUT_OUT)
@@ -376,7 +379,7 @@ def test_unexpected_failure_is_tried_again_and_reported_at_last(stage: Stage) ->
     assert stage.dead() == 1
 
 
-def test_image_that_only_waited_is_never_a_dead_letter(stage: Stage) -> None:
+def test_image_that_only_waited_is_never_dead_letter(stage: Stage) -> None:
     stage.configure(tries=2)
     stage.services.limiter.block("background-remove", stage.clock.now() + 7200)
     stage.drop("a.jpg", tags=CUT_OUT)
@@ -408,7 +411,7 @@ def test_image_whose_function_died_is_edited_from_lambdas_record(stage: Stage) -
     assert stage.outputs() == ["a b+c.jpg.png"]
 
 
-def test_lambdas_record_of_several_uploads_becomes_one_message_each(stage: Stage) -> None:
+def test_lambdas_record_becomes_one_message_for_each_upload(stage: Stage) -> None:
     event = stage.put("a.jpg", tags=CUT_OUT)
     event["Records"] += stage.put("b.jpg", b"no picture", tags=CUT_OUT)["Records"]
     send(stage, failed_invocation(event))
@@ -420,7 +423,7 @@ def test_lambdas_record_of_several_uploads_becomes_one_message_each(stage: Stage
     assert stage.outputs() == ["a.jpg.png", "b.jpg.error.json"]
 
 
-def test_notification_that_a_bucket_sends_to_the_queue_is_understood(stage: Stage) -> None:
+def test_notification_that_bucket_sends_to_queue_is_understood(stage: Stage) -> None:
     send(stage, json.dumps(stage.put("a.jpg", tags=CUT_OUT)))
 
     assert stage.redeliver() == "gone"
@@ -439,7 +442,7 @@ def test_notification_that_is_no_upload_is_removed(stage: Stage, name: str) -> N
 
 
 @pytest.mark.parametrize("body", ["no JSON", "[]", "{}", '"text"', '{"Records": [{}]}', "null"])
-def test_message_that_nobody_understands_becomes_a_dead_letter(stage: Stage, body: str) -> None:
+def test_message_that_nobody_understands_becomes_dead_letter(stage: Stage, body: str) -> None:
     send(stage, body)
 
     assert stage.redeliver() == "gone"
@@ -466,7 +469,7 @@ def test_sample_message_is_worked_on(stage: Stage, name: str) -> None:
     ("account", "status"),
     [("bad_key", 401), ("no_balance", 402), ("spend_limit", 402), ("forbidden", 403)],
 )
-def test_refused_account_stops_the_line_and_blames_no_image(
+def test_refused_account_pauses_processing_and_fails_no_image(
     stage: Stage, metrics: Metrics, account: str, status: int
 ) -> None:
     stage.venice.change(account=account)
@@ -485,13 +488,13 @@ def test_refused_account_stops_the_line_and_blames_no_image(
     assert stage.drop("b.jpg", tags=CUT_OUT) == "queued"
     stage.clock.sleep(30)
     assert stage.redeliver() == "kept"
-    assert stage.calls == 1  # the line stands: nobody else has called
+    assert stage.calls == 1  # processing is paused: nobody else has called
     assert stage.events() == []
     assert stage.waiting() == 2
 
 
 @pytest.mark.parametrize("value", [None, "", "not a\nkey"])
-def test_missing_key_stops_the_line_without_a_call(stage: Stage, value: str | None) -> None:
+def test_missing_key_pauses_processing_without_call(stage: Stage, value: str | None) -> None:
     stage.ssm.delete_parameter(Name=KEY_PARAMETER)
     if value:
         stage.set_key(value)
@@ -504,7 +507,7 @@ def test_missing_key_stops_the_line_without_a_call(stage: Stage, value: str | No
     assert KEY_PARAMETER in event["detail"]
 
 
-def test_image_is_not_given_up_while_the_line_stands(stage: Stage) -> None:
+def test_image_is_not_given_up_while_processing_is_paused(stage: Stage) -> None:
     stage.configure(tries=2)
     stage.venice.change(account="no_balance")
     stage.drop("a.jpg", tags=CUT_OUT)
@@ -516,7 +519,7 @@ def test_image_is_not_given_up_while_the_line_stands(stage: Stage) -> None:
     assert (stage.calls, stage.waiting(), stage.dead(), stage.outputs()) == (1, 1, 0, [])
 
 
-def test_key_that_was_rotated_is_fetched_again_and_the_line_does_not_stop(stage: Stage) -> None:
+def test_rotated_key_is_fetched_again_without_pause(stage: Stage) -> None:
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.set_key("second-key")
     stage.venice.change(bad_keys=["first-key"])
@@ -530,10 +533,10 @@ def test_key_that_was_rotated_is_fetched_again_and_the_line_does_not_stop(stage:
     assert stage.dead() == 0
 
 
-def test_no_call_is_made_that_the_invocation_may_not_outlive(stage: Stage) -> None:
+def test_no_call_is_made_that_invocation_may_not_outlive(stage: Stage) -> None:
     event = stage.put("a.jpg", tags=CUT_OUT)
 
-    assert stage.upload(event, Context(remaining=100_000)) == {"a.jpg": "queued"}
+    assert stage.upload(event, FakeContext(remaining=100_000)) == {"a.jpg": "queued"}
     assert stage.calls == 0
 
     stage.work_off()

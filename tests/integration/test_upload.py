@@ -9,7 +9,9 @@ from urllib.parse import quote
 import pytest
 
 from functions.upload import app
-from tests.integration.stage import INPUT, Context, Stage, photo, sample
+from tests.support.lambda_context import FakeContext
+from tests.support.pictures import photo, pixel
+from tests.support.stage import INPUT, Stage, sample
 
 CUT_OUT = {"mode": "background-remove"}
 LONG_KEY = "long/" + "é" * ((1024 - len("long/") - len(".jpg")) // 2) + "x.jpg"
@@ -17,7 +19,7 @@ LONG_KEY = "long/" + "é" * ((1024 - len("long/") - len(".jpg")) // 2) + "x.jpg"
 Metrics = Callable[[], dict[str, list[float]]]
 
 
-def test_cut_out_has_the_subject_and_a_transparent_background(stage: Stage) -> None:
+def test_cut_out_has_subject_and_transparent_background(stage: Stage) -> None:
     stage.venice.change(pictures="real")
 
     assert stage.drop("products/shoe.jpg", tags=CUT_OUT) == "edited"
@@ -26,8 +28,8 @@ def test_cut_out_has_the_subject_and_a_transparent_background(stage: Stage) -> N
     image = stage.result("products/shoe.jpg.png")
     assert image.format == "PNG"
     assert image.size == (320, 260)
-    assert image.getpixel((5, 5))[3] == 0
-    red, green, blue, alpha = image.getpixel((160, 130))
+    assert pixel(image, 5, 5)[3] == 0
+    red, green, blue, alpha = pixel(image, 160, 130)
     assert alpha == 255
     assert red > 100 > max(green, blue)
 
@@ -64,7 +66,7 @@ def test_result_says_what_it_was_made_of(stage: Stage) -> None:
     ],
     ids=["edit", "edit-fields", "edit-model", "multi-edit", "multi-edit-fields", "removal"],
 )
-def test_every_mode_leaves_a_png_and_an_event(
+def test_every_mode_leaves_png_and_event(
     stage: Stage, metrics: Metrics, instructions: dict[str, Any]
 ) -> None:
     assert stage.drop("a.jpg", sidecar=instructions) == "edited"
@@ -138,7 +140,7 @@ def test_longest_key_gets_its_report(stage: Stage) -> None:
     assert len(output.encode()) <= 1024
 
 
-def test_space_that_a_tool_wrote_as_percent_20_is_a_space(stage: Stage) -> None:
+def test_space_that_tool_wrote_as_percent_20_is_space(stage: Stage) -> None:
     event = stage.put("a b.jpg", tags=CUT_OUT)
     event["Records"][0]["s3"]["object"]["key"] = "a%20b.jpg"
 
@@ -175,7 +177,7 @@ def test_event_that_is_no_upload_starts_nothing(stage: Stage, name: str) -> None
     assert stage.waiting() == stage.calls == 0
 
 
-def test_sample_events_name_an_image_and_its_sidecar(stage: Stage) -> None:
+def test_sample_events_name_image_and_its_sidecar(stage: Stage) -> None:
     stage.put("products/red shoe (left).jpg")
     stage.put_json("products/red shoe (left).jpg.json", mode="background-remove")
 
@@ -185,7 +187,7 @@ def test_sample_events_name_an_image_and_its_sidecar(stage: Stage) -> None:
     assert stage.outputs() == ["products/red shoe (left).jpg.png"]
 
 
-def test_each_record_of_an_event_is_an_upload(stage: Stage) -> None:
+def test_each_record_of_event_is_upload(stage: Stage) -> None:
     event = stage.put("good.jpg", tags=CUT_OUT)
     event["Records"] += stage.put("bad.jpg", b"no picture", tags=CUT_OUT)["Records"]
     event["Records"] += stage.put("other.jpg", tags=CUT_OUT)["Records"]
@@ -199,7 +201,7 @@ def test_each_record_of_an_event_is_an_upload(stage: Stage) -> None:
     assert stage.outputs() == ["bad.jpg.error.json", "good.jpg.png", "other.jpg.png"]
 
 
-def test_results_go_where_the_template_says(stage: Stage) -> None:
+def test_results_go_where_template_says(stage: Stage) -> None:
     stage.configure(OUTPUT_KEY_FORMAT="{folder}{mode}/{stem}.png")
 
     stage.drop("products/red.shoe.jpg", tags=CUT_OUT)
@@ -207,7 +209,7 @@ def test_results_go_where_the_template_says(stage: Stage) -> None:
     assert stage.outputs() == ["products/background-remove/red.shoe.png"]
 
 
-def test_drop_of_ten_into_an_idle_system_is_edited_at_once(stage: Stage) -> None:
+def test_drop_of_ten_into_idle_system_is_edited_at_once(stage: Stage) -> None:
     started = stage.clock.now()
     events = [stage.put(f"{number}.jpg", tags=CUT_OUT) for number in range(10)]
 
@@ -217,7 +219,7 @@ def test_drop_of_ten_into_an_idle_system_is_edited_at_once(stage: Stage) -> None
     assert stage.waiting() == 0
 
 
-def test_upload_without_a_free_slot_waits_in_the_queue_without_a_call(stage: Stage) -> None:
+def test_upload_without_free_slot_waits_in_queue_without_call(stage: Stage) -> None:
     endings = [stage.drop(f"{number}.jpg", tags=CUT_OUT) for number in range(18)]
 
     edited = endings.count("edited")
@@ -232,7 +234,7 @@ def test_upload_without_a_free_slot_waits_in_the_queue_without_a_call(stage: Sta
     assert {call.refused for call in stage.venice.calls} == {None}
 
 
-def test_function_makes_its_services_from_the_environment(
+def test_function_makes_its_services_from_environment(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in stage.env.items():
@@ -240,7 +242,7 @@ def test_function_makes_its_services_from_the_environment(
     monkeypatch.setattr(app, "services", stage.own_services)
 
     try:
-        answer = app.handler(stage.put("a.jpg", tags=CUT_OUT), Context())  # type: ignore[arg-type]
+        answer = app.handler(stage.put("a.jpg", tags=CUT_OUT), FakeContext())
     finally:
         stage.own_services.cache_clear()
 
@@ -257,7 +259,7 @@ def test_photo_is_sent_as_it_is(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("size", "told"), [((320, 260), False), ((400, 400), True)])
-def test_mask_of_another_size_is_told_in_the_log_and_sent(
+def test_mask_of_another_size_is_told_in_log_and_sent(
     stage: Stage, log: io.StringIO, size: tuple[int, int], told: bool
 ) -> None:
     stage.put("_layers/mask.png", photo(size=size, form="PNG"))

@@ -16,12 +16,14 @@ Resource = dict[str, Any]
 @pytest.fixture(scope="session")
 def template() -> dict[str, Any]:
     """template.yaml; `!Sub x` reads as `{"Fn::Sub": "x"}`."""
-    return plain(cfn_yaml.load(str(PROJECT / "template.yaml")))
+    template: dict[str, Any] = plain(cfn_yaml.load(str(PROJECT / "template.yaml")))
+    return template
 
 
 @pytest.fixture(scope="session")
 def resources(template: dict[str, Any]) -> dict[str, Resource]:
-    return template["Resources"]
+    resources: dict[str, Resource] = template["Resources"]
+    return resources
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +35,8 @@ def expanded(template: dict[str, Any]) -> dict[str, Resource]:
             if name in resource.get("Properties", {}):
                 resource["Properties"][name] = "s3://bucket/key"
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # SAM asks for it
-    return transform(packaged, {}, NoManagedPolicies())["Resources"]
+    expanded: dict[str, Resource] = transform(packaged, {}, NoManagedPolicies())["Resources"]
+    return expanded
 
 
 class NoManagedPolicies:

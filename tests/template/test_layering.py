@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,13 +64,13 @@ def python(code: str, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("file", FUNCTION_FILES, ids=lambda file: file.parent.name)
-def test_functions_import_only_from_the_layers(file: Path) -> None:
+def test_functions_import_only_from_layers(file: Path) -> None:
     allowed = sys.stdlib_module_names | runtime_modules() | {"image_drop"}
     assert set(imports(ast.parse(file.read_text()))) <= allowed
 
 
 @pytest.mark.parametrize("file", LAYER_FILES, ids=lambda file: file.stem)
-def test_the_layer_imports_only_what_lambda_has(file: Path) -> None:
+def test_layer_imports_only_what_lambda_has(file: Path) -> None:
     allowed = sys.stdlib_module_names | runtime_modules() | {"image_drop"}
     assert set(imports(ast.parse(file.read_text()))) <= allowed
 
@@ -97,7 +98,7 @@ print("imported")
     assert python(code, *map(str, FUNCTION_FILES)) == "imported\n"
 
 
-def test_each_function_of_the_template_has_its_code(resources: dict[str, dict]) -> None:
+def test_each_function_of_template_has_its_code(resources: dict[str, dict[str, Any]]) -> None:
     wanted = {
         resource["Properties"]["CodeUri"]
         for resource in resources.values()

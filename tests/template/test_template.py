@@ -101,11 +101,11 @@ def texts(node: Any) -> Iterator[str]:
 
 
 class TestContract:
-    def test_logical_ids_are_those_of_the_design(self, resources: dict[str, Resource]) -> None:
+    def test_logical_ids_are_those_of_design(self, resources: dict[str, Resource]) -> None:
         wanted = {*BUCKETS, *QUEUES, *FUNCTIONS, "StateTable", "RuntimeLayer", "ImageDropLayer"}
         assert wanted <= resources.keys()
 
-    def test_outputs_are_those_of_the_design(self, template: dict[str, Any]) -> None:
+    def test_outputs_are_those_of_design(self, template: dict[str, Any]) -> None:
         assert {name: output["Value"] for name, output in template["Outputs"].items()} == {
             "InputBucketName": {"Ref": "InputBucket"},
             "OutputBucketName": {"Ref": "OutputBucket"},
@@ -114,7 +114,7 @@ class TestContract:
             "StateTableName": {"Ref": "StateTable"},
         }
 
-    def test_functions_get_the_environment_of_the_design(self, template: dict[str, Any]) -> None:
+    def test_functions_get_environment_of_design(self, template: dict[str, Any]) -> None:
         variables = template["Globals"]["Function"]["Environment"]["Variables"]
         assert variables["OUTPUT_BUCKET"] == {"Ref": "OutputBucket"}
         assert variables["RETRY_QUEUE_URL"] == {"Ref": "RetryQueue"}
@@ -124,15 +124,13 @@ class TestContract:
         default = template["Parameters"]["VeniceBaseUrl"]["Default"]
         assert default == "https://api.venice.ai/api/v1"
 
-    def test_input_bucket_has_the_name_that_the_functions_are_given(
-        self, template: dict[str, Any]
-    ) -> None:
+    def test_input_bucket_has_name_that_functions_are_given(self, template: dict[str, Any]) -> None:
         variables = template["Globals"]["Function"]["Environment"]["Variables"]
         bucket = template["Resources"]["InputBucket"]["Properties"]["BucketName"]
         assert variables["INPUT_BUCKET"] == bucket
 
     @pytest.mark.parametrize("bucket", BUCKETS)
-    def test_bucket_names_fit_s3_for_a_stack_name_of_28_characters(
+    def test_bucket_names_fit_s3_for_stack_name_of_28_characters(
         self, resources: dict[str, Resource], bucket: str
     ) -> None:
         name = resources[bucket]["Properties"]["BucketName"]["Fn::Sub"]
@@ -149,9 +147,7 @@ class TestContract:
         assert shared["Runtime"] == "python3.13"
         assert shared["Layers"] == [{"Ref": "RuntimeLayer"}, {"Ref": "ImageDropLayer"}]
 
-    def test_the_architecture_is_a_parameter_and_arm64_by_default(
-        self, template: dict[str, Any]
-    ) -> None:
+    def test_architecture_is_parameter_and_arm64_by_default(self, template: dict[str, Any]) -> None:
         parameter = template["Parameters"]["Architecture"]
         assert parameter["Default"] == "arm64"
         assert set(parameter["AllowedValues"]) == {"arm64", "x86_64"}
@@ -165,7 +161,7 @@ class TestContract:
 
 class TestParameters:
     @pytest.mark.parametrize("variable", FORMS)
-    def test_a_value_that_the_functions_would_refuse_is_refused_at_the_deployment(
+    def test_value_that_functions_refuse_is_refused_at_deployment(
         self, template: dict[str, Any], variable: str
     ) -> None:
         parameter = parameter_of(template, variable)
@@ -179,7 +175,7 @@ class TestParameters:
             optional = parameter["Default"] == ""
             assert parameter["AllowedPattern"] == (f"({form})?" if optional else form)
 
-    def test_defaults_are_those_of_the_functions(self, template: dict[str, Any]) -> None:
+    def test_defaults_are_those_of_functions(self, template: dict[str, Any]) -> None:
         given = dict.fromkeys(REQUIRED, "x")
         told = {name: str(parameter_of(template, name)["Default"]) for name in FORMS}
         assert Settings.from_env(given | told) == Settings.from_env(given)
@@ -213,14 +209,12 @@ class TestParameters:
             ("KmsKeyArn", "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/12ab-34"),
         ],
     )
-    def test_what_is_a_value_is_taken(
+    def test_what_is_value_is_taken(
         self, template: dict[str, Any], parameter: str, text: str
     ) -> None:
         assert re.fullmatch(template["Parameters"][parameter]["AllowedPattern"], text)
 
-    def test_all_variables_together_fit_into_the_4_kb_of_lambda(
-        self, template: dict[str, Any]
-    ) -> None:
+    def test_all_variables_together_fit_into_4_kb_of_lambda(self, template: dict[str, Any]) -> None:
         variables = dict(template["Globals"]["Function"]["Environment"]["Variables"])
         variables["RETRY_EVENT_SOURCE_MAPPING"] = "x" * 36
         longest = {name: "x" * longest_value(template, name) for name in variables}
@@ -236,7 +230,7 @@ def invocations(resources: dict[str, Resource]) -> dict[str, dict[str, Any]]:
 
 
 class TestFlow:
-    def test_every_created_object_starts_the_upload_function(
+    def test_every_created_object_starts_upload_function(
         self, resources: dict[str, Resource]
     ) -> None:
         assert resources["UploadFunction"]["Properties"]["Events"] == {
@@ -246,7 +240,7 @@ class TestFlow:
             }
         }
 
-    def test_an_upload_whose_function_died_goes_to_the_retry_queue(
+    def test_upload_whose_function_died_goes_to_retry_queue(
         self, expanded: dict[str, Resource]
     ) -> None:
         config = invocations(expanded)["UploadFunction"]
@@ -255,12 +249,12 @@ class TestFlow:
         assert target == {"Fn::GetAtt": ["RetryQueue", "Arn"]}
 
     @pytest.mark.parametrize("function", ["AccountWatchFunction", "BackfillFunction"])
-    def test_an_outage_is_one_error_of_a_function_that_runs_every_five_minutes(
+    def test_outage_is_one_error_of_frequent_function(
         self, expanded: dict[str, Resource], function: str
     ) -> None:
         assert invocations(expanded)[function]["MaximumRetryAttempts"] == 0
 
-    def test_the_retry_function_takes_one_message_and_reports_failures(
+    def test_retry_function_takes_one_message_and_reports_failures(
         self, expanded: dict[str, Resource]
     ) -> None:
         [mapping] = of_type(expanded, "AWS::Lambda::EventSourceMapping")
@@ -270,13 +264,13 @@ class TestFlow:
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert mapping["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MaximumConcurrency"}}
 
-    def test_a_message_stays_hidden_six_times_as_long_as_a_function_may_run(
+    def test_message_stays_hidden_for_six_function_timeouts(
         self, resources: dict[str, Resource]
     ) -> None:
         hidden = resources["RetryQueue"]["Properties"]["VisibilityTimeout"]
         assert hidden == 6 * resources["RetryFunction"]["Properties"]["Timeout"]
 
-    def test_functions_count_failures_and_the_queue_only_ends_a_crash_loop(
+    def test_functions_count_failures_and_queue_only_ends_crash_loop(
         self, template: dict[str, Any]
     ) -> None:
         redrive = template["Resources"]["RetryQueue"]["Properties"]["RedrivePolicy"]
@@ -292,13 +286,11 @@ class TestFlow:
     ) -> None:
         assert resources[queue]["Properties"]["MessageRetentionPeriod"] == 14 * DAY
 
-    def test_maximum_concurrency_is_in_the_range_that_sqs_takes(
-        self, template: dict[str, Any]
-    ) -> None:
+    def test_maximum_concurrency_is_in_range_that_sqs_takes(self, template: dict[str, Any]) -> None:
         parameter = template["Parameters"]["MaximumConcurrency"]
         assert (parameter["MinValue"], parameter["Default"], parameter["MaxValue"]) == (2, 10, 1000)
 
-    def test_the_account_is_watched_every_five_minutes_and_when_it_is_refused(
+    def test_account_is_watched_regularly_and_when_refused(
         self, resources: dict[str, Resource]
     ) -> None:
         events = resources["AccountWatchFunction"]["Properties"]["Events"].values()
@@ -309,7 +301,7 @@ class TestFlow:
             "detail-type": ["Venice Account Unavailable"],
         }
 
-    def test_only_the_account_watch_can_pause_the_line_and_only_this_one(
+    def test_only_account_watch_can_pause_queue_and_only_this_one(
         self, resources: dict[str, Resource]
     ) -> None:
         who = {
@@ -320,7 +312,7 @@ class TestFlow:
         [target] = who["AccountWatchFunction"]
         assert target["Fn::Sub"].endswith(":event-source-mapping:${RetryFunctionMessages}")
 
-    def test_nothing_refers_in_a_circle(self, expanded: dict[str, Resource]) -> None:
+    def test_nothing_refers_in_circle(self, expanded: dict[str, Resource]) -> None:
         needs = {
             name: references(resource) & expanded.keys() for name, resource in expanded.items()
         }
@@ -329,15 +321,13 @@ class TestFlow:
 
 
 class TestState:
-    def test_the_table_has_the_names_that_powertools_expects(
-        self, resources: dict[str, Resource]
-    ) -> None:
+    def test_table_has_names_that_powertools_expects(self, resources: dict[str, Resource]) -> None:
         table = resources["StateTable"]["Properties"]
         assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
         assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
 
     @pytest.mark.parametrize("name", [*BUCKETS, "StateTable"])
-    def test_images_and_state_survive_the_stack(
+    def test_images_and_state_survive_stack(
         self, resources: dict[str, Resource], name: str
     ) -> None:
         assert resources[name]["DeletionPolicy"] == "RetainExceptOnCreate"
@@ -361,7 +351,7 @@ class TestState:
         assert expiring == {".image-drop/": 30}
         assert all("ExpirationInDays" not in rule for rule in rules if "Prefix" not in rule)
 
-    def test_every_log_group_has_a_retention_and_every_function_a_log_group(
+    def test_log_groups_have_retention_and_functions_log_groups(
         self, resources: dict[str, Resource]
     ) -> None:
         groups = {n: r for n, r in resources.items() if r["Type"] == "AWS::Logs::LogGroup"}
@@ -372,7 +362,7 @@ class TestState:
 
 
 class TestSecurity:
-    def test_every_function_has_a_role_that_is_written_out(
+    def test_every_function_has_role_that_is_written_out(
         self, resources: dict[str, Resource], expanded: dict[str, Resource]
     ) -> None:
         written = {n for n, r in resources.items() if r["Type"] == "AWS::IAM::Role"}
@@ -413,7 +403,7 @@ class TestSecurity:
             "ForAllValues:StringEquals": {"events:source": "image-drop"}
         }
 
-    def test_the_backfill_looks_and_queues_and_neither_edits_nor_stores(
+    def test_backfill_looks_and_queues_and_neither_edits_nor_stores(
         self, resources: dict[str, Resource]
     ) -> None:
         assert {action for action, _ in granted(resources, "BackfillFunction")} == {
@@ -428,7 +418,7 @@ class TestSecurity:
             "logs:PutLogEvents",
         }
 
-    def test_the_api_key_is_readable_by_its_name_alone(self, template: dict[str, Any]) -> None:
+    def test_api_key_is_readable_by_its_name_alone(self, template: dict[str, Any]) -> None:
         [target] = {
             str(target)
             for function in FUNCTIONS
@@ -440,7 +430,7 @@ class TestSecurity:
         assert slash["Default"].startswith("/")
         assert not re.fullmatch(slash["AllowedPattern"], "no-leading-slash")
 
-    def test_no_secret_passes_through_the_template(self, template: dict[str, Any]) -> None:
+    def test_template_holds_no_secret(self, template: dict[str, Any]) -> None:
         assert not any(parameter.get("NoEcho") for parameter in template["Parameters"].values())
         resources = template["Resources"]
         environments = [template["Globals"]["Function"]["Environment"]["Variables"]]
@@ -516,7 +506,7 @@ class TestSecurity:
             assert statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
         assert covered == {*BUCKETS, *QUEUES}
 
-    def test_nothing_is_open_to_the_world(self, expanded: dict[str, Resource]) -> None:
+    def test_nothing_is_open_to_world(self, expanded: dict[str, Resource]) -> None:
         kinds = {resource["Type"] for resource in expanded.values()}
         assert "AWS::Lambda::Url" not in kinds
         for permission in of_type(expanded, "AWS::Lambda::Permission"):
@@ -549,16 +539,16 @@ class TestAlarms:
             ("BackfillFailingAlarm", "Errors", {"Ref": "BackfillFunction"}, 1),
         ],
     )
-    def test_an_alarm_watches(
+    def test_alarm_watches_metric(
         self, resources: dict[str, Resource], alarm: str, metric: str, of: Any, threshold: Any
     ) -> None:
         properties = resources[alarm]["Properties"]
         assert properties["MetricName"] == metric
         assert [dimension["Value"] for dimension in properties["Dimensions"]] == [of]
         assert properties["Threshold"] == threshold
-        assert properties["AlarmActions"]["Fn::If"][1] == [{"Ref": "AlarmTopic"}]
+        assert properties["AlarmActions"] == properties["OKActions"] == [{"Ref": "AlarmTopic"}]
 
-    def test_each_alarm_says_in_a_sentence_what_is_the_matter(
+    def test_each_alarm_says_in_sentence_what_is_matter(
         self, resources: dict[str, Resource]
     ) -> None:
         alarms = of_type(resources, "AWS::CloudWatch::Alarm")
@@ -566,17 +556,24 @@ class TestAlarms:
         for alarm in alarms:
             assert re.fullmatch(r"[A-Z].{20,}\.", alarm["AlarmDescription"])
 
-    def test_without_an_address_nothing_is_mailed(self, template: dict[str, Any]) -> None:
+    def test_without_address_nothing_is_mailed(self, template: dict[str, Any]) -> None:
         assert template["Parameters"]["AlarmEmail"]["Default"] == ""
-        assert template["Resources"]["AlarmTopic"]["Condition"] == "HasAlarmEmail"
+        assert "Condition" not in template["Resources"]["AlarmTopic"]
+        mail = template["Resources"]["AlarmSubscription"]
+        assert mail["Condition"] == "HasAlarmEmail"
+        assert mail["Properties"] == {
+            "TopicArn": {"Ref": "AlarmTopic"},
+            "Protocol": "email",
+            "Endpoint": {"Ref": "AlarmEmail"},
+        }
 
 
 class TestDashboard:
-    def test_it_shows_what_an_operator_asks_for_in_two_columns_that_do_not_overlap(
+    def test_dashboard_has_two_columns_that_do_not_overlap(
         self, resources: dict[str, Resource]
     ) -> None:
         titles = [widget["properties"]["title"] for widget in widgets(resources)]
-        for asked in ("edited", "Failures by code", "latency", "allows", "queue", "Age", "Spend"):
+        for asked in ("edited", "Failures by code", "latency", "limits", "queue", "Age", "Spend"):
             assert any(asked in title for title in titles), asked
         places = {(widget["x"], widget["y"]) for widget in widgets(resources)}
         assert len(places) == len(titles)
@@ -585,22 +582,24 @@ class TestDashboard:
         self, resources: dict[str, Resource]
     ) -> None:
         code = "".join(path.read_text() for path in (PROJECT / "layers").rglob("*.py"))
-        body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+        body, _ = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
         own = re.findall(r'MetricName=\\"(\w+)|"ImageDrop", "(\w+)"', body)
         assert len(own) >= 10
         for name in {searched or named for searched, named in own}:
             assert f'"{name}"' in code, name
 
-    def test_another_stack_has_a_dashboard_of_its_own(self, resources: dict[str, Resource]) -> None:
+    def test_another_stack_has_dashboard_of_its_own(self, resources: dict[str, Resource]) -> None:
         name = resources["Dashboard"]["Properties"]["DashboardName"]["Fn::Sub"]
         assert "${AWS::StackName}" in name
         for widget in widgets(resources):
             for metric in map(json.dumps, widget["properties"]["metrics"]):
-                assert "${AWS::StackName}" in metric or "Queue.QueueName}" in metric
+                assert re.search(r"\$\{(AWS::StackName|Ours|\w+Queue\.QueueName)\}", metric), metric
+        _, values = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+        assert values == {"Ours": {"Fn::Sub": 'service=\\"${AWS::StackName}\\"'}}
 
 
 def widgets(resources: dict[str, Resource]) -> list[dict[str, Any]]:
-    body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    body, _ = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     return json.loads(body)["widgets"]  # type: ignore[no-any-return]
 
 

@@ -34,12 +34,14 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing() -> None:
     done = run(str(Path(sys.executable).with_name("cfn-lint")), "template.yaml")
     assert (done.stdout, done.returncode) == ("", 0)
 
 
-def test_sam_finds_the_template_valid(uv: str) -> None:
+@pytest.mark.slow
+def test_sam_finds_template_valid(uv: str) -> None:
     done = run(
         *(uv, "tool", "run", "--from", SAM_CLI, "sam", "validate", "--lint"),
         SAM_CLI_TELEMETRY="0",
@@ -48,7 +50,7 @@ def test_sam_finds_the_template_valid(uv: str) -> None:
     assert "is a valid SAM Template" in done.stdout
 
 
-def test_the_runtime_layer_holds_what_the_lock_says(uv: str) -> None:
+def test_runtime_layer_holds_what_lock_says(uv: str) -> None:
     done = run(
         *(uv, "export", "--frozen", "--no-default-groups", "--no-emit-project"),
         *("--no-hashes", "--no-header", "--quiet"),
@@ -58,7 +60,7 @@ def test_the_runtime_layer_holds_what_the_lock_says(uv: str) -> None:
     assert exported == done.stdout, "layers/runtime/requirements.txt is stale: run `make layer`"
 
 
-def test_the_lock_fits_the_project(uv: str) -> None:
+def test_lock_fits_project(uv: str) -> None:
     done = run(uv, "lock", "--check")
     assert done.returncode == 0, done.stderr
 

@@ -19,19 +19,19 @@ def put(ssm: "SSMClient", text: str) -> None:
     ssm.put_parameter(Name=NAME, Value=text, Type="SecureString", Overwrite=True)
 
 
-def test_the_key_is_the_decrypted_parameter(ssm: "SSMClient") -> None:
+def test_key_is_decrypted_parameter(ssm: "SSMClient") -> None:
     put(ssm, "secret")
 
     assert ApiKey.of(ssm, NAME)() == "secret"
 
 
-def test_white_space_around_a_pasted_key_does_not_matter(ssm: "SSMClient") -> None:
+def test_white_space_around_pasted_key_does_not_matter(ssm: "SSMClient") -> None:
     put(ssm, " secret\n")
 
     assert ApiKey.of(ssm, NAME)() == "secret"
 
 
-def test_the_key_is_kept_until_it_is_asked_whether_it_was_replaced(ssm: "SSMClient") -> None:
+def test_key_is_kept_until_it_is_asked_whether_it_was_replaced(ssm: "SSMClient") -> None:
     put(ssm, "old")
     key = ApiKey.of(ssm, NAME)
     assert key() == "old"
@@ -43,13 +43,13 @@ def test_the_key_is_kept_until_it_is_asked_whether_it_was_replaced(ssm: "SSMClie
     assert not key.replaced()
 
 
-def test_a_missing_parameter_is_the_accounts_fault(ssm: "SSMClient") -> None:
+def test_missing_parameter_is_accounts_fault(ssm: "SSMClient") -> None:
     with pytest.raises(AccountError, match=rf"{NAME}.*ParameterNotFound"):
         ApiKey.of(ssm, NAME)()
 
 
 @pytest.mark.parametrize("text", [" ", "\n", "schlüssel", "two\nlines", "tab\there"])
-def test_a_parameter_that_holds_no_key_is_the_accounts_fault(ssm: "SSMClient", text: str) -> None:
+def test_parameter_that_holds_no_key_is_accounts_fault(ssm: "SSMClient", text: str) -> None:
     put(ssm, text)
 
     with pytest.raises(AccountError) as caught:
@@ -66,7 +66,7 @@ def test_a_parameter_that_holds_no_key_is_the_accounts_fault(ssm: "SSMClient", t
         ("InternalServerError", StorageBusyError),
     ],
 )
-def test_only_a_missing_or_forbidden_parameter_stops_the_line(
+def test_only_missing_or_forbidden_parameter_pauses_processing(
     code: str, error: type[Exception]
 ) -> None:
     client = boto3.client("ssm")
@@ -76,7 +76,7 @@ def test_only_a_missing_or_forbidden_parameter_stops_the_line(
             ApiKey.of(client, NAME)()
 
 
-def test_the_key_does_not_show_where_it_is_printed(ssm: "SSMClient") -> None:
+def test_key_does_not_show_where_it_is_printed(ssm: "SSMClient") -> None:
     put(ssm, "secret")
     key = ApiKey.of(ssm, NAME)
     key()

@@ -1,10 +1,10 @@
 """What has no result is queued, what has one is not, and nothing is lost at any cut."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any, override
 
 import msgspec
 import pytest
@@ -15,71 +15,80 @@ from image_drop import backfill, uploads
 from image_drop.backfill import Outputs
 from image_drop.errors import StorageBusyError
 from image_drop.services import Services
-from image_drop.settings import Settings
-from image_drop.state.rate_limit import RateLimiter
-from image_drop.state.records import Records
 from image_drop.state.scans import AlreadyRunningError, Scan, ScanStore
-from image_drop.storage.input_bucket import InputBucket
-from image_drop.storage.output_bucket import OutputBucket
-from image_drop.storage.retry_queue import RetryQueue
 from image_drop.uploads import Upload
-from tests.clock import FakeClock
-from tests.conftest import TABLE
-from tests.unit.virtual_aws import S3, Keys, Sqs, time
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_sqs import SQSClient
+from tests.support.virtual.dynamodb import DynamoDB
+from tests.support.virtual.s3 import S3, Bucket, Object
+from tests.support.virtual.service import Meter
+from tests.support.virtual.sqs import Queue
+from tests.support.virtual.ssm import Parameters
+from tests.support.virtual.world import World
 
 IN, OUT = "input", "output"
+START = 1_800_000_000.0
 DAY = 86_400
 ENV = {
     "INPUT_BUCKET": IN,
     "OUTPUT_BUCKET": OUT,
     "RETRY_QUEUE_URL": "retry",
     "DEAD_LETTER_QUEUE_URL": "dead",
-    "STATE_TABLE": TABLE,
+    "STATE_TABLE": "state",
     "VENICE_API_KEY_PARAMETER": "/key",
 }
 
 
-@cache
-def services() -> Services:
-    """Made once, for boto3's clients take longer than most of the tests."""
-    return Services.from_env(ENV)
+def time(minutes: float) -> datetime:
+    return datetime.fromtimestamp(START + minutes * 60, UTC)
+
+
+def put(bucket: Bucket, key: str, minutes: float) -> None:
+    bucket.objects[key] = Object(b"x", '"x"', {}, time(minutes))
+
+
+@dataclass
+class FullQueue(Queue):
+    """SQS that does not take the last message of a batch, as long as it is full."""
+
+    full: bool = False
+
+    @override
+    def send_message_batch(self, *, QueueUrl: str, Entries: list[Any]) -> dict[str, Any]:
+        if not self.full:
+            return super().send_message_batch(QueueUrl=QueueUrl, Entries=Entries)
+        if taken := Entries[:-1]:
+            super().send_message_batch(QueueUrl=QueueUrl, Entries=taken)
+        return {"Failed": [{"Id": Entries[-1]["Id"], "SenderFault": False}]}
 
 
 class Place:
-    """Two buckets of keys and a queue, in memory; the table is moto's."""
+    """Two buckets of keys, a queue and a table."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str, clock: FakeClock) -> None:
-        self.dynamodb, self.clock = dynamodb, clock
-        self.inputs, self.outputs, self.sqs = Keys(), Keys(), Sqs()
+    def __init__(self) -> None:
+        self.world = World(START, seed=1)
+        self.meter = Meter()
+        self.inputs, self.outputs = Bucket(), Bucket()
+        self.s3 = S3(self.world, self.meter, buckets={IN: self.inputs, OUT: self.outputs})
+        self.dynamodb = DynamoDB(self.world, self.meter)
+        self.queue = FullQueue(self.world, self.meter, max_receive_count=100, duplicates=0.0)
         self.deploy()
 
     def deploy(self, **env: str) -> None:
-        s3: Any = S3({IN: self.inputs, OUT: self.outputs})
-        sqs: Any = self.sqs
-        clock, made = self.clock, services()
-        self.services = replace(
-            made,
-            settings=Settings.from_env(ENV | env),
-            input_bucket=InputBucket(s3),
-            output_bucket=OutputBucket(s3, OUT),
-            queue=RetryQueue(sqs, "retry", "dead"),
-            limiter=RateLimiter(self.dynamodb, TABLE, clock.now, clock.sleep),
-            scans=ScanStore(self.dynamodb, TABLE),
-            records=Records(self.dynamodb, TABLE, clock.now, clock.sleep, Random(1)),
-            now=clock.now,
+        clients = {"s3": self.s3, "dynamodb": self.dynamodb, "sqs": self.queue, "ssm": Parameters()}
+        self.services = Services.from_env(
+            ENV | env,
+            now=self.world.now,
+            sleep=self.world.sleep,
+            rng=Random(1),
+            client=clients.__getitem__,
         )
 
     def have(self, *keys: str, minutes: float = 0) -> None:
         for key in keys:
-            self.inputs.put(key, minutes)
+            put(self.inputs, key, minutes)
 
     def have_result(self, *keys: str, minutes: float = 1) -> None:
         for key in keys:
-            self.outputs.put(key, minutes)
+            put(self.outputs, key, minutes)
 
     def allow(self, limit: int) -> None:
         """So many edits a minute."""
@@ -93,29 +102,32 @@ class Place:
 
     def taken(self, number: int = 1_000_000) -> list[Upload]:
         """Messages, taken out of the queue."""
-        return [upload for body in self.sqs.take(number) for upload in uploads.from_message(body)]
+        self.world.sleep(0)
+        found: list[Upload] = []
+        while number and (received := self.queue.take()):
+            handle, message = received
+            self.queue.delete(handle)
+            found += uploads.from_message(message.body)
+            number -= 1
+        return found
 
     def queued(self) -> list[str]:
         return sorted(upload.key for upload in self.taken())
 
 
 @pytest.fixture
-def place(dynamodb: "DynamoDBClient", table: str, clock: FakeClock) -> Place:
-    return Place(dynamodb, table, clock)
+def place() -> Place:
+    return Place()
 
 
 @pytest.fixture
-def queue(sqs: "SQSClient") -> RetryQueue:
-    return RetryQueue(sqs, sqs.create_queue(QueueName="retry")["QueueUrl"], "dead")
-
-
-@pytest.fixture
-def passes(dynamodb: "DynamoDBClient", table: str) -> ScanStore:
-    return ScanStore(dynamodb, table)
+def scans() -> ScanStore:
+    dynamodb: Any = DynamoDB(World(START, seed=1), Meter())
+    return ScanStore(dynamodb, "state")
 
 
 class TestWhatIsQueued:
-    def test_an_image_without_result_or_report_is_queued(self, place: Place) -> None:
+    def test_image_without_result_or_report_is_queued(self, place: Place) -> None:
         place.have("a.jpg", "photos/b c+é.jpg")
 
         done = place.tick()
@@ -125,7 +137,7 @@ class TestWhatIsQueued:
         assert (done.seen, done.queued, done.running) == (2, 2, False)
 
     @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".error.json"])
-    def test_an_image_with_a_result_or_a_report_is_not(self, place: Place, ending: str) -> None:
+    def test_image_with_result_or_report_is_not_queued(self, place: Place, ending: str) -> None:
         place.have("a.jpg")
         place.have_result("a.jpg" + ending)
 
@@ -135,7 +147,7 @@ class TestWhatIsQueued:
         assert done is not None
         assert (done.seen, done.queued) == (1, 0)
 
-    def test_a_result_older_than_its_image_does_not_count(self, place: Place) -> None:
+    def test_result_older_than_its_image_does_not_count(self, place: Place) -> None:
         place.have("same.jpg", "newer.jpg", minutes=5)
         place.have_result("same.jpg.png", minutes=5)
         place.have_result("newer.jpg.png", minutes=4.9)
@@ -144,7 +156,7 @@ class TestWhatIsQueued:
 
         assert place.queued() == ["newer.jpg"]
 
-    def test_a_result_older_than_the_instructions_does_not_count(self, place: Place) -> None:
+    def test_result_older_than_instructions_does_not_count(self, place: Place) -> None:
         place.have("a.jpg", "b.jpg")
         place.have("a.jpg.json", minutes=7)
         place.have("b.jpg.json", minutes=0)
@@ -154,9 +166,7 @@ class TestWhatIsQueued:
 
         assert place.queued() == ["a.jpg"]
 
-    def test_instructions_on_the_page_behind_their_image_are_not_overlooked(
-        self, place: Place
-    ) -> None:
+    def test_instructions_on_page_behind_their_image_are_found(self, place: Place) -> None:
         place.inputs.at_most = 1
         place.have("a.jpg")
         place.have("a.jpg.json", minutes=7)
@@ -166,7 +176,7 @@ class TestWhatIsQueued:
 
         assert place.taken() == [Upload(IN, "a.jpg", sidecar=True)]
 
-    def test_instructions_without_an_image_are_not_queued(self, place: Place) -> None:
+    def test_instructions_without_image_are_not_queued(self, place: Place) -> None:
         place.have("report.json", "a.jpg.json")
 
         place.tick()
@@ -182,9 +192,7 @@ class TestWhatIsQueued:
         assert done is not None
         assert done.seen == 0
 
-    def test_an_image_with_variants_is_queued_again_because_their_names_are_not_known(
-        self, place: Place
-    ) -> None:
+    def test_image_with_variants_is_always_queued_again(self, place: Place) -> None:
         place.have("a.jpg")
         place.have_result("a.jpg.cutout.png", "a.jpg.studio.png")
 
@@ -195,7 +203,7 @@ class TestWhatIsQueued:
     @pytest.mark.parametrize(
         "foreign", ["a.b.png", "a", "a.pn", "a.png.bak", "a.PNG", "a.original.png", "A.png"]
     )
-    def test_a_foreign_object_does_not_make_an_image_done(self, place: Place, foreign: str) -> None:
+    def test_foreign_object_does_not_make_image_done(self, place: Place, foreign: str) -> None:
         place.have("a")
         place.have_result(foreign)
 
@@ -203,10 +211,10 @@ class TestWhatIsQueued:
 
         assert place.queued() == ["a"]
 
-    def test_only_the_prefix_is_looked_at(self, place: Place) -> None:
+    def test_only_prefix_is_looked_at(self, place: Place) -> None:
         place.have("photo.jpg", "photos/a.jpg", "photos/b.jpg", "photos2/c.jpg")
         place.have_result("photos/b.jpg.png")
-        place.services.scans.start("photos/", place.clock.now())
+        place.services.scans.start("photos/", place.world.now())
 
         place.tick()
 
@@ -237,7 +245,7 @@ class TestOtherFormats:
             ("{key}-edited", "photos/a.jpg-edited.png"),
         ],
     )
-    def test_results_are_found_wherever_the_format_puts_them(
+    def test_results_are_found_wherever_format_puts_them(
         self, place: Place, key_format: str, result: str
     ) -> None:
         place.have("photos/a.jpg", "photos/b.jpg", "photos/c.jpg")
@@ -248,9 +256,7 @@ class TestOtherFormats:
 
         assert place.queued() == ["photos/b.jpg"]
 
-    def test_pages_are_smaller_where_each_image_takes_requests_of_its_own(
-        self, place: Place
-    ) -> None:
+    def test_pages_are_smaller_where_each_image_needs_requests(self, place: Place) -> None:
         place.have(*(f"{number:03}.jpg" for number in range(250)))
         place.deploy(OUTPUT_KEY_FORMAT="out/{key}.png")
 
@@ -272,18 +278,18 @@ class TestTheWalk:
         results=st.lists(st.tuples(NAMES, TAILS, st.sampled_from([0, 2, 4])), max_size=24),
         sizes=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     )
-    def test_whatever_the_order_and_the_pages_exactly_the_missing_are_found(
+    def test_exactly_missing_images_are_found_in_any_order_and_pages(
         self,
         inputs: dict[str, int],
         results: list[tuple[str, str, int]],
         sizes: tuple[int, int],
     ) -> None:
-        ins, outs = Keys(at_most=sizes[0]), Keys(at_most=sizes[1])
+        ins, outs = Bucket(at_most=sizes[0]), Bucket(at_most=sizes[1])
         for key, minutes in inputs.items():
-            ins.put(key, minutes)
+            put(ins, key, minutes)
         for name, tail, minutes in results:
-            outs.put(name + tail, minutes)
-        s3: Any = S3({IN: ins, OUT: outs})
+            put(outs, name + tail, minutes)
+        s3: Any = S3(World(START, seed=1), Meter(), buckets={IN: ins, OUT: outs})
         walked = Outputs(backfill.Listing(s3, OUT, ""))
 
         missing, cursor, more = set(), "", True
@@ -300,7 +306,7 @@ class TestTheWalk:
             key
             for key, minutes in inputs.items()
             if not any(
-                outs.times.get(each, time(-1)) >= time(minutes)
+                each in outs.objects and outs.objects[each].modified >= time(minutes)
                 for each in backfill.result_keys("{key}.png", key)
             )
         }
@@ -314,7 +320,7 @@ class TestTheWalk:
         assert place.queued() == []
         assert place.outputs.requests["list"] <= 3
 
-    def test_what_lies_too_far_behind_is_queued_rather_than_looked_for(self, place: Place) -> None:
+    def test_result_too_far_behind_is_not_looked_for(self, place: Place) -> None:
         place.have("a")  # its result comes behind all of a.b/…
         place.have_result("a.png", *(f"a.b/{n:06}.png" for n in range(50_000)))
 
@@ -325,7 +331,7 @@ class TestTheWalk:
 
 
 class TestTheCap:
-    def test_the_queue_is_filled_to_a_day_of_work_and_no_further(self, place: Place) -> None:
+    def test_queue_is_filled_to_day_of_work_and_no_further(self, place: Place) -> None:
         place.allow(1)
         place.have(*(f"{number:04}.jpg" for number in range(2000)))
 
@@ -335,13 +341,13 @@ class TestTheCap:
         assert first is not None
         assert (first.cursor, first.seen, first.running) == ("1439.jpg", 1440, True)
 
-    def test_the_larger_limit_counts(self, place: Place) -> None:
+    def test_larger_limit_counts(self, place: Place) -> None:
         place.services.limiter.set_limit("background-remove", 2)
         place.services.limiter.set_limit("firered-image-edit", 1)
 
         assert backfill.capacity(place.services) == 2 * 1440
 
-    def test_a_queue_that_is_more_than_half_full_is_left_alone(self, place: Place) -> None:
+    def test_queue_that_is_more_than_half_full_is_left_alone(self, place: Place) -> None:
         place.allow(1)
         place.services.queue.send_all(Upload(IN, f"{number}.jpg") for number in range(721))
         place.have("a.jpg")
@@ -354,23 +360,22 @@ class TestTheCap:
         place.tick()
         assert "a.jpg" in place.queued()
 
-    def test_two_thousand_images_go_through_a_limit_without_the_queue_ever_above_its_cap(
-        self, place: Place
-    ) -> None:
+    def test_queue_of_two_thousand_images_never_exceeds_cap(self, place: Place) -> None:
         place.allow(1)
         place.have(*(f"photos/{number:04}.jpg" for number in range(2000)))
         cap = backfill.capacity(place.services)
-        edited, most = [], 0
+        edited: list[str] = []
+        most = 0
         while len(edited) < 2000:
-            assert place.clock.now() < 1_800_000_000 + 2 * DAY, f"{len(edited)} after two days"
+            assert place.world.now() < 1_800_000_000 + 2 * DAY, f"{len(edited)} after two days"
             place.tick()
             most = max(most, place.services.queue.depth().total)
-            place.clock.sleep(300)
+            place.world.sleep(300)
             for upload in place.taken(5):  # one a minute
                 edited.append(upload.key)
                 place.have_result(upload.key + ".png", minutes=1)
 
-        assert sorted(edited) == sorted(place.inputs.times)
+        assert sorted(edited) == sorted(place.inputs.objects)
         assert most == cap == 1440
         done = place.tick()
         assert done is not None
@@ -378,7 +383,7 @@ class TestTheCap:
 
 
 class TestCuts:
-    def test_a_tick_ends_when_its_time_is_up_and_the_next_goes_on(self, place: Place) -> None:
+    def test_tick_ends_when_its_time_is_up_and_next_goes_on(self, place: Place) -> None:
         place.inputs.at_most = 2
         place.have("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg")
 
@@ -390,7 +395,7 @@ class TestCuts:
         place.tick()
         assert place.queued() == ["e.jpg"]
 
-    def test_a_cancelled_pass_goes_no_further(self, place: Place) -> None:
+    def test_cancelled_scan_goes_no_further(self, place: Place) -> None:
         place.inputs.at_most = 2
         place.have("a.jpg", "b.jpg", "c.jpg")
 
@@ -421,81 +426,79 @@ class TestCuts:
 
         assert set(place.queued()) == set(keys)
 
-    def test_a_crash_before_the_cursor_is_kept_loses_nothing(self, place: Place) -> None:
+    def test_crash_before_cursor_is_kept_loses_nothing(self, place: Place) -> None:
         place.have("a.jpg", "b.jpg")
-        place.sqs = FullSqs(refusals=100)
-        place.deploy()
+        place.queue.full = True
         with pytest.raises(StorageBusyError):
             place.tick()
 
-        place.sqs = Sqs()
-        place.deploy()
+        place.queue.full = False
         place.tick()
 
-        assert place.queued() == ["a.jpg", "b.jpg"]
+        assert sorted(set(place.queued())) == ["a.jpg", "b.jpg"]
 
 
 class TestPasses:
-    def test_a_pass_is_kept_as_it_was_begun(self, passes: ScanStore) -> None:
-        begun = passes.start("photos/", 1000.0)
+    def test_scan_is_kept_as_it_was_begun(self, scans: ScanStore) -> None:
+        begun = scans.start("photos/", 1000.0)
 
-        assert passes.current() == begun
+        assert scans.current() == begun
         assert begun == Scan(prefix="photos/", started=1000.0)
         assert begun.running
 
-    def test_there_is_one_pass_at_a_time(self, passes: ScanStore) -> None:
-        passes.start("photos/", 1000.0)
+    def test_only_one_scan_runs_at_once(self, scans: ScanStore) -> None:
+        scans.start("photos/", 1000.0)
 
-        with pytest.raises(AlreadyRunningError, match="'photos/'"):
-            passes.start("", 1001.0)
+        with pytest.raises(AlreadyRunningError, match="photos/"):
+            scans.start("", 1001.0)
 
-    def test_a_cancelled_pass_can_be_followed_by_another(self, passes: ScanStore) -> None:
-        passes.start("photos/", 1000.0)
-        cancelled = passes.cancel()
+    def test_cancelled_scan_can_be_followed_by_another(self, scans: ScanStore) -> None:
+        scans.start("photos/", 1000.0)
+        cancelled = scans.cancel()
 
         assert cancelled is not None
         assert not cancelled.running
-        assert passes.cancel() == cancelled
-        assert passes.start("", 1002.0) == passes.current()
+        assert scans.cancel() == cancelled
+        assert scans.start("", 1002.0) == scans.current()
 
-    def test_there_may_be_nothing_to_cancel(self, passes: ScanStore) -> None:
-        assert passes.cancel() is None
+    def test_there_may_be_nothing_to_cancel(self, scans: ScanStore) -> None:
+        assert scans.cancel() is None
 
-    def test_only_one_of_two_who_read_the_same_may_write(self, passes: ScanStore) -> None:
-        begun = passes.start("", 1000.0)
+    def test_only_one_of_two_who_read_same_may_write(self, scans: ScanStore) -> None:
+        begun = scans.start("", 1000.0)
         near, far = moved(begun, "b"), moved(begun, "x")
 
-        assert passes.advance(begun, far)
-        assert not passes.advance(begun, near)
-        assert passes.current() == far
+        assert scans.advance(begun, far)
+        assert not scans.advance(begun, near)
+        assert scans.current() == far
 
 
 class TestSchedule:
-    def test_the_whole_bucket_is_looked_through_every_week(self, place: Place) -> None:
+    def test_whole_bucket_is_looked_through_every_week(self, place: Place) -> None:
         place.tick()
         place.have("lost.jpg")
-        place.clock.sleep(7 * DAY - 301)
+        place.world.sleep(7 * DAY - 301)
         place.tick()
         assert place.queued() == []
 
-        place.clock.sleep(301)
+        place.world.sleep(301)
         found = place.tick()
 
         assert place.queued() == ["lost.jpg"]
         assert found is not None
         assert found.automatic
 
-    def test_passes_through_a_prefix_do_not_put_it_off(self, place: Place) -> None:
+    def test_scans_of_prefix_do_not_delay_weekly_scan(self, place: Place) -> None:
         place.have("lost.jpg")
         place.have_result("lost.jpg.png")
         place.tick()
-        place.outputs.times.clear()
+        place.outputs.objects.clear()
         for _ in range(6):
-            place.clock.sleep(DAY)
-            place.services.scans.start("photos/", place.clock.now())
+            place.world.sleep(DAY)
+            place.services.scans.start("photos/", place.world.now())
             place.tick()
 
-        place.clock.sleep(DAY)
+        place.world.sleep(DAY)
         place.tick()
 
         assert place.queued() == ["lost.jpg"]
@@ -505,73 +508,12 @@ class TestSchedule:
         place.deploy(BACKFILL_DAYS="0")
 
         assert place.tick() is None
-        place.services.scans.start("", place.clock.now())
+        place.services.scans.start("", place.world.now())
         place.tick()
-        place.clock.sleep(100 * DAY)
+        place.world.sleep(100 * DAY)
         place.tick()
 
         assert place.queued() == ["a.jpg"]
-
-
-class TestSendingMany:
-    def test_each_upload_becomes_one_message(self, queue: RetryQueue) -> None:
-        keys = [f"{number:02}.jpg" for number in range(23)]
-
-        queue.send_all(Upload(IN, key) for key in keys)
-
-        assert queue.depth().total == 23
-        assert received(queue, 23) == keys
-
-    def test_keys_with_characters_that_sqs_refuses_are_sent(self, queue: RetryQueue) -> None:
-        key = "a\uffff\u0001\t'\"é.jpg"
-
-        queue.send_all([Upload(IN, key)])
-        queue.send(Upload(IN, key))
-
-        assert received(queue, 2) == [key, key]
-
-    def test_what_sqs_did_not_take_is_sent_again(self) -> None:
-        full = FullSqs(refusals=2)
-
-        RetryQueue(full, "retry", "dead").send_all(  # type: ignore[arg-type]
-            Upload(IN, f"{number}.jpg") for number in range(12)
-        )
-
-        assert len(full.bodies) == 12
-
-    def test_it_is_an_error_when_sqs_never_takes_it(self) -> None:
-        queue = RetryQueue(FullSqs(refusals=100), "retry", "dead")  # type: ignore[arg-type]
-
-        with pytest.raises(StorageBusyError, match="1 of 10"):
-            queue.send_all(Upload(IN, f"{number}.jpg") for number in range(10))
-
-    def test_messages_that_are_delayed_or_worked_on_count(self, queue: RetryQueue) -> None:
-        queue.send(Upload(IN, "a.jpg"), delay=600)
-        queue.send_all([Upload(IN, "b.jpg"), Upload(IN, "c.jpg")])
-        assert queue.receive() is not None
-
-        assert queue.depth().total == 3
-
-
-def received(queue: RetryQueue, number: int) -> list[str]:
-    messages = [queue.receive() for _ in range(number)]
-    return sorted(
-        upload.key for each in messages if each for upload in uploads.from_message(each.body)
-    )
-
-
-@dataclass
-class FullSqs(Sqs):
-    """SQS that does not take the last message of a batch, so many times."""
-
-    refusals: int = 0
-
-    def send_message_batch(self, *, QueueUrl: str, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803
-        refused = Entries[-1:] if self.refusals else []
-        self.refusals -= len(refused)
-        if taken := Entries[: len(Entries) - len(refused)]:
-            super().send_message_batch(QueueUrl=QueueUrl, Entries=taken)
-        return {"Failed": [{"Id": entry["Id"], "SenderFault": False} for entry in refused]}
 
 
 def moved(one: Scan, cursor: str) -> Scan:

@@ -5,11 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[2]
 NEW, LOST = 100_000, 900
 
 
-def test_a_million_images_take_few_requests_and_little_memory() -> None:
+def test_million_images_take_few_requests_and_little_memory() -> None:
     # A shell stands between: what pytest itself starts is counted with pytest's memory.
     run = subprocess.run(
         ["/bin/sh", "-c", '"$0" -m tests.unit.million_images; exit $?', sys.executable],

@@ -17,7 +17,7 @@ from image_drop.venice.catalogue import Catalogue
 from image_drop.venice.known_models import KNOWN
 from image_drop.venice.models import REMOVAL_MODEL, Limits, Model, Price, listed
 from image_drop_local.simulator import catalogue as simulator
-from tests.clock import FakeClock
+from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -44,7 +44,7 @@ def priced(
         client.parameters(wanted),
         images,
         enhanced=bool(wanted.enhance_prompt),
-        told=told,
+        answered=told,
     )
 
 
@@ -79,19 +79,19 @@ class TestPrice:
             ({"mode": Mode.MULTI_EDIT, "model": "flux-2-max-edit"}, 4, 0.12 + 3 * 0.0345),
         ],
     )
-    def test_price_follows_model_resolution_quality_images_and_rewriting(
+    def test_price_follows_all_that_venice_prices(
         self, instructions: dict[str, Any], images: int, usd: float
     ) -> None:
         assert priced(images, **instructions) == pytest.approx(usd)
 
     @pytest.mark.parametrize("mode", [Mode.EDIT, Mode.MULTI_EDIT])
-    def test_a_model_that_includes_no_image_charges_for_the_single_one(self, mode: Mode) -> None:
+    def test_model_that_includes_no_image_charges_for_single_one(self, mode: Mode) -> None:
         assert priced(1, mode=mode, model="grok-imagine-edit") == pytest.approx(0.03 + 0.0023)
         assert priced(2, mode=mode, model="grok-imagine-edit") == pytest.approx(0.03 + 2 * 0.0023)
 
     @pytest.mark.parametrize("catalogue", [UNREAD, KEPT])
     @pytest.mark.parametrize("model", ["made-up-edit", "ideogram-v4-5-edit"])
-    def test_a_model_without_a_known_price_costs_as_much_as_the_dearest(
+    def test_model_without_known_price_costs_as_much_as_dearest(
         self, catalogue: Catalogue, model: str
     ) -> None:
         assert priced(model=model, catalogue=catalogue) == pytest.approx(DEAREST)
@@ -99,7 +99,7 @@ class TestPrice:
             DEAREST + 2 * 0.0092
         )
 
-    def test_an_unknown_resolution_or_quality_costs_as_much_as_the_models_dearest(self) -> None:
+    def test_unknown_resolution_or_quality_costs_models_dearest(self) -> None:
         assert priced(model="nano-banana-pro-edit", resolution="8K") == pytest.approx(0.35)
         assert priced(
             mode=Mode.MULTI_EDIT, model="grok-imagine-image-2-0-edit", quality="high"
@@ -115,9 +115,10 @@ class TestPrice:
         quality=st.sampled_from([None, "low", "medium", "high"]),
         mode=st.sampled_from(Mode),
         images=st.integers(1, 10),
-        told=st.sampled_from([None, "muse-image-edit", "gpt-image-2-edit"]) | st.text(max_size=9),
+        answered=st.sampled_from([None, "muse-image-edit", "gpt-image-2-edit"])
+        | st.text(max_size=9),
     )
-    def test_every_call_has_a_price(
+    def test_every_call_has_price(
         self,
         model: str,
         resolution: str | None,
@@ -127,15 +128,15 @@ class TestPrice:
         told: str | None,
     ) -> None:
         usd = priced(
-            images, told=told, mode=mode, model=model, resolution=resolution, quality=quality
+            images, answered=told, mode=mode, model=model, resolution=resolution, quality=quality
         )
         assert 0.02 <= usd <= DEAREST + 9 * 0.0345
 
-    def test_the_model_that_venice_names_is_the_one_that_is_paid(self) -> None:
-        assert priced(told="luma-uni-1-max-edit") == 0.13
+    def test_model_that_venice_names_is_one_that_is_paid(self) -> None:
+        assert priced(answered="luma-uni-1-max-edit") == 0.13
 
-    def test_a_name_of_venices_that_nobody_knows_does_not_hide_the_models_price(self) -> None:
-        assert priced(told="firered-image-edit-v1.1") == 0.04
+    def test_unknown_alias_does_not_hide_models_price(self) -> None:
+        assert priced(answered="firered-image-edit-v1.1") == 0.04
 
     @given(
         model=st.sampled_from(sorted(set(simulator.MODELS) - {REMOVAL_MODEL})),
@@ -235,7 +236,7 @@ class TestCheck:
             ),
         ],
     )
-    def test_what_a_model_does_not_accept_is_said_before_the_call(
+    def test_what_model_does_not_accept_is_said_before_call(
         self, catalogue: Catalogue, wanted: dict[str, Any], images: int, problem: str
     ) -> None:
         with pytest.raises(InvalidValueError) as raised:
@@ -260,7 +261,7 @@ class TestCheck:
             ({"mode": Mode.BACKGROUND_REMOVE, "model": "x", "resolution": "8K"}, 1),
         ],
     )
-    def test_what_a_model_accepts_passes(
+    def test_what_model_accepts_is_allowed(
         self, catalogue: Catalogue, wanted: dict[str, Any], images: int
     ) -> None:
         catalogue.check(asked(**wanted), images)
@@ -274,7 +275,7 @@ class TestCheck:
         length=st.sampled_from([1, 1500, 1501, 10_000, 10_001]),
         images=st.integers(1, 7),
     )
-    def test_what_passes_is_within_the_list_of_venice(
+    def test_what_is_allowed_is_within_venices_list(
         self,
         mode: Mode,
         model: str,
@@ -313,11 +314,11 @@ class TestCheck:
         else:
             assert fits
 
-    def test_an_unknown_model_passes_until_venices_list_has_been_read(self) -> None:
+    def test_unknown_model_is_allowed_until_venices_list_is_read(self) -> None:
         UNREAD.check(asked(model="new-edit"), 1)
 
     @pytest.mark.parametrize("mode", [Mode.EDIT, Mode.MULTI_EDIT])
-    def test_a_model_that_venice_does_not_list_is_named_with_the_nearest(self, mode: Mode) -> None:
+    def test_model_that_venice_does_not_list_is_named_with_nearest(self, mode: Mode) -> None:
         with pytest.raises(InvalidValueError) as raised:
             KEPT.check(asked(mode=mode, model="nano-bananna-pro-edit"), 1)
         assert raised.value.detail == (
@@ -325,23 +326,25 @@ class TestCheck:
             "Did you mean nano-banana-pro-edit?"
         )
 
-    def test_a_name_that_is_near_to_none_gets_the_whole_list(self) -> None:
-        with pytest.raises(InvalidValueError, match="It has these: firered-image-edit, flux-2-max"):
+    def test_name_that_is_near_to_none_gets_whole_list(self) -> None:
+        with pytest.raises(
+            InvalidValueError, match="Its edit models are: firered-image-edit, flux-2-max"
+        ):
             KEPT.check(asked(model="dall-e"), 1)
 
-    def test_the_remover_of_backgrounds_makes_no_edits(self) -> None:
+    def test_remover_of_backgrounds_makes_no_edits(self) -> None:
         with pytest.raises(InvalidValueError, match="no such edit model"):
             KEPT.check(asked(model=REMOVAL_MODEL), 1)
 
     def test_another_default_of_venices_refuses_nobody(self) -> None:
         Catalogue({"new-edit": Model()}).check(asked(prompt="x" * 2000), 1)
 
-    def test_a_model_whose_limits_venice_does_not_say_passes(self) -> None:
+    def test_model_without_known_limits_is_allowed(self) -> None:
         Catalogue({"new-edit": Model(Price(usd=1))}).check(
             asked(model="new-edit", resolution="4K", aspect_ratio="21:9"), 1
         )
 
-    def test_a_ratio_is_refused_for_one_image_where_a_model_keeps_its_shape(self) -> None:
+    def test_ratio_is_refused_where_model_keeps_shape_of_one_image(self) -> None:
         kept = Limits(ratios=("auto", "1:1"), prompt=100, reshapes_one=False)
         catalogue = Catalogue({"x-edit": Model(limits=kept)})
         wanted = asked(mode=Mode.MULTI_EDIT, model="x-edit", aspect_ratio="1:1")
@@ -352,7 +355,7 @@ class TestCheck:
 
 
 class TestFitted:
-    def test_auto_is_left_out_where_a_model_does_not_list_it(self) -> None:
+    def test_auto_is_left_out_where_model_does_not_list_it(self) -> None:
         wanted = asked(model="gpt-image-2-edit", aspect_ratio="auto", resolution="2K")
 
         assert KEPT.fitted(wanted) == asked(model="gpt-image-2-edit", resolution="2K")
@@ -391,18 +394,16 @@ class TestRateModel:
             (Mode.BACKGROUND_REMOVE, "luma-uni-1-edit", "background-remove"),
         ],
     )
-    def test_calls_that_venice_counts_together_share_a_name(
+    def test_calls_that_venice_counts_together_share_name(
         self, catalogue: Catalogue, mode: Mode, model: str | None, name: str
     ) -> None:
         assert catalogue.rate_model(mode, model) == name
 
-    def test_a_model_of_venices_list_has_its_own_name(self) -> None:
+    def test_model_of_venices_list_has_its_own_name(self) -> None:
         assert Catalogue({"new-edit": Model()}).rate_model(Mode.EDIT, "new-edit") == "new-edit"
 
     @pytest.mark.parametrize("model", [*KNOWN, "qwen-edit", "llama-3", "made-up-edit"])
-    def test_limits_of_the_account_page_are_kept_under_the_names_that_calls_use(
-        self, model: str
-    ) -> None:
+    def test_limits_of_account_are_kept_under_names_that_calls_use(self, model: str) -> None:
         mode = Mode.BACKGROUND_REMOVE if model == REMOVAL_MODEL else Mode.EDIT
         expected = UNREAD.rate_model(mode, model) if model in KNOWN else None
 
@@ -420,7 +421,7 @@ class TestAllowed:
             ({"mode": Mode.BACKGROUND_REMOVE, "model": "x"}, ("bria-bg-remover",)),
         ],
     )
-    def test_an_allowed_model_passes_under_each_of_its_names(
+    def test_allowed_model_is_allowed_under_each_of_its_names(
         self, wanted: dict[str, Any], allowed: tuple[str, ...]
     ) -> None:
         KEPT.check_allowed(asked(**wanted), allowed)
@@ -439,13 +440,13 @@ class TestAllowed:
 
 
 class TestVenicesList:
-    def test_the_models_known_are_those_of_the_list(self) -> None:
+    def test_models_known_are_those_of_list(self) -> None:
         known = {name: model for name, model in KNOWN.items() if model.price and model.limits}
 
         assert {name: LISTED[name] for name in known} == known
         assert set(LISTED) == {name for name, model in KNOWN.items() if model.price}
 
-    def test_what_the_list_says_counts_before_what_was_known(self) -> None:
+    def test_what_list_says_counts_before_what_was_known(self) -> None:
         catalogue = Catalogue(
             {
                 "firered-image-edit": Model(Price(usd=0.05)),
@@ -459,7 +460,7 @@ class TestVenicesList:
         assert catalogue.models[REMOVAL_MODEL] == KNOWN[REMOVAL_MODEL]
 
     @pytest.mark.parametrize("entry", [None, {}, {"id": 1}, {"id": "x-edit"}, []])
-    def test_an_entry_that_is_no_model_is_left_out(self, entry: Any) -> None:
+    def test_entry_that_is_no_model_is_left_out(self, entry: Any) -> None:
         good = {"id": "new-edit", "model_spec": {"pricing": {"inpaint": {"usd": 1, "diem": 1}}}}
 
         found = listed("inpaint", {"data": [entry, good]})
@@ -481,9 +482,7 @@ class TestVenicesList:
             {"inpaint": {"usd": 0.01}, "inputImages": {"included": 1}},
         ],
     )
-    def test_a_price_that_is_not_as_documented_costs_as_much_as_the_dearest(
-        self, pricing: Any
-    ) -> None:
+    def test_undocumented_price_counts_as_dearest(self, pricing: Any) -> None:
         entry = {"id": "x-edit", "model_spec": {"pricing": pricing}}
         found = listed("inpaint", {"data": [entry]})
 
@@ -523,19 +522,19 @@ class TestVenicesList:
         with pytest.raises(InvalidValueError, match="aspect_ratio is 4:3"):
             Catalogue(found).check(asked(aspect_ratio="4:3"), 1)
 
-    def test_of_the_other_models_only_the_remover_is_kept(self) -> None:
+    def test_of_other_models_only_remover_is_kept(self) -> None:
         spec = {"pricing": {"generation": {"usd": 0.03}}}
         data = [{"id": name, "model_spec": spec} for name in ("flux-2-max", REMOVAL_MODEL)]
 
         assert listed("image", {"data": data}) == {REMOVAL_MODEL: Model(Price(usd=0.03))}
 
     @pytest.mark.parametrize("listing", [{}, {"data": None}, {"data": {"rateLimits": []}}])
-    def test_an_answer_without_a_list_has_no_models(self, listing: dict[str, Any]) -> None:
+    def test_answer_without_list_has_no_models(self, listing: dict[str, Any]) -> None:
         assert listed("inpaint", listing) == {}
 
 
 class TestStore:
-    def test_the_models_known_count_until_a_list_is_kept(
+    def test_models_known_count_until_list_is_kept(
         self, dynamodb: "DynamoDBClient", table: str, clock: FakeClock
     ) -> None:
         store = CatalogueStore(dynamodb, table, clock.now)
@@ -544,7 +543,7 @@ class TestStore:
         assert store.current() == UNREAD
         assert store.current().models == KNOWN
 
-    def test_other_environments_see_a_kept_list_within_an_hour(
+    def test_other_environments_see_kept_list_within_hour(
         self, dynamodb: "DynamoDBClient", table: str, clock: FakeClock
     ) -> None:
         ours, theirs = (CatalogueStore(dynamodb, table, clock.now) for _ in range(2))
@@ -556,7 +555,7 @@ class TestStore:
         clock.sleep(1)
         assert ours.current() == theirs.current() == KEPT
 
-    def test_a_list_is_old_after_an_hour(
+    def test_list_is_old_after_hour(
         self, dynamodb: "DynamoDBClient", table: str, clock: FakeClock
     ) -> None:
         store = CatalogueStore(dynamodb, table, clock.now)
@@ -567,7 +566,7 @@ class TestStore:
         clock.sleep(1)
         assert store.is_old()
 
-    def test_a_list_ten_times_as_long_fits_into_the_item(self) -> None:
+    def test_list_ten_times_as_long_fits_into_item(self) -> None:
         assert len(msgspec.json.encode(LISTED)) < 40_000
 
     @pytest.mark.parametrize(
@@ -580,14 +579,14 @@ class TestStore:
             {"prices": {"S": "{}"}},
         ],
     )
-    def test_an_item_that_cannot_be_read_changes_nothing(
+    def test_item_that_cannot_be_read_changes_nothing(
         self, dynamodb: "DynamoDBClient", table: str, clock: FakeClock, item: dict[str, Any]
     ) -> None:
         dynamodb.put_item(TableName=table, Item={"id": {"S": "catalogue"}} | item)
 
         assert CatalogueStore(dynamodb, table, clock.now).current() == UNREAD
 
-    def test_a_table_that_cannot_be_read_changes_nothing(
+    def test_table_that_cannot_be_read_changes_nothing(
         self, dynamodb: "DynamoDBClient", clock: FakeClock
     ) -> None:
         with pytest.raises(ClientError):

@@ -11,8 +11,8 @@ from image_drop.errors import RetriesExhaustedError
 from image_drop.uploads import Upload
 from image_drop_cli.dead_letters import DeadLetters
 from image_drop_cli.deployment import Deployment
-from tests.conftest import INPUT_BUCKET
-from tests.unit.stacks import QuietStack, quiet_stack
+from tests.support.account import INPUT_BUCKET
+from tests.support.quiet_stack import QuietStack, quiet_stack
 
 
 @pytest.fixture
@@ -50,9 +50,7 @@ def test_looking_leaves_everything_as_it_was(stack: QuietStack, dead: DeadLetter
     assert dead.count() == 25
 
 
-def test_a_letter_is_shown_with_the_report_on_its_image(
-    stack: QuietStack, dead: DeadLetters
-) -> None:
+def test_letter_is_shown_with_report_on_its_image(stack: QuietStack, dead: DeadLetters) -> None:
     bury(stack, letter_about("shoe.jpg"))
     stack.report("shoe.jpg", None, RetriesExhaustedError("Venice was away."))
     with dead.held(1) as [letter]:
@@ -68,17 +66,17 @@ def test_messages_of_others_do_no_harm(stack: QuietStack, dead: DeadLetters) -> 
         assert dead.report_on(letter) is None
 
 
-def test_letters_that_are_sent_again_are_in_the_retry_queue_only(
+def test_letters_that_are_sent_again_are_in_retry_queue_only(
     stack: QuietStack, dead: DeadLetters
 ) -> None:
     bury(stack, letter_about("a.jpg"), letter_about("b.jpg"), letter_about("c.jpg"))
     with dead.held(100) as letters:
-        dead.send_again([each for each in letters if each.upload and each.upload.key != "b.jpg"])
+        dead.redrive([each for each in letters if each.upload and each.upload.key != "b.jpg"])
     assert keys(dead) == ["b.jpg"]
     assert sorted(each.key for each in stack.queued()) == ["a.jpg", "c.jpg"]
 
 
-def test_discarded_letters_are_gone_and_the_others_are_not(
+def test_discarded_letters_are_gone_and_others_are_not(
     stack: QuietStack, dead: DeadLetters
 ) -> None:
     bury(stack, letter_about("a.jpg"), letter_about("b.jpg"))
@@ -89,7 +87,7 @@ def test_discarded_letters_are_gone_and_the_others_are_not(
     assert dead.count() == 0
 
 
-def test_on_the_embedded_stack_all_letters_are_moved_by_hand(stack: QuietStack) -> None:
+def test_on_embedded_stack_all_letters_are_moved_by_hand(stack: QuietStack) -> None:
     deployment = stack.deployment
     local = DeadLetters(
         Deployment(
@@ -102,7 +100,7 @@ def test_on_the_embedded_stack_all_letters_are_moved_by_hand(stack: QuietStack) 
         )
     )
     bury(stack, *(letter_about(f"{number}.jpg") for number in range(12)))
-    assert local.send_all_again() == 12
+    assert local.redrive_all() == 12
     assert local.count() == 0
     queued = [*stack.queued(), *stack.queued()]
     assert {each.key for each in queued} == {f"{number}.jpg" for number in range(12)}
@@ -129,11 +127,11 @@ def test_on_aws_all_letters_are_moved_by_sqs_itself(
             {"TaskHandle": "1"},
             {"SourceArn": here, "DestinationArn": there},
         )
-        assert dead.send_all_again() == 3
+        assert dead.redrive_all() == 3
         sqs.assert_no_pending_responses()
 
 
-def test_a_message_is_decoded_into_its_upload(stack: QuietStack, dead: DeadLetters) -> None:
+def test_message_is_decoded_into_its_upload(stack: QuietStack, dead: DeadLetters) -> None:
     bury(stack, '{"bucket": "b", "key": "shoe.jpg", "variant": "white"}')
     with dead.held(1) as [letter]:
         assert letter.upload == Upload("b", "shoe.jpg", "white")

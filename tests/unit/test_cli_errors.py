@@ -43,7 +43,7 @@ def test_without_credentials_it_says_how_to_sign_in(
     assert (result.exit_code, "aws configure" in sentence(result)) == (3, True)
 
 
-def test_without_a_region_it_says_how_to_name_one(
+def test_without_region_it_says_how_to_name_one(
     elsewhere: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
@@ -51,11 +51,12 @@ def test_without_a_region_it_says_how_to_name_one(
     assert (result.exit_code, "--region" in sentence(result)) == (3, True)
 
 
-def test_an_unknown_profile_is_named() -> None:
+def test_unknown_profile_is_named() -> None:
     result = run("status", "--stack", "x", "--profile", "nope")
     assert (result.exit_code, "(nope)" in sentence(result)) == (3, True)
 
 
+@pytest.mark.slow
 def test_where_nothing_runs_it_says_how_to_start_it() -> None:
     result = run("status", "--endpoint-url", "http://127.0.0.1:1")
     assert (result.exit_code, "make local" in sentence(result)) == (3, True)
@@ -67,24 +68,26 @@ def test_wrong_usage_has_its_own_exit_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "said"),
     [
         (("--mode", "edt"), "Did you mean 'edit'?"),
-        (("--prompt", "red", "--finish", '{"trm": true}'), "did you mean 'trim'?"),
+        (("--prompt", "red", "--finish", '{"trm": true}'), "Did you mean 'trim'?"),
         (("--prompt", "red", "--finish", "{"), "--finish is not JSON"),
-        (("--mode", "edit"), "there is no prompt"),
-        ((), "No mode and no prompt"),
+        (("--mode", "edit"), "--mode edit needs a prompt. Add --prompt."),
+        ((), "No instructions given."),
+        (("--prompt", "red", "--aspect-ratio", "7:1"), "Correct --aspect-ratio"),
+        (("--prompt", "red", "--layer", ""), "Correct --layer"),
     ],
 )
-def test_wrong_instructions_are_refused_before_anything_is_written(
-    tmp_path: Path, options: tuple[str, ...], told: str
+def test_wrong_instructions_are_refused_before_any_write(
+    tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
     result = run("init", tmp_path, *options)
-    assert (result.exit_code, told in sentence(result)) == (2, True)
+    assert (result.exit_code, said in sentence(result)) == (2, True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_init_writes_the_folder_file_once(tmp_path: Path) -> None:
+def test_init_writes_folder_file_once(tmp_path: Path) -> None:
     assert run("init", tmp_path / "new", "--mode", "background-remove").exit_code == 0
     path = tmp_path / "new" / ".image-drop.json"
     assert json.loads(path.read_text()) == {"mode": "background-remove"}
@@ -115,11 +118,11 @@ def errors() -> Iterator[tuple[BotoCoreError | ClientError, Exit, str]]:
     yield refused("NoSuchBucket"), Exit.UNUSABLE, "NoSuchBucket"
 
 
-@pytest.mark.parametrize(("error", "code", "told"), list(errors()), ids=lambda each: str(each)[:40])
-def test_errors_of_aws_become_a_sentence_and_a_code(
+@pytest.mark.parametrize(("error", "code", "said"), list(errors()), ids=lambda each: str(each)[:40])
+def test_errors_of_aws_become_sentence_and_code(
     error: BotoCoreError | ClientError,
     code: Exit,
-    told: str,
+    said: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from typer import Exit as Ended
@@ -127,11 +130,11 @@ def test_errors_of_aws_become_a_sentence_and_a_code(
     with pytest.raises(Ended) as ended, explaining():
         raise error
     assert ended.value.exit_code == code
-    assert told in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert "\n" not in explained(error)
 
 
-def test_an_object_that_s3_refuses_is_told_in_a_sentence(
+def test_object_that_s3_refuses_is_told_in_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from typer import Exit as Ended
@@ -146,5 +149,5 @@ def test_an_object_that_s3_refuses_is_told_in_a_sentence(
     ("seconds", "text"),
     [(-3, "0 s"), (40, "40 s"), (180, "3 min"), (19_800, "5.5 h"), (1_036_800, "12 days")],
 )
-def test_durations_are_said_in_the_unit_that_fits(seconds: float, text: str) -> None:
+def test_durations_are_said_in_unit_that_fits(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from image_drop_cli.explanation import Given, explain
-from image_drop_cli.upload.folders import Drop
-from tests.conftest import INPUT_BUCKET
-from tests.unit.stacks import QuietStack, file, quiet_stack
+from image_drop_cli.upload.folders import LocalFile
+from tests.support.account import INPUT_BUCKET
+from tests.support.quiet_stack import QuietStack, file, quiet_stack
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def shoe(stack: QuietStack, tmp_path: Path) -> str:
         Bucket=INPUT_BUCKET, Key=".image-drop.json", Body=b'{"prompt": "blue", "quality": "low"}'
     )
     photo = file(tmp_path, "shoe.jpg")
-    stack.send(Drop(photo, "p/shoe.jpg", b'{"prompt": "red"}', {"prompt": "green"}))
+    stack.send(LocalFile(photo, "p/shoe.jpg", b'{"prompt": "red"}', {"prompt": "green"}))
     return "p/shoe.jpg"
 
 
@@ -40,10 +40,10 @@ def test_each_key_is_shown_with_its_source_and_what_it_overrides(
     )
 
 
-def test_only_what_the_endpoint_takes_would_be_sent(stack: QuietStack, shoe: str) -> None:
+def test_only_what_endpoint_takes_would_be_sent(stack: QuietStack, shoe: str) -> None:
     [request] = explain(shoe, stack.deployment).requests
     assert (request.endpoint, request.parameters) == ("/image/edit", {"prompt": "red"})
-    assert (request.output_key, request.state) == ("p/shoe.jpg.png", "would be made")
+    assert (request.output_key, request.state) == ("p/shoe.jpg.png", "this call would be made")
 
 
 def test_instructions_that_do_not_count_are_said_to_be_ignored(
@@ -56,7 +56,7 @@ def test_instructions_that_do_not_count_are_said_to_be_ignored(
     stack = quiet_stack(
         boto_client, DefaultMode="background-remove", UntrustedPrefixes="customers/"
     )
-    theirs = Drop(
+    theirs = LocalFile(
         file(tmp_path, "a.jpg"), "customers/a.jpg", b'{"prompt": "x"}', {}, {"prompt": "x"}
     )
     stack.send(theirs)
@@ -66,11 +66,11 @@ def test_instructions_that_do_not_count_are_said_to_be_ignored(
     assert explain("a.jpg", stack.deployment).ignored == ()
 
 
-def test_what_a_call_would_cost_is_told(stack: QuietStack, tmp_path: Path) -> None:
+def test_what_call_would_cost_is_told(stack: QuietStack, tmp_path: Path) -> None:
     photo = file(tmp_path, "shoe.jpg")
-    cut_out = Drop(photo, "a.jpg", b'{"mode": "background-remove"}')
-    enhanced = Drop(photo, "b.jpg", b'{"prompt": "red", "enhance_prompt": true}')
-    unheard = Drop(photo, "c.jpg", b'{"prompt": "red", "model": "new-edit"}')
+    cut_out = LocalFile(photo, "a.jpg", b'{"mode": "background-remove"}')
+    enhanced = LocalFile(photo, "b.jpg", b'{"prompt": "red", "enhance_prompt": true}')
+    unheard = LocalFile(photo, "c.jpg", b'{"prompt": "red", "model": "new-edit"}')
     stack.send(cut_out, enhanced, unheard)
     requests = [explain(key, stack.deployment).requests[0] for key in ("a.jpg", "b.jpg", "c.jpg")]
     assert [(request.model, request.usd) for request in requests] == [
@@ -83,12 +83,10 @@ def test_what_a_call_would_cost_is_told(stack: QuietStack, tmp_path: Path) -> No
 def test_what_is_done_is_said_to_be_done(stack: QuietStack, shoe: str) -> None:
     stack.make(shoe)
     [request] = explain(shoe, stack.deployment).requests
-    assert request.state.startswith("done: nothing would be called")
+    assert request.state.endswith("no call would be made")
 
 
-def test_an_image_that_is_not_there_yet_is_explained_from_its_folders(
-    stack: QuietStack, shoe: str
-) -> None:
+def test_missing_image_is_explained_from_its_folders(stack: QuietStack, shoe: str) -> None:
     explanation = explain("p/other.jpg", stack.deployment)
     assert not explanation.in_bucket
     assert [(each.key, each.value) for each in explanation.given][1] == ("prompt", "blue")
@@ -100,7 +98,7 @@ def test_variants_are_requests_of_their_own(stack: QuietStack, tmp_path: Path) -
         b'{"prompt": "red", "variants": {"cut": {"mode": "background-remove"},'
         b' "shop": {"finish": {"size": "800x800"}}}}'
     )
-    stack.send(Drop(file(tmp_path, "shoe.jpg"), "shoe.jpg", variants))
+    stack.send(LocalFile(file(tmp_path, "shoe.jpg"), "shoe.jpg", variants))
     cut, shop = explain("shoe.jpg", stack.deployment).requests
     assert (cut.variant, cut.endpoint, cut.parameters) == ("cut", "/image/background-remove", {})
     assert cut.output_key == "shoe.jpg.cut.png"
@@ -108,19 +106,19 @@ def test_variants_are_requests_of_their_own(stack: QuietStack, tmp_path: Path) -
     assert shop.afterwards == {"finish": {"size": "800x800"}}
 
 
-def test_wrong_instructions_are_explained_as_the_report_would(
+def test_wrong_instructions_are_explained_as_report_would(
     stack: QuietStack, tmp_path: Path
 ) -> None:
-    stack.send(Drop(file(tmp_path, "shoe.jpg"), "shoe.jpg", b'{"promt": "red"}'))
+    stack.send(LocalFile(file(tmp_path, "shoe.jpg"), "shoe.jpg", b'{"promt": "red"}'))
     explanation = explain("shoe.jpg", stack.deployment)
     assert explanation.requests == ()
     assert explanation.problem is not None
     assert "Did you mean 'prompt'?" in explanation.problem
 
 
-def test_a_missing_layer_is_named(stack: QuietStack, tmp_path: Path) -> None:
+def test_missing_layer_is_named(stack: QuietStack, tmp_path: Path) -> None:
     layers = b'{"mode": "multi-edit", "prompt": "red", "layers": ["_layers/a.png"]}'
-    stack.send(Drop(file(tmp_path, "shoe.jpg"), "p/shoe.jpg", layers))
+    stack.send(LocalFile(file(tmp_path, "shoe.jpg"), "p/shoe.jpg", layers))
     [request] = explain("p/shoe.jpg", stack.deployment).requests
     assert request.images == ("p/shoe.jpg", "_layers/a.png")
     assert "p/_layers/a.png" in request.state
@@ -130,4 +128,4 @@ def test_a_missing_layer_is_named(stack: QuietStack, tmp_path: Path) -> None:
 def test_keys_that_start_nothing_are_told(stack: QuietStack, key: str) -> None:
     problem = explain(key, stack.deployment).problem
     assert problem is not None
-    assert "start nothing" in problem
+    assert "Image LocalFile ignores" in problem

@@ -1,20 +1,21 @@
 """What `put` sends, what it finds done, and what it leaves alone. Nothing is edited here."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from image_drop.errors import RetriesExhaustedError
 from image_drop.uploads import Upload
-from image_drop_cli.upload.drops import THREADS, Arrived, Run, Sent
-from image_drop_cli.upload.folders import Drop, NotSent, drops
-from tests.conftest import INPUT_BUCKET, OUTPUT_BUCKET
-from tests.unit.stacks import QuietStack, file, quiet_stack
+from image_drop_cli.upload.events import Arrived, NotSent, Sent
+from image_drop_cli.upload.folders import LocalFile, local_files
+from image_drop_cli.upload.run import THREADS, UploadRun
+from tests.support.account import INPUT_BUCKET, OUTPUT_BUCKET
+from tests.support.quiet_stack import QuietStack, file, quiet_stack
 
 CUT_OUT = b'{"mode":"background-remove"}'
 REPAINT = b'{"prompt":"blue"}'
@@ -28,37 +29,39 @@ def stack(
 
 
 @pytest.fixture
-def shoe(tmp_path: Path) -> Drop:
-    return Drop(file(tmp_path, "shoe.jpg"), "shoe.jpg", CUT_OUT)
+def shoe(tmp_path: Path) -> LocalFile:
+    return LocalFile(file(tmp_path, "shoe.jpg"), "shoe.jpg", CUT_OUT)
 
 
-def changed(drop: Drop, *, content: bytes | None = None, sidecar: bytes | None = None) -> Drop:
+def changed(
+    photo: LocalFile, *, content: bytes | None = None, sidecar: bytes | None = None
+) -> LocalFile:
     if content is not None:
-        drop.path.write_bytes(content)
-    return Drop(drop.path, drop.key, sidecar or drop.sidecar)
+        photo.path.write_bytes(content)
+    return LocalFile(photo.path, photo.key, sidecar or photo.sidecar)
 
 
-def test_an_image_is_sent_with_its_instructions_tags_and_metadata(
-    stack: QuietStack, shoe: Drop
+def test_image_is_sent_with_its_instructions_tags_and_metadata(
+    stack: QuietStack, shoe: LocalFile
 ) -> None:
-    drop = Drop(shoe.path, "a b/ü+.jpg", CUT_OUT, {"model": "x/y z"}, {"quality": "high"})
-    assert stack.send(drop) == [Sent("a b/ü+.jpg", already=False)]
-    head = stack.s3.head_object(Bucket=INPUT_BUCKET, Key=drop.key)
+    photo = LocalFile(shoe.path, "a b/ü+.jpg", CUT_OUT, {"model": "x/y z"}, {"quality": "high"})
+    assert stack.send(photo) == [Sent("a b/ü+.jpg", already=False)]
+    head = stack.s3.head_object(Bucket=INPUT_BUCKET, Key=photo.key)
     assert (head["ContentType"], head["Metadata"]) == ("image/jpeg", {"quality": "high"})
-    tags = stack.s3.get_object_tagging(Bucket=INPUT_BUCKET, Key=drop.key)["TagSet"]
+    tags = stack.s3.get_object_tagging(Bucket=INPUT_BUCKET, Key=photo.key)["TagSet"]
     assert tags == [{"Key": "model", "Value": "x/y z"}]
     assert stack.body("a b/ü+.jpg") == b"a photo"
     assert stack.body("a b/ü+.jpg.json") == CUT_OUT
 
 
-def test_the_same_file_is_not_sent_twice(stack: QuietStack, shoe: Drop) -> None:
+def test_same_file_is_not_sent_twice(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     assert stack.send(shoe) == [Sent("shoe.jpg", already=True)]
     assert stack.versions("shoe.jpg") == stack.versions("shoe.jpg.json") == 1
 
 
-def test_an_image_whose_event_was_lost_is_queued_by_the_next_run(
-    stack: QuietStack, shoe: Drop
+def test_image_whose_event_was_lost_is_queued_by_next_run(
+    stack: QuietStack, shoe: LocalFile
 ) -> None:
     stack.send(shoe)
     assert stack.queued() == []
@@ -67,8 +70,8 @@ def test_an_image_whose_event_was_lost_is_queued_by_the_next_run(
     assert (upload.key, bool(upload.retry)) == ("shoe.jpg", True)
 
 
-def test_nothing_is_queued_twice_while_the_queue_still_holds_work(
-    stack: QuietStack, shoe: Drop
+def test_nothing_is_queued_twice_while_queue_still_holds_work(
+    stack: QuietStack, shoe: LocalFile
 ) -> None:
     stack.deployment.services.queue.send(Upload(INPUT_BUCKET, "other.jpg"))
     stack.send(shoe)
@@ -76,8 +79,8 @@ def test_nothing_is_queued_twice_while_the_queue_still_holds_work(
     assert stack.queued() == [Upload(INPUT_BUCKET, "other.jpg")]
 
 
-def test_a_result_that_is_there_is_fetched_once(
-    stack: QuietStack, shoe: Drop, tmp_path: Path
+def test_result_that_is_there_is_fetched_once(
+    stack: QuietStack, shoe: LocalFile, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     stack.send(shoe)
@@ -96,38 +99,36 @@ def test_a_result_that_is_there_is_fetched_once(
     assert stack.queued() == []
 
 
-def test_somebody_elses_object_is_not_taken_for_the_result(stack: QuietStack, shoe: Drop) -> None:
+def test_somebody_elses_object_is_not_taken_for_result(stack: QuietStack, shoe: LocalFile) -> None:
     stack.s3.put_object(Bucket=OUTPUT_BUCKET, Key="shoe.jpg.png", Body=b"a holiday photo")
     stack.send(shoe)
     assert stack.send(shoe) == [Sent("shoe.jpg", already=True)]
 
 
-def test_another_file_under_the_key_is_left_alone(stack: QuietStack, shoe: Drop) -> None:
+def test_another_file_under_key_is_left_alone(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     [event] = stack.send(changed(shoe, content=b"another photo"))
     assert isinstance(event, NotSent)
-    assert "Another file is in the bucket as shoe.jpg." in event.reason
+    assert "The bucket already has a different file at shoe.jpg." in event.reason
     assert stack.body("shoe.jpg") == b"a photo"
 
 
-def test_other_instructions_for_the_key_are_left_alone(stack: QuietStack, shoe: Drop) -> None:
+def test_other_instructions_for_key_are_left_alone(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     [event] = stack.send(changed(shoe, sidecar=REPAINT))
     assert isinstance(event, NotSent)
-    assert "Another file of instructions is in the bucket as shoe.jpg.json." in event.reason
+    assert "The bucket already has different instructions at shoe.jpg.json." in event.reason
     assert stack.body("shoe.jpg.json") == CUT_OUT
 
 
-def test_overwrite_puts_the_new_file_in_the_place_of_the_old_one(
-    stack: QuietStack, shoe: Drop
-) -> None:
+def test_overwrite_puts_new_file_in_place_of_old_one(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     events = stack.send(changed(shoe, content=b"another photo"), overwrite=True)
     assert events == [Sent("shoe.jpg", already=False)]
     assert stack.body("shoe.jpg") == b"another photo"
 
 
-def test_new_instructions_never_meet_the_old_image(stack: QuietStack, shoe: Drop) -> None:
+def test_new_instructions_never_meet_old_image(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     stack.send(changed(shoe, content=b"another photo", sidecar=REPAINT), overwrite=True)
     found = stack.s3.list_object_versions(Bucket=INPUT_BUCKET, Prefix="shoe.jpg")
@@ -135,8 +136,8 @@ def test_new_instructions_never_meet_the_old_image(stack: QuietStack, shoe: Drop
     assert stack.body("shoe.jpg") == b"another photo"
 
 
-def test_new_instructions_for_the_same_image_are_awaited_anew(
-    stack: QuietStack, shoe: Drop
+def test_new_instructions_for_same_image_are_awaited_anew(
+    stack: QuietStack, shoe: LocalFile
 ) -> None:
     stack.send(shoe)
     stack.make("shoe.jpg")
@@ -145,7 +146,7 @@ def test_new_instructions_for_the_same_image_are_awaited_anew(
     assert stack.versions("shoe.jpg") == 1
 
 
-def test_a_report_on_the_same_edit_is_the_answer(stack: QuietStack, shoe: Drop) -> None:
+def test_report_on_same_edit_is_answer(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
     stack.report("shoe.jpg", stack.edit("shoe.jpg").id)
     _, arrived = stack.send(shoe)
@@ -155,8 +156,8 @@ def test_a_report_on_the_same_edit_is_the_answer(stack: QuietStack, shoe: Drop) 
     assert stack.queued() == []
 
 
-def test_a_report_that_no_longer_holds_sends_the_image_round_again(
-    stack: QuietStack, shoe: Drop
+def test_report_that_no_longer_holds_sends_image_round_again(
+    stack: QuietStack, shoe: LocalFile
 ) -> None:
     stack.send(shoe)
     stack.report("shoe.jpg", None, RetriesExhaustedError("Venice was away."))
@@ -165,36 +166,42 @@ def test_a_report_that_no_longer_holds_sends_the_image_round_again(
     assert "shoe.jpg" in [upload.key for upload in stack.queued()]
 
 
-def test_an_image_that_is_too_large_stays_at_home(
+def test_image_that_is_too_large_stays_at_home(
     input_bucket: str,
     output_bucket: str,
     table: str,
     boto_client: Callable[[str], Any],
-    shoe: Drop,
+    shoe: LocalFile,
 ) -> None:
     stack = quiet_stack(boto_client, MaxImageBytes="6")
     [event] = stack.send(shoe)
-    assert event == NotSent("shoe.jpg", "It has 7 bytes; the limit is 6.")
+    assert event == NotSent(
+        "shoe.jpg",
+        "The file has 7 bytes; the stack accepts 6 (MaxImageBytes). Send a smaller version.",
+    )
 
 
-def test_a_file_that_went_away_is_told_and_the_others_are_sent(
-    stack: QuietStack, shoe: Drop, tmp_path: Path
+def test_file_that_went_away_is_told_and_others_are_sent(
+    stack: QuietStack, shoe: LocalFile, tmp_path: Path
 ) -> None:
-    gone = Drop(tmp_path / "gone.jpg", "gone.jpg")
+    gone = LocalFile(tmp_path / "gone.jpg", "gone.jpg")
     events = stack.send(gone, shoe)
     assert Sent("shoe.jpg", already=False) in events
     [reason] = [event.reason for event in events if isinstance(event, NotSent)]
     assert reason == f"{tmp_path}/gone.jpg: No such file or directory."
 
 
-def test_images_stay_at_home_when_what_their_folder_needs_is_refused(
+def test_images_stay_at_home_when_their_folder_file_is_refused(
     stack: QuietStack, tmp_path: Path
 ) -> None:
     stack.s3.put_object(Bucket=INPUT_BUCKET, Key="p/.image-drop.json", Body=REPAINT)
-    folder_file = Drop(file(tmp_path, "cut-out", CUT_OUT), "p/.image-drop.json")
+    folder_file = LocalFile(file(tmp_path, "cut-out", CUT_OUT), "p/.image-drop.json")
     photo = file(tmp_path, "shoe.jpg")
     events = stack.send(
-        folder_file, Drop(photo, "p/shoe.jpg"), Drop(photo, "p/sub/shoe.jpg"), Drop(photo, "q.jpg")
+        folder_file,
+        LocalFile(photo, "p/shoe.jpg"),
+        LocalFile(photo, "p/sub/shoe.jpg"),
+        LocalFile(photo, "q.jpg"),
     )
     assert [event.key for event in events if isinstance(event, NotSent)] == [
         "p/.image-drop.json",
@@ -204,14 +211,14 @@ def test_images_stay_at_home_when_what_their_folder_needs_is_refused(
     assert Sent("q.jpg", already=False) in events
 
 
-def test_images_stay_at_home_when_what_their_folder_needs_is_no_file(
+def test_images_stay_at_home_when_their_folder_file_is_no_file(
     stack: QuietStack, tmp_path: Path
 ) -> None:
     for name in ("p/shoe.jpg", "q/shoe.jpg", "r/shoe.jpg"):
         file(tmp_path, name)
     os.mkfifo(tmp_path / "p" / ".image-drop.json")
     (tmp_path / "q" / "_layers").symlink_to(tmp_path / "r")
-    events = stack.send(*drops([tmp_path / name for name in "pqr"]))
+    events = stack.send(*local_files([tmp_path / name for name in "pqr"]))
     assert {event.key for event in events if isinstance(event, Sent)} == {"r/shoe.jpg"}
     stayed = {event.key for event in events if isinstance(event, NotSent)}
     assert stayed == {"p/.image-drop.json", "p/shoe.jpg", "q/_layers/", "q/shoe.jpg"}
@@ -234,7 +241,7 @@ class Meanwhile:
 
 
 def test_two_runs_may_fetch_into_one_folder(
-    stack: QuietStack, shoe: Drop, tmp_path: Path, boto_client: Callable[[str], Any]
+    stack: QuietStack, shoe: LocalFile, tmp_path: Path, boto_client: Callable[[str], Any]
 ) -> None:
     out = tmp_path / "out"
     stack.send(shoe)
@@ -247,8 +254,8 @@ def test_two_runs_may_fetch_into_one_folder(
     assert (out / "shoe.jpg.png").read_bytes() == b"cut out"
 
 
-def test_a_fetch_that_breaks_off_leaves_nothing_behind(
-    stack: QuietStack, shoe: Drop, tmp_path: Path, boto_client: Callable[[str], Any]
+def test_fetch_that_breaks_off_leaves_nothing_behind(
+    stack: QuietStack, shoe: LocalFile, tmp_path: Path, boto_client: Callable[[str], Any]
 ) -> None:
     def break_off() -> None:
         raise EndpointConnectionError(endpoint_url="https://s3")
@@ -275,8 +282,8 @@ class OwnKey:
         return self._s3.head_object(**arguments) | {"ETag": '"2f"'}
 
 
-def test_the_same_file_is_recognised_in_a_bucket_with_a_key_of_its_own(
-    stack: QuietStack, shoe: Drop, boto_client: Callable[[str], Any]
+def test_same_file_is_recognised_in_bucket_with_key_of_its_own(
+    stack: QuietStack, shoe: LocalFile, boto_client: Callable[[str], Any]
 ) -> None:
     s3 = OwnKey(boto_client("s3"))
     encrypted = quiet_stack(lambda name: s3 if name == "s3" else boto_client(name))
@@ -285,6 +292,31 @@ def test_the_same_file_is_recognised_in_a_bucket_with_a_key_of_its_own(
     [refused] = encrypted.send(changed(shoe, content=b"another photo"))
     assert isinstance(refused, NotSent)
     assert stack.versions("shoe.jpg") == stack.versions("shoe.jpg.json") == 1
+
+
+class Contested:
+    """An S3 in which somebody deletes each object while it is put."""
+
+    def __init__(self, s3: Any) -> None:
+        self._s3 = s3
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def put_object(self, **arguments: Any) -> Any:
+        answer: Any = {"Error": {"Code": "ConditionalRequestConflict"}}
+        raise ClientError(answer, "PutObject")
+
+
+def test_object_deleted_while_it_is_put_is_not_called_sent(
+    stack: QuietStack, shoe: LocalFile, boto_client: Callable[[str], Any]
+) -> None:
+    s3 = Contested(boto_client("s3"))
+    contested = quiet_stack(lambda name: s3 if name == "s3" else boto_client(name))
+    [event] = contested.send(LocalFile(shoe.path, "shoe.jpg"))
+    assert event == NotSent(
+        "shoe.jpg", "Somebody else changed shoe.jpg at the same moment. Run the command again."
+    )
 
 
 class FailingAfter:
@@ -304,7 +336,7 @@ class FailingAfter:
         return self._s3.put_object(**arguments)
 
 
-def test_after_the_network_went_away_the_same_run_sends_the_rest(
+def test_after_network_went_away_same_run_sends_rest(
     input_bucket: str,
     output_bucket: str,
     table: str,
@@ -312,27 +344,28 @@ def test_after_the_network_went_away_the_same_run_sends_the_rest(
     tmp_path: Path,
 ) -> None:
     photo = file(tmp_path, "shoe.jpg")
-    drops = [Drop(photo, f"{number}.jpg", CUT_OUT) for number in range(6)]
+    files = [LocalFile(photo, f"{number}.jpg", CUT_OUT) for number in range(6)]
     s3 = boto_client("s3")
     broken = quiet_stack(lambda name: FailingAfter(s3, 5) if name == "s3" else boto_client(name))
     with pytest.raises(EndpointConnectionError):
-        broken.send(*drops)
+        broken.send(*files)
 
-    events = quiet_stack(boto_client).send(*drops)
+    events = quiet_stack(boto_client).send(*files)
 
-    assert {event.key for event in events} == {drop.key for drop in drops}
+    assert {event.key for event in events} == {each.key for each in files}
     assert all(isinstance(event, Sent) for event in events)
     stack = quiet_stack(boto_client)
-    assert [stack.versions(drop.key) for drop in drops] == [1] * 6
+    assert [stack.versions(each.key) for each in files] == [1] * 6
 
 
 def test_files_are_listed_only_as_fast_as_they_are_sent(stack: QuietStack, tmp_path: Path) -> None:
     photo = file(tmp_path, "shoe.jpg")
     listed = count()
-    run = Run(stack.deployment, None, follow=False)
-    events = run.events(Drop(photo, f"{next(listed)}.jpg", CUT_OUT) for _ in count())
+    run = UploadRun(stack.deployment, None, follow=False)
+    events = run.events(LocalFile(photo, f"{next(listed)}.jpg", CUT_OUT) for _ in count())
     sent = 0
     while sent < 3:
         sent += isinstance(next(events), Sent)
     assert next(listed) <= 3 * THREADS + 3
+    assert isinstance(events, Generator)
     events.close()

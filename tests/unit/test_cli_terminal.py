@@ -12,8 +12,8 @@ from rich.table import Table
 
 import image_drop_cli
 from image_drop_cli.connection import Screen, fail, say, say_json
-from image_drop_cli.upload.drops import Progress
-from image_drop_cli.wording import printable, progress
+from image_drop_cli.upload.estimate import Progress
+from image_drop_cli.wording import printable, time_left
 
 # Red, clear the screen, a title, a line of its own, and an ending that reads as another one.
 HOSTILE = "a\x1b[31m\x9b2J\x1b]0;title\x07\r\nimage-drop: all done\u2028\u202egpj.exe"
@@ -24,7 +24,7 @@ SHOWN = (
 OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-def test_a_key_is_shown_with_what_is_in_it() -> None:
+def test_key_is_shown_with_what_is_in_it() -> None:
     assert printable(HOSTILE) == SHOWN
 
 
@@ -34,12 +34,12 @@ def test_ordinary_text_of_any_script_stays_as_it_is(text: str) -> None:
 
 
 @given(st.text())
-def test_nothing_of_a_text_is_obeyed_and_nothing_gets_lost(text: str) -> None:
+def test_nothing_of_text_is_obeyed_and_nothing_gets_lost(text: str) -> None:
     assert OBEYED.search(printable(text)) is None
     assert json.loads(printable(json.dumps(text, ensure_ascii=False))) == text
 
 
-def test_plain_lines_and_failures_are_printable(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_output_and_failures_are_printable(capsys: pytest.CaptureFixture[str]) -> None:
     say(HOSTILE, "second")
     with pytest.raises(BaseException, match="1"):
         fail(HOSTILE, code=1)  # type: ignore[arg-type]
@@ -47,16 +47,14 @@ def test_plain_lines_and_failures_are_printable(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("indent", [0, 2])
-def test_json_is_printable_and_means_the_same(
-    capsys: pytest.CaptureFixture[str], indent: int
-) -> None:
+def test_json_is_printable_and_means_same(capsys: pytest.CaptureFixture[str], indent: int) -> None:
     say_json({"key": HOSTILE, "path": Path("a.jpg")}, indent=indent)
-    told = capsys.readouterr().out
-    assert OBEYED.search(told.replace("\n", "")) is None
-    assert json.loads(told) == {"key": HOSTILE, "path": "a.jpg"}
+    printed = capsys.readouterr().out
+    assert OBEYED.search(printed.replace("\n", "")) is None
+    assert json.loads(printed) == {"key": HOSTILE, "path": "a.jpg"}
 
 
-def test_a_table_is_as_wide_as_what_it_shows() -> None:
+def test_table_is_as_wide_as_what_it_shows() -> None:
     out = StringIO()
     table = Table(HOSTILE, title=HOSTILE, caption=HOSTILE)
     table.add_row(HOSTILE)
@@ -67,8 +65,8 @@ def test_a_table_is_as_wide_as_what_it_shows() -> None:
     assert OBEYED.search("".join(lines)) is None
 
 
-def test_why_the_line_is_stopped_is_told_in_one_line() -> None:
-    assert SHOWN in progress(Progress(stopped=HOSTILE))
+def test_why_processing_is_paused_is_told_in_one_sentence() -> None:
+    assert SHOWN in time_left(Progress(paused=HOSTILE))
 
 
 def test_commands_print_by_what_makes_text_printable() -> None:

@@ -14,7 +14,7 @@ def waiting() -> Iterator[WaitingList]:
         yield waiting
 
 
-def test_those_not_looked_for_the_longest_come_first_and_none_twice(waiting: WaitingList) -> None:
+def test_those_not_looked_for_longest_come_first_and_none_twice(waiting: WaitingList) -> None:
     waiting.add(PendingResult(f"{number}.jpg", None, 0.0) for number in range(5))
     assert [each.key for each in waiting.due(100, 10, 3)] == ["0.jpg", "1.jpg", "2.jpg"]
     assert [each.key for each in waiting.due(101, 10, 3)] == ["3.jpg", "4.jpg"]
@@ -29,6 +29,6 @@ def test_what_has_arrived_is_gone(waiting: WaitingList) -> None:
     assert waiting.due(2, 0, 9) == [second]
 
 
-def test_it_counts_by_the_model_whose_rate_is_limited(waiting: WaitingList) -> None:
+def test_it_counts_by_model_whose_rate_is_limited(waiting: WaitingList) -> None:
     waiting.add(PendingResult("a.jpg", None, 0.0, rate_model=model) for model in ("x", "y", "x"))
     assert waiting.counts() == {"x": 2, "y": 1}

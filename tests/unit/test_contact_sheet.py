@@ -10,7 +10,9 @@ NAMES = "Küche – 3 × 4 Größe “Äpfel” ½ Ålesund œuvre 東京 a\u030
 
 def fonts() -> list[ImageFont.FreeTypeFont]:
     """Pillow's own font, and those of this machine that the sheet would take."""
-    found = [ImageFont.load_default(17)]
+    own = ImageFont.load_default(17)
+    assert isinstance(own, ImageFont.FreeTypeFont)
+    found = [own]
     for name in FONTS:
         try:
             found.append(ImageFont.truetype(name, 17))
@@ -20,24 +22,24 @@ def fonts() -> list[ImageFont.FreeTypeFont]:
 
 
 @pytest.mark.parametrize("font", fonts(), ids=lambda font: " ".join(font.getname()))
-def test_no_letter_is_drawn_as_the_box_of_a_missing_glyph(font: ImageFont.FreeTypeFont) -> None:
+def test_no_letter_is_drawn_as_box_of_missing_glyph(font: ImageFont.FreeTypeFont) -> None:
     box = font.getmask("\uffff")
     shown = [font.getmask(each) for each in legible(NAMES, font)]
     assert all((each.size, bytes(each)) != (box.size, bytes(box)) for each in shown)
 
 
-def test_letters_that_a_font_lacks_become_plainer_ones() -> None:
+def test_letters_that_font_lacks_become_plainer_ones() -> None:
     ascii_only = ImageFont.load_default(17)
     assert legible("Küche – 3 × 4, Größe: ½", ascii_only) == "Kuche - 3 x 4, Grosse: 1⁄2"
     assert legible("ku\u0308che", ascii_only) == "kuche"
     assert legible("東京", ascii_only) == "??"
 
 
-def test_letters_that_a_font_has_are_kept() -> None:
+def test_letters_that_font_has_are_kept() -> None:
     assert legible("shoe_1 (front)…\nsecond line", ImageFont.load_default(17)) == (
         "shoe_1 (front)…\nsecond line"
     )
 
 
-def test_a_name_in_any_script_can_be_on_the_sheet() -> None:
+def test_name_in_any_script_can_be_on_sheet() -> None:
     assert draw([], NAMES) != draw([], "")

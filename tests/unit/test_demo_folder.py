@@ -19,7 +19,7 @@ def out(tmp_path: Path) -> Path:
     return out
 
 
-def test_an_earlier_demos_files_and_empty_folders_are_removed(out: Path) -> None:
+def test_earlier_demos_files_and_empty_folders_are_removed(out: Path) -> None:
     run.clear(out)
     assert [path.name for path in out.iterdir()] == [run.MANIFEST]
 

@@ -39,7 +39,8 @@ CLASSES = [each for each in classes() if each.__module__ == errors.__name__]
 RAISED = [each for each in CLASSES if each not in GROUPS]
 
 
-def test_the_drawing_shows_every_class_under_its_base() -> None:
+def test_drawing_shows_every_class_under_its_base() -> None:
+    bases: dict[str, str | None]
     bases = {each.__name__: each.__base__.__name__ for each in CLASSES if each.__base__}
     bases["ImageDropError"] = None
 
@@ -51,24 +52,24 @@ def test_every_class_says_when_it_is_raised(error: type[ImageDropError]) -> None
     words = error.__doc__ or ""
 
     assert error.__name__.endswith("Error")
-    assert error is ImageDropError or words.startswith("When ")
+    assert error is ImageDropError or words.startswith("Raised ")
 
 
 @pytest.mark.parametrize("error", RAISED)
-def test_every_class_has_a_code_a_title_and_advice(error: type[ImageDropError]) -> None:
+def test_every_class_has_code_title_and_advice(error: type[ImageDropError]) -> None:
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
     assert re.fullmatch(r"[A-Z][^.]+[^.]", error.title)
     assert re.fullmatch(r"[A-Z].+[.]", error.advice)
 
 
-def test_no_two_classes_share_a_code() -> None:
+def test_no_two_classes_share_code() -> None:
     codes = [error.code for error in RAISED]
 
     assert len(set(codes)) == len(codes)
 
 
 @pytest.mark.parametrize("error", CLASSES)
-def test_every_error_carries_what_a_report_needs(error: type[ImageDropError]) -> None:
+def test_every_error_carries_what_report_needs(error: type[ImageDropError]) -> None:
     raised = error("what happened", status=418, retry_at=12.5, request_id="ray")
 
     assert str(raised) == raised.detail == "what happened"
@@ -76,7 +77,7 @@ def test_every_error_carries_what_a_report_needs(error: type[ImageDropError]) ->
 
 
 @pytest.mark.parametrize("error", CLASSES)
-def test_every_error_says_whether_the_call_was_charged(error: type[ImageDropError]) -> None:
+def test_every_error_says_whether_call_was_charged(error: type[ImageDropError]) -> None:
     expected = {"NoAnswerError": Charge.MAYBE, "UnusableAnswerError": Charge.YES}
 
     assert error("detail").charge is expected.get(error.__name__, Charge.NO)

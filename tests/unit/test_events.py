@@ -93,7 +93,7 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("event", "name", "detail"), DETAILS)
-def test_an_event_carries_what_a_rule_can_ask_for(
+def test_event_carries_what_rule_can_ask_for(
     event: Event, name: str, detail: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = boto3.client("events")
@@ -119,7 +119,7 @@ def lost(output: str) -> int:
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "InternalException", "AccessDenied"])
-def test_a_bus_that_refuses_an_event_does_not_undo_the_edit(
+def test_bus_that_refuses_event_does_not_undo_edit(
     capsys: pytest.CaptureFixture[str], code: str
 ) -> None:
     client = boto3.client("events")
@@ -130,7 +130,7 @@ def test_a_bus_that_refuses_an_event_does_not_undo_the_edit(
     assert lost(capsys.readouterr().out) == 1
 
 
-def test_an_event_that_the_bus_took_and_dropped_is_counted(
+def test_event_that_bus_took_and_dropped_is_counted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     client = boto3.client("events")
@@ -143,7 +143,7 @@ def test_an_event_that_the_bus_took_and_dropped_is_counted(
     assert lost(capsys.readouterr().out) == 1
 
 
-def test_a_bus_that_cannot_be_reached_does_not_undo_the_edit(
+def test_bus_that_cannot_be_reached_does_not_undo_edit(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Unreachable:

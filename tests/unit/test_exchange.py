@@ -119,14 +119,14 @@ def reset_at_hello(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("behave", [hang_up, talk_nonsense, reset_at_hello, reset])
-def test_a_call_whose_tls_handshake_fails_is_not_charged(behave: Behaviour) -> None:
+def test_call_whose_tls_handshake_fails_is_not_charged(behave: Behaviour) -> None:
     with Listener(behave) as server:
         error = failure(server.port, "https")
 
     assert (type(error), error.charge) == (VeniceUnavailableError, Charge.NO)
 
 
-def test_a_refused_connection_is_not_charged() -> None:
+def test_refused_connection_is_not_charged() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -136,7 +136,7 @@ def test_a_refused_connection_is_not_charged() -> None:
     assert error.detail == "No connection to Venice: NewConnectionError."
 
 
-def test_a_server_that_accepts_nobody_is_not_charged() -> None:
+def test_server_that_accepts_nobody_is_not_charged() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as others:
         for _ in range(4):  # the kernel drops whoever comes after these
             other = others.enter_context(socket.socket())
@@ -150,7 +150,7 @@ def test_a_server_that_accepts_nobody_is_not_charged() -> None:
     assert (type(error), error.charge) == (VeniceUnavailableError, Charge.NO)
 
 
-def test_a_name_that_nobody_knows_is_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_that_nobody_knows_is_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -161,7 +161,7 @@ def test_a_name_that_nobody_knows_is_not_charged(monkeypatch: pytest.MonkeyPatch
     assert caught.value.charge is Charge.NO
 
 
-def test_a_proxy_that_refuses_is_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_that_refuses_is_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(connection: socket.socket) -> None:
         connection.recv(65_536)
         connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
@@ -173,7 +173,7 @@ def test_a_proxy_that_refuses_is_not_charged(monkeypatch: pytest.MonkeyPatch) ->
     assert caught.value.charge is Charge.NO
 
 
-def test_nothing_is_sent_over_a_connection_that_came_about_too_late(
+def test_late_connection_is_not_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     look_up, found = socket.getaddrinfo, threading.Event()
@@ -199,7 +199,7 @@ def test_nothing_is_sent_over_a_connection_that_came_about_too_late(
 
 
 @pytest.mark.parametrize("seconds", [0, -1])
-def test_a_call_without_time_is_not_made(seconds: float) -> None:
+def test_call_without_time_is_not_made(seconds: float) -> None:
     with Listener(lambda connection: connection.sendall(OK + b"x" * 100)) as server:
         error = failure(server.port, seconds=seconds)
 
@@ -266,7 +266,7 @@ BREAKS: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("behave", BREAKS.values(), ids=BREAKS)
-def test_a_connection_that_breaks_once_it_was_made_leaves_open_whether_it_was_charged(
+def test_connection_that_breaks_may_have_been_charged(
     behave: Behaviour,
 ) -> None:
     with Listener(behave) as server:
@@ -275,7 +275,7 @@ def test_a_connection_that_breaks_once_it_was_made_leaves_open_whether_it_was_ch
     assert (type(error), error.charge) == (NoAnswerError, Charge.MAYBE)
 
 
-def test_an_early_answer_counts_although_the_request_was_not_read_to_its_end() -> None:
+def test_early_answer_counts_although_request_was_not_all_read() -> None:
     def refuse(connection: socket.socket) -> None:
         connection.recv(1000)
         connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
@@ -331,7 +331,7 @@ SLOW: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("behave", SLOW.values(), ids=SLOW)
-def test_a_call_ends_in_time_whatever_the_server_does(behave: Behaviour) -> None:
+def test_call_ends_in_time_whatever_server_does(behave: Behaviour) -> None:
     with Listener(behave) as server:
         began = time.monotonic()
         error = failure(server.port, seconds=PROMPT)
@@ -341,7 +341,7 @@ def test_a_call_ends_in_time_whatever_the_server_does(behave: Behaviour) -> None
     assert (type(error), error.charge) == (NoAnswerError, Charge.MAYBE)
 
 
-def test_an_error_is_told_by_its_status_however_slowly_its_words_come() -> None:
+def test_error_is_told_by_its_status_however_slow_its_words() -> None:
     with Listener(trickling(b"HTTP/1.1 402 Payment Required\r\n\r\n{")) as server:
         began = time.monotonic()
         reply = post(server.port, seconds=PROMPT)
@@ -351,13 +351,13 @@ def test_an_error_is_told_by_its_status_however_slowly_its_words_come() -> None:
     assert took < PROMPT + GRACE
 
 
-def test_an_error_whose_words_break_off_is_told_by_its_status() -> None:
+def test_error_whose_words_break_off_is_told_by_its_status() -> None:
     text = b"HTTP/1.1 402 Payment Required\r\nContent-Length: 100\r\n\r\n{"
     with Listener(saying(text, reset)) as server:
         assert post(server.port).status == 402
 
 
-def test_the_request_is_not_sent_on_after_its_time() -> None:
+def test_request_is_not_sent_on_after_its_time() -> None:
     received = []
 
     def count(connection: socket.socket) -> None:
@@ -372,7 +372,7 @@ def test_the_request_is_not_sent_on_after_its_time() -> None:
     assert sum(received) < len(BODY * 10)
 
 
-def test_a_whole_answer_is_a_reply() -> None:
+def test_whole_answer_is_reply() -> None:
     body = bytes(range(256)) * 1000
     head = b"HTTP/1.1 200 OK\r\nCF-RAY: ray\r\nContent-Length: %d\r\n\r\n" % len(body)
     with Listener(saying(head + body, close)) as server:
@@ -381,7 +381,7 @@ def test_a_whole_answer_is_a_reply() -> None:
     assert (reply.status, reply.headers["cf-ray"], reply.body) == (200, "ray", body)
 
 
-def test_a_redirection_is_neither_followed_nor_read_to_its_end() -> None:
+def test_redirection_is_neither_followed_nor_read_to_its_end() -> None:
     def redirect(connection: socket.socket) -> None:
         head = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 999999999\r\n\r\n"
         connection.sendall(head)
@@ -396,7 +396,7 @@ def test_a_redirection_is_neither_followed_nor_read_to_its_end() -> None:
     assert len(reply.body) <= module.MAX_ERROR_BYTES + module.PIECE
 
 
-def test_an_answer_that_is_too_large_is_not_read_to_its_end() -> None:
+def test_answer_that_is_too_large_is_not_read_to_its_end() -> None:
     def flood(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
@@ -459,12 +459,12 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return certificate
 
 
-def test_an_answer_over_tls_is_a_reply(trusted: Path) -> None:
+def test_answer_over_tls_is_reply(trusted: Path) -> None:
     with Listener(over_tls(trusted, saying(OK + b"x" * 100, close))) as server:
         assert post(server.port, "https").body == b"x" * 100
 
 
-def test_a_certificate_that_is_not_trusted_is_not_charged(certificate: Path) -> None:
+def test_certificate_that_is_not_trusted_is_not_charged(certificate: Path) -> None:
     with Listener(over_tls(certificate, silent)) as server:
         error = failure(server.port, "https")
 
@@ -472,7 +472,7 @@ def test_a_certificate_that_is_not_trusted_is_not_charged(certificate: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["silence", "the request is read slowly", "headers", "chunks"])
-def test_a_call_over_tls_ends_in_time(trusted: Path, name: str) -> None:
+def test_call_over_tls_ends_in_time(trusted: Path, name: str) -> None:
     with Listener(over_tls(trusted, SLOW[name])) as server:
         began = time.monotonic()
         error = failure(server.port, "https", seconds=PROMPT * 2)
@@ -482,7 +482,7 @@ def test_a_call_over_tls_ends_in_time(trusted: Path, name: str) -> None:
     assert (type(error), error.charge) == (NoAnswerError, Charge.MAYBE)
 
 
-def test_a_handshake_without_end_ends_in_time_and_is_not_charged() -> None:
+def test_handshake_without_end_ends_in_time_and_is_not_charged() -> None:
     with Listener(lambda connection: time.sleep(PROMPT + GRACE)) as server:
         began = time.monotonic()
         error = failure(server.port, "https", seconds=PROMPT)

@@ -14,7 +14,7 @@ UNSIGNED = "&".join(
 SIGNED = f"{UNSIGNED}&X-Amz-Credential={SCOPE.format('s3')}"
 
 
-def test_a_form_to_the_bucket_is_an_upload() -> None:
+def test_form_to_bucket_is_upload() -> None:
     assert PAGE.may("POST", "/photos", "", [HOST, FORM])
     assert PAGE.may("POST", "/photos/", "", [HOST, FORM])
 
@@ -27,14 +27,14 @@ def test_a_form_to_the_bucket_is_an_upload() -> None:
         "AWSAccessKeyId=a&Signature=b&Expires=1&x-amz-tagging=mode%3Dedit&content-type=image%2Fpng",
     ],
 )
-def test_a_presigned_object_is_an_upload(query: str) -> None:
+def test_presigned_object_is_upload(query: str) -> None:
     for kind in ("image/jpeg", "application/json", "application/json; charset=utf-8"):
         assert PAGE.may("PUT", "/photos/a/shoe.jpg", query, [HOST, ("content-type", kind)])
     assert PAGE.may("PUT", "/photos/a/shoe.jpg", query, [HOST])
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_the_question_before_an_upload_is_answered(method: str) -> None:
+def test_preflight_before_upload_is_answered(method: str) -> None:
     path = "/photos" if method == "POST" else "/photos/shoe.jpg"
     assert PAGE.may("OPTIONS", path, "", [HOST, ("access-control-request-method", method)])
     answer = dict(
@@ -68,12 +68,12 @@ def test_the_question_before_an_upload_is_answered(method: str) -> None:
         ("POST", "/_ministack/reset", ""),
     ],
 )
-def test_nothing_else_is_an_upload(method: str, path: str, query: str) -> None:
+def test_nothing_else_counts_as_upload(method: str, path: str, query: str) -> None:
     kind = FORM if method == "POST" else ("content-type", "image/jpeg")
     assert not PAGE.may(method, path, query, [HOST, kind])
 
 
-def test_a_body_that_the_emulator_would_take_for_a_request_is_no_upload() -> None:
+def test_body_that_emulator_would_take_for_request_is_no_upload() -> None:
     for kind in (
         "application/x-amz-json-1.1",
         "application/x-www-form-urlencoded",
@@ -86,7 +86,7 @@ def test_a_body_that_the_emulator_would_take_for_a_request_is_no_upload() -> Non
     assert not PAGE.may("POST", "/photos", "", [HOST])
 
 
-def test_a_host_that_chooses_a_service_is_no_upload() -> None:
+def test_host_that_chooses_service_is_no_upload() -> None:
     for host in ("abc.lambda-url.us-east-1.localhost:4566", "results.localhost"):
         assert not PAGE.may("POST", "/photos", "", [("host", host), FORM])
 
@@ -94,6 +94,6 @@ def test_a_host_that_chooses_a_service_is_no_upload() -> None:
 @pytest.mark.parametrize(
     "origin", ["*", "null", "localhost:3000", "http://localhost:3000/", "http://a b", "file://x"]
 )
-def test_what_is_no_origin_is_refused_at_the_start(origin: str) -> None:
+def test_what_is_no_origin_is_refused_at_start(origin: str) -> None:
     with pytest.raises(ValueError, match=r"ALLOW_ORIGIN=.* is not an origin"):
         Page(origin, "photos")

@@ -62,7 +62,7 @@ def resolved(**values: Any) -> Instructions:
     ],
     ids=["model", "resolution", "variant's name", "margin", "size"],
 )
-def test_value_that_ends_in_a_line_feed_is_refused_here_and_in_an_editor(
+def test_value_with_final_newline_is_refused_here_and_in_editors(
     values: dict[str, Any],
 ) -> None:
     validator = Draft202012Validator(schema.json_schema())
@@ -79,7 +79,7 @@ def test_value_that_ends_in_a_line_feed_is_refused_here_and_in_an_editor(
         resolved(prompt="pink", **ended)
 
 
-def test_every_pattern_that_ends_a_text_ends_it_before_a_line_feed() -> None:
+def test_every_pattern_ends_before_final_newline() -> None:
     patterns = re.findall(r'"pattern": "(.*?)"[,}]', json.dumps(schema.json_schema()))
 
     assert len(patterns) >= 6
@@ -100,7 +100,7 @@ def test_every_pattern_that_ends_a_text_ends_it_before_a_line_feed() -> None:
         ({"mode": "background-remove", "prompt": "of the folder"}, Mode.BACKGROUND_REMOVE),
     ],
 )
-def test_the_mode_follows_from_what_is_given(given: dict[str, Any], mode: Mode) -> None:
+def test_mode_follows_from_what_is_given(given: dict[str, Any], mode: Mode) -> None:
     assert resolved(**given).mode is mode
 
 
@@ -122,7 +122,7 @@ def test_every_key_is_understood() -> None:
     assert wanted.as_dict() | {"layers": list(wanted.layers or ())} == given
 
 
-def test_the_words_for_mistakes_cover_every_key() -> None:
+def test_words_for_mistakes_cover_every_key() -> None:
     assert set(TAKES) <= set(KEYS)
     assert {"mode", "prompt", "model", "aspect_ratio", "layers"} <= set(TAKES)
 
@@ -130,7 +130,7 @@ def test_the_words_for_mistakes_cover_every_key() -> None:
 # --- five sources ----------------------------------------------------------------------------
 
 
-def test_the_nearest_source_wins_key_by_key() -> None:
+def test_nearest_source_wins_key_by_key() -> None:
     wanted = merged(
         sidecar(prompt="of the sidecar"),
         sources.from_tags({"prompt": "of the tags", "aspect_ratio": "1:1"}),
@@ -148,7 +148,7 @@ def test_the_nearest_source_wins_key_by_key() -> None:
     )
 
 
-def test_a_folder_can_be_a_drop_box_and_one_image_in_it_an_exception() -> None:
+def test_folder_can_be_drop_box_and_one_image_in_it_exception() -> None:
     folder = sources.from_file("products/.image-drop.json", b'{"mode": "background-remove"}')
     exception = sidecar(mode="edit", prompt="on grass")
 
@@ -159,14 +159,14 @@ def test_a_folder_can_be_a_drop_box_and_one_image_in_it_an_exception() -> None:
 @pytest.mark.parametrize(
     ("text", "value"), [("true", True), ("false", False), ("1", True), ("0", False)]
 )
-def test_a_tag_can_say_yes_and_no(text: str, value: bool) -> None:
+def test_tag_can_say_yes_and_no(text: str, value: bool) -> None:
     wanted = merged(sources.from_tags({"prompt": "pink sky", "safe_mode": text}))
 
     assert wanted.safe_mode is value
 
 
 @pytest.mark.parametrize("read", [sources.from_tags, sources.from_metadata])
-def test_layers_in_a_tag_are_separated_by_spaces(read: Any) -> None:
+def test_layers_in_tag_are_separated_by_spaces(read: Any) -> None:
     wanted = merged(read({"prompt": "pink sky", "layers": " mask.png  _layers/logo.png "}))
 
     assert wanted.layers == ("mask.png", "_layers/logo.png")
@@ -181,7 +181,7 @@ def test_tags_and_metadata_of_other_tools_are_left_alone(read: Any) -> None:
 
 @pytest.mark.parametrize("key", ["promt", "Prompt", "aspect-ratio", "safemode", "Mode"])
 @pytest.mark.parametrize("read", [sources.from_tags, sources.from_metadata])
-def test_a_near_miss_in_a_tag_is_not_taken_for_another_tools(read: Any, key: str) -> None:
+def test_near_miss_in_tag_is_not_taken_for_another_tools(read: Any, key: str) -> None:
     with pytest.raises(UnknownKeyError, match="Did you mean"):
         merged(read({key: "x"}))
 
@@ -211,7 +211,7 @@ def test_template_defaults_that_are_empty_say_nothing() -> None:
         merged(sources.from_defaults("", ""))
 
 
-def test_a_file_may_name_its_schema_and_begin_with_a_byte_order_mark() -> None:
+def test_file_may_name_its_schema_and_begin_with_byte_order_mark() -> None:
     content = b'\xef\xbb\xbf{"$schema": "https://example.com/s.json", "prompt": "pink sky"}'
 
     assert merged(sources.from_file("a.json", content)) == resolved(prompt="pink sky")
@@ -221,7 +221,7 @@ def test_a_file_may_name_its_schema_and_begin_with_a_byte_order_mark() -> None:
 
 
 @pytest.mark.parametrize("sources", [[], [{}], [{"aspect_ratio": "1:1"}], [{"layers": ["a.png"]}]])
-def test_an_image_without_mode_and_prompt_has_no_instructions(
+def test_image_without_mode_and_prompt_has_no_instructions(
     sources: list[dict[str, Any]],
 ) -> None:
     with pytest.raises(NoInstructionsError):
@@ -229,7 +229,7 @@ def test_an_image_without_mode_and_prompt_has_no_instructions(
 
 
 @pytest.mark.parametrize("mode", ["edit", "multi-edit"])
-def test_a_mode_that_needs_a_prompt_says_so(mode: str) -> None:
+def test_mode_that_needs_prompt_says_so(mode: str) -> None:
     with pytest.raises(MissingPromptError, match=mode):
         resolved(mode=mode)
 
@@ -252,7 +252,7 @@ def test_a_mode_that_needs_a_prompt_says_so(mode: str) -> None:
         (b'{"prompt": "' + b"x" * 65_536 + b'"}', "larger than 65,536 bytes"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named_with_the_reason(content: bytes, words: str) -> None:
+def test_file_that_cannot_be_read_is_named_with_reason(content: bytes, words: str) -> None:
     with pytest.raises(UnreadableInstructionsError) as caught:
         sources.from_file("photos/shoe.jpg.json", content)
 
@@ -264,7 +264,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(content: bytes, wor
     ("key", "nearest"),
     [("promt", "prompt"), ("Mode", "mode"), ("aspect-ratio", "aspect_ratio"), ("layer", "layers")],
 )
-def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, nearest: str) -> None:
+def test_unknown_key_is_named_with_nearest_known_one(key: str, nearest: str) -> None:
     with pytest.raises(UnknownKeyError) as caught:
         resolved(**{"prompt": "pink sky", key: "x"})
 
@@ -272,7 +272,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, nearest: s
     assert f"Did you mean '{nearest}'?" in caught.value.detail
 
 
-def test_an_unknown_key_that_is_near_to_none_is_answered_with_all() -> None:
+def test_unknown_key_that_is_near_to_none_is_answered_with_all() -> None:
     with pytest.raises(UnknownKeyError) as caught:
         resolved(prompt="pink sky", wattage=60)
 
@@ -292,7 +292,7 @@ def test_an_unknown_key_that_is_near_to_none_is_answered_with_all() -> None:
         ("", ""),
     ],
 )
-def test_an_unknown_mode_is_named_with_the_nearest_known_one(mode: Any, hint: str) -> None:
+def test_unknown_mode_is_named_with_nearest_known_one(mode: Any, hint: str) -> None:
     with pytest.raises(UnknownModeError) as caught:
         resolved(prompt="pink sky", mode=mode)
 
@@ -329,7 +329,7 @@ def test_an_unknown_mode_is_named_with_the_nearest_known_one(mode: Any, hint: st
         ("enhance_prompt", 2),
     ],
 )
-def test_a_value_outside_its_limits_is_named_with_what_the_key_takes(key: str, value: Any) -> None:
+def test_value_outside_its_limits_is_named_with_what_key_takes(key: str, value: Any) -> None:
     with pytest.raises(InvalidValueError) as caught:
         merged(sidecar(prompt="pink sky"), sidecar(**{key: value}))
 
@@ -339,7 +339,7 @@ def test_a_value_outside_its_limits_is_named_with_what_the_key_takes(key: str, v
 
 
 @pytest.mark.parametrize("text", ["x", "x" * 32_768, "Mach den Himmel rosa 🌅", " pink "])
-def test_a_prompt_within_the_limits_is_kept_as_it_is(text: str) -> None:
+def test_prompt_within_limits_is_kept_as_it_is(text: str) -> None:
     assert resolved(prompt=text).prompt == text
 
 
@@ -350,8 +350,7 @@ def test_multi_edit_takes_ten_images_in_all() -> None:
     with pytest.raises(InvalidValueError) as raised:
         resolved(prompt="pink sky", layers=layers)
     assert raised.value.detail == (
-        "There are 10 layers; multi-edit accepts at most 10 images, the photo and 9 layers. "
-        "Remove some."
+        "layers has 10 entries, but multi-edit accepts at most 9. Remove some."
     )
 
 
@@ -359,7 +358,7 @@ def test_multi_edit_takes_ten_images_in_all() -> None:
     ("written", "tier"),
     [("1k", "1K"), ("4k", "4K"), ("2K", "2K"), ("16k", "16K"), ("hd", "hd"), ("1080p", "1080p")],
 )
-def test_a_resolution_has_one_spelling_wherever_it_is_written(written: str, tier: str) -> None:
+def test_resolution_has_one_spelling_wherever_it_is_written(written: str, tier: str) -> None:
     tagged = sources.from_tags({"prompt": "pink", "resolution": written})
     large = sidecar(prompt="pink", variants={"large": {"resolution": written}})
 
@@ -376,12 +375,12 @@ def test_every_aspect_ratio_of_venice_can_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize("layer", ["http://example.com/a.png", "s3://bucket/a.png", "file:///a"])
-def test_a_layer_is_a_key_or_an_https_url(layer: str) -> None:
+def test_layer_is_key_or_https_url(layer: str) -> None:
     with pytest.raises(InvalidValueError, match="https://"):
         resolved(prompt="pink sky", layers=[layer])
 
 
-def test_a_mistake_in_a_farther_source_is_found_too() -> None:
+def test_mistake_in_farther_source_is_found_too() -> None:
     with pytest.raises(UnknownKeyError, match=r"products/\.image-drop\.json"):
         resolve(
             [
@@ -401,7 +400,7 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(), JSON, max_size=4))
 @example({"prompt": "\ud800"})
 @example({"\ud800": 1})
-def test_whatever_a_sidecar_holds_ends_in_instructions_or_in_an_error_for_a_report(
+def test_any_sidecar_ends_in_instructions_or_report(
     values: dict[str, Any],
 ) -> None:
     try:
@@ -415,7 +414,7 @@ def test_whatever_a_sidecar_holds_ends_in_instructions_or_in_an_error_for_a_repo
 
 
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(), st.text(), max_size=4))
-def test_whatever_metadata_holds_ends_in_instructions_or_in_an_error_for_a_report(
+def test_any_metadata_ends_in_instructions_or_report(
     texts: dict[str, str],
 ) -> None:
     for read in (sources.from_tags, sources.from_metadata):
@@ -444,7 +443,7 @@ def test_each_variant_takes_over_what_stands_outside_key_by_key() -> None:
     }
 
 
-def test_the_nearest_sources_variants_replace_those_of_the_others() -> None:
+def test_nearest_sources_variants_replace_those_of_others() -> None:
     folder = sources.from_file(
         ".image-drop.json", b'{"variants": {"cutout": {"mode": "background-remove"}}}'
     )
@@ -468,7 +467,7 @@ def test_the_nearest_sources_variants_replace_those_of_the_others() -> None:
         {f"v{number}": {"mode": "background-remove"} for number in range(21)},
     ],
 )
-def test_variants_that_are_none_are_answered_with_what_the_key_takes(variants: Any) -> None:
+def test_variants_that_are_none_are_answered_with_what_key_takes(variants: Any) -> None:
     with pytest.raises(InvalidValueError) as caught:
         resolve([sidecar(variants=variants)])
 
@@ -485,7 +484,7 @@ def test_variants_that_are_none_are_answered_with_what_the_key_takes(variants: A
         ({"quality": "low"}, NoInstructionsError),
     ],
 )
-def test_a_mistake_in_a_variant_names_the_variant(
+def test_mistake_in_variant_names_variant(
     own: dict[str, Any], error: type[InstructionsError]
 ) -> None:
     with pytest.raises(error, match=r"variant ['\"]pink['\"]"):
@@ -495,7 +494,7 @@ def test_a_mistake_in_a_variant_names_the_variant(
 # --- for editors -----------------------------------------------------------------------------
 
 
-def test_the_schema_lists_every_key_and_refuses_others() -> None:
+def test_schema_lists_every_key_and_refuses_others() -> None:
     listed = schema.json_schema()
 
     definition = listed["$defs"]["Instructions"] if "$ref" in listed else listed
@@ -504,7 +503,7 @@ def test_the_schema_lists_every_key_and_refuses_others() -> None:
     assert definition["additionalProperties"] is False
 
 
-def test_file_permissions_that_s3fs_keeps_in_the_metadata_are_no_mode() -> None:
+def test_file_permissions_that_s3fs_keeps_are_no_mode() -> None:
     assert sources.from_metadata({"mode": "33188", "prompt": "pink"}).values == {"prompt": "pink"}
 
 
@@ -515,6 +514,6 @@ def test_tags_of_other_tools_are_no_near_miss(foreign: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["aspect_ratio", "quality", "safe_mode"])
-def test_the_word_null_in_a_tag_is_a_wrong_value(key: str) -> None:
+def test_word_null_in_tag_is_wrong_value(key: str) -> None:
     with pytest.raises(InvalidValueError, match=key):
         sources.checked(sources.from_tags({key: "NULL"}))

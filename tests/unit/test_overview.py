@@ -1,25 +1,61 @@
-"""`image-drop status` on a stack in which nothing has happened yet."""
+"""`image-drop status` on a stack that nobody has used, and on one that needs somebody."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from image_drop_cli.commands.status import picture
-from image_drop_cli.overview import Hour, gather
-from tests.unit.stacks import quiet_stack
+from image_drop_cli.commands.status import table_of
+from image_drop_cli.overview import Hour, Overview, Today, gather
+from tests.support.quiet_stack import QuietStack, quiet_stack
 
 
-def test_an_untouched_stack_has_nothing_to_tell_and_needs_nobody(
+@pytest.fixture
+def stack(
     boto_client: Callable[[str], Any], input_bucket: str, output_bucket: str, table: str
-) -> None:
-    overview = gather(quiet_stack(boto_client).deployment)
-    assert not overview.needs_somebody
+) -> QuietStack:
+    return quiet_stack(boto_client)
+
+
+def shown(overview: Overview) -> list[str]:
+    """The lines of the table, with one space between words."""
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(table_of(overview))
+    return [" ".join(line.split()) for line in capture.get().splitlines()]
+
+
+def test_untouched_stack_has_nothing_to_tell_and_needs_nobody(stack: QuietStack) -> None:
+    overview = gather(stack.deployment)
+    assert not overview.needs_you
     assert (overview.queue.total, overview.dead, overview.today.usd) == (0, 0, 0.0)
     assert overview.last_hour == Hour(results=0, reports=0, complete=True)
     assert overview.balance is None
     assert overview.backfill is None
-    console = Console(width=120)
-    with console.capture() as capture:
-        console.print(picture(overview))
-    assert "$0.00" in capture.get()
+    lines = shown(overview)
+    assert "queue empty" in lines
+    assert "processing running" in lines
+    assert "spent today $0.00" in lines[lines.index("processing running") + 1]
+
+
+def test_paused_processing_is_shown_with_its_reason(stack: QuietStack) -> None:
+    services = stack.deployment.services
+    services.circuit_breaker.stop("account_unavailable", "Venice answered 402.", services.now())
+    overview = gather(stack.deployment)
+    assert overview.needs_you
+    assert overview.seconds_left is None
+    [line] = [line for line in shown(overview) if line.startswith("processing")]
+    assert line.endswith("(account_unavailable): Venice answered 402.")
+    assert line.startswith("processing paused for ")
+
+
+def test_spend_of_day_is_shown_by_model(stack: QuietStack) -> None:
+    today = Today(1.23, 0.05, 50.0, {"a-edit": 1.2, "b-edit": 0.03}, {"a-edit": 1000, "b-edit": 1})
+    lines = shown(replace(gather(stack.deployment), today=today))
+    start = lines.index("spent today $1.23 of $50.00, and $0.05 in progress or unconfirmed")
+    assert lines[start + 1 : start + 3] == [
+        "a-edit $1.20 for 1,000 calls",
+        "b-edit $0.03 for 1 call",
+    ]

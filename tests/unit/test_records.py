@@ -14,8 +14,9 @@ from image_drop.errors import (
     SpendLimitError,
 )
 from image_drop.state.billing import Billing, Settlement, micro
-from image_drop.state.records import Call, CallState, Hold, Record, Records, record_id
-from tests.clock import FakeClock
+from image_drop.state.edit_record import Call, CallState, Record, record_id
+from image_drop.state.records import Hold, Records
+from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -81,7 +82,7 @@ def claim(records: Records, holder: str = "me", seconds: float = 300) -> Hold:
 
 
 class TestHold:
-    def test_second_claim_waits_for_the_first_holder(self, records: Records) -> None:
+    def test_second_claim_waits_for_first_holder(self, records: Records) -> None:
         claim(records)
 
         with pytest.raises(InProgressError) as caught:
@@ -114,7 +115,7 @@ class TestHold:
 
         assert records.read(ID).record.outbox == ""
 
-    def test_claim_whose_answer_was_lost_is_still_a_claim(
+    def test_claim_whose_answer_was_lost_is_still_claim(
         self, records: Records, lost_answers: Callable[[str], None]
     ) -> None:
         lost_answers("PutItem")
@@ -130,7 +131,7 @@ class TestHold:
 
         assert int(item["expiration"]["N"]) == int(clock.now()) + 400 * 86_400
 
-    def test_variant_and_key_with_the_same_letters_are_different_records(self) -> None:
+    def test_variant_and_key_with_same_letters_are_different_records(self) -> None:
         assert record_id("b", "a.jpg", "x") != record_id("b", "a.jpg.x", None)
         assert record_id("b", "x#a.jpg", None) != record_id("b", "a.jpg", "x")
 
@@ -186,9 +187,7 @@ class TestMoney:
         day = billing.day(clock.now())
         assert (day.usd, day.unconfirmed_usd, day.at_most_usd) == (0.03, 0, 0.03)
 
-    def test_calls_in_flight_count_against_the_limit(
-        self, records: Records, billing: Billing
-    ) -> None:
+    def test_calls_in_flight_count_against_limit(self, records: Records, billing: Billing) -> None:
         hold = claim(records)
         for number in range(4):
             billing.begin(hold, call(f"c{number}", usd=0.25, drop=f"v{number}"))
@@ -199,13 +198,13 @@ class TestMoney:
         assert "$1.00 of the $1.00" in caught.value.detail
         assert len(records.read(ID).record.calls) == 4
 
-    def test_call_dearer_than_a_whole_day_is_a_report_and_no_wait(
+    def test_call_dearer_than_whole_day_is_report_and_no_wait(
         self, records: Records, billing: Billing
     ) -> None:
         with pytest.raises(EditTooDearError):
             billing.begin(claim(records), call(usd=1.01))
 
-    def test_third_call_for_the_same_thing_is_not_begun(
+    def test_third_call_for_same_thing_is_not_begun(
         self, records: Records, billing: Billing
     ) -> None:
         hold = claim(records)
@@ -216,6 +215,7 @@ class TestMoney:
             billing.begin(hold, call("c3"))
         billing.begin(hold, call("c4", drop="v2"))  # uploaded again
 
+    @pytest.mark.slow
     def test_sums_of_many_small_prices_are_exact(
         self, records: Records, billing: Billing, clock: FakeClock
     ) -> None:
@@ -228,7 +228,7 @@ class TestMoney:
 
         assert billing.day(clock.now()).usd == 0.207
 
-    def test_record_of_a_key_that_is_edited_every_day_stays_small(self) -> None:
+    def test_record_of_key_that_is_edited_every_day_stays_small(self) -> None:
         record = Record()
         for number in range(200):
             record = record.begun(call(f"c{number}")).settled(f"c{number}", CallState.PAID, 1)

@@ -22,7 +22,7 @@ ORIGIN = "http://localhost:3000"
         "my-bucket.s3.us-east-1.localhost:4566",
     ],
 )
-def test_a_program_that_names_this_machine_is_heard(host: str) -> None:
+def test_program_that_names_this_machine_is_heard(host: str) -> None:
     assert refusal([("Host", host), ("User-Agent", "Boto3")]) is None
 
 
@@ -43,28 +43,28 @@ def test_another_name_of_this_machine_is_refused(host: str) -> None:
     assert "Host" in (refusal([("host", host)]) or "")
 
 
-def test_a_request_without_one_host_is_refused() -> None:
+def test_request_without_one_host_is_refused() -> None:
     assert refusal([]) is not None
     assert refusal([("host", "localhost"), ("host", "localhost")]) is not None
 
 
 @pytest.mark.parametrize("origin", ["https://attacker.example", "null", ORIGIN, ""])
-def test_a_page_is_refused_whatever_its_origin(origin: str) -> None:
+def test_page_is_refused_whatever_its_origin(origin: str) -> None:
     assert "Origin" in (refusal([("host", "localhost"), ("origin", origin)]) or "")
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "same-origin", ""])
-def test_a_request_that_a_page_caused_is_refused(site: str) -> None:
+def test_request_that_page_caused_is_refused(site: str) -> None:
     assert "Sec-Fetch-Site" in (
         refusal([("host", "localhost"), ("Sec-Fetch-Site", site)], ORIGIN) or ""
     )
 
 
-def test_an_address_that_a_person_typed_is_answered() -> None:
+def test_address_that_person_typed_is_answered() -> None:
     assert refusal([("host", "localhost"), ("sec-fetch-site", "none")]) is None
 
 
-def test_the_allowed_origin_is_heard_and_no_other() -> None:
+def test_allowed_origin_is_heard_and_no_other() -> None:
     host = ("host", "localhost:4566")
     page = [host, ("origin", ORIGIN), ("sec-fetch-site", "same-site")]
     assert refusal(page, ORIGIN) is None
@@ -83,7 +83,7 @@ def test_the_allowed_origin_is_heard_and_no_other() -> None:
         {"Host": "attacker.example"},
     ],
 )
-def test_the_simulated_venice_does_not_answer_pages(headers: dict[str, str]) -> None:
+def test_simulated_venice_does_not_answer_pages(headers: dict[str, str]) -> None:
     with Simulator() as venice:
         for path in ("/models", "/image/edit"):
             answer = requests.request(

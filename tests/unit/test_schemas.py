@@ -17,7 +17,7 @@ def test_files_are_not_stale() -> None:
     )
 
 
-def test_each_event_has_a_schema_with_its_version() -> None:
+def test_each_event_has_schema_with_its_version() -> None:
     assert {name for name in schemas() if ".v" in name} == {
         "image-edited.v1.json",
         "image-edit-failed.v1.json",
@@ -40,7 +40,7 @@ def test_schemas_are_schemas(name: str) -> None:
         {"detail": 5},
     ],
 )
-def test_an_event_of_another_form_is_not_valid(change: dict[str, Any]) -> None:
+def test_event_of_another_form_is_not_valid(change: dict[str, Any]) -> None:
     detail = {"version": 1, "reason": "account_unavailable", "detail": "no balance"}
     event = {"source": "image-drop", "detail-type": "Venice Account Unavailable"}
     schema = Draft202012Validator(schemas()["venice-account-unavailable.v1.json"])
@@ -61,7 +61,7 @@ def test_an_event_of_another_form_is_not_valid(change: dict[str, Any]) -> None:
         ({"aspect_ratio": "5:7"}, False),
     ],
 )
-def test_an_editor_can_tell_good_instructions_from_bad(
+def test_editor_can_tell_good_instructions_from_bad(
     instructions: dict[str, Any], valid: bool
 ) -> None:
     assert Draft202012Validator(schemas()["instructions.json"]).is_valid(instructions) is valid

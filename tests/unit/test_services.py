@@ -34,13 +34,11 @@ def clients(*put_object: str) -> "Callable[[str], Any]":
     ("known", "missing"),
     [([], "IfMatch and IfNoneMatch"), (["IfNoneMatch"], "IfMatch"), (["IfMatch"], "IfNoneMatch")],
 )
-def test_an_sdk_that_cannot_write_under_a_condition_is_refused_before_any_payment(
-    known: list[str], missing: str
-) -> None:
-    with pytest.raises(SettingsError, match=rf"botocore .* does not know {missing} of"):
+def test_sdk_without_conditional_writes_is_refused(known: list[str], missing: str) -> None:
+    with pytest.raises(SettingsError, match=rf"botocore .* does not support {missing} of"):
         Services.from_env(ENV, client=clients(*known))
 
 
-def test_the_sdk_of_the_runtime_layer_can(boto_client: "Callable[[str], Any]") -> None:
+def test_sdk_of_runtime_layer_has_conditional_writes(boto_client: "Callable[[str], Any]") -> None:
     Services.from_env(ENV)
     Services.from_env(ENV, client=boto_client)

@@ -15,7 +15,7 @@ COMPLETE = {
 }
 
 
-def test_the_required_variables_are_enough() -> None:
+def test_required_variables_are_enough() -> None:
     assert Settings.from_env(COMPLETE) == Settings(
         input_bucket="in",
         output_bucket="out",
@@ -38,7 +38,7 @@ def test_the_required_variables_are_enough() -> None:
     )
 
 
-def test_the_default_endpoint_is_venice() -> None:
+def test_default_endpoint_is_venice() -> None:
     assert VENICE_BASE_URL == "https://api.venice.ai/api/v1"
 
 
@@ -72,7 +72,7 @@ def test_every_variable_is_read() -> None:
     assert settings.keep_metadata is True
 
 
-def test_an_empty_optional_variable_counts_as_not_set() -> None:
+def test_empty_optional_variable_counts_as_not_set() -> None:
     # CloudFormation sets a variable whose parameter is empty to "".
     empty = dict.fromkeys(["VENICE_BASE_URL", "OUTPUT_KEY_FORMAT", "MAX_FAILURES"], "")
 
@@ -81,7 +81,7 @@ def test_an_empty_optional_variable_counts_as_not_set() -> None:
 
 @pytest.mark.parametrize("name", COMPLETE)
 @pytest.mark.parametrize("missing", [None, ""])
-def test_a_missing_variable_is_named(name: str, missing: str | None) -> None:
+def test_missing_variable_is_named(name: str, missing: str | None) -> None:
     env = {key: text for key, text in COMPLETE.items() if key != name}
     if missing is not None:
         env[name] = missing
@@ -92,7 +92,7 @@ def test_a_missing_variable_is_named(name: str, missing: str | None) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", " 3", "٣", "³"])
 @pytest.mark.parametrize("name", ["MAX_FAILURES", "MAX_IMAGE_BYTES"])
-def test_a_number_that_is_none_is_named_with_its_value(name: str, text: str) -> None:
+def test_number_that_is_none_is_named_with_its_value(name: str, text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env(COMPLETE | {name: text})
 
@@ -113,7 +113,7 @@ def test_a_number_that_is_none_is_named_with_its_value(name: str, text: str) -> 
         ("DAILY_SPEND_LIMIT_USD", "12,50", "a number of US dollars such as 12.50, 0 for no limit"),
     ],
 )
-def test_a_variable_of_another_form_is_named_with_what_it_takes(
+def test_variable_of_another_form_is_named_with_what_it_takes(
     name: str, text: str, takes: str
 ) -> None:
     with pytest.raises(SettingsError) as caught:
@@ -133,7 +133,7 @@ def test_a_variable_of_another_form_is_named_with_what_it_takes(
         ("/", ("",)),
     ],
 )
-def test_an_untrusted_prefix_is_a_folder_and_a_slash_is_the_whole_bucket(
+def test_untrusted_prefix_is_folder_and_slash_is_whole_bucket(
     text: str, prefixes: tuple[str, ...]
 ) -> None:
     settings = Settings.from_env(COMPLETE | {"UNTRUSTED_PREFIXES": text})
@@ -144,13 +144,13 @@ def test_an_untrusted_prefix_is_a_folder_and_a_slash_is_the_whole_bucket(
 @pytest.mark.parametrize(
     "text", ["/customers/", "customers/*", "*", "a/,,b/", ",", "a/\n", "a/,/b"]
 )
-def test_a_prefix_that_would_leave_its_folder_open_is_refused(text: str) -> None:
+def test_prefix_that_would_leave_its_folder_open_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^UNTRUSTED_PREFIXES must be folders of the bucket"):
         Settings.from_env(COMPLETE | {"UNTRUSTED_PREFIXES": text})
 
 
 @pytest.mark.parametrize("text", ["a b", "-a", "a,,b", "a\n", "a;b"])
-def test_a_list_of_models_that_is_none_is_refused(text: str) -> None:
+def test_list_of_models_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^ALLOWED_MODELS must be names of Venice models"):
         Settings.from_env(COMPLETE | {"ALLOWED_MODELS": text})
 
@@ -178,7 +178,7 @@ def test_venice_may_be_reached_at_another_address(url: str) -> None:
         "proxy.example",
     ],
 )
-def test_the_key_never_leaves_this_machine_unencrypted(url: str) -> None:
+def test_key_never_leaves_this_machine_unencrypted(url: str) -> None:
     with pytest.raises(SettingsError, match=r"^VENICE_BASE_URL must be an https URL"):
         Settings.from_env(COMPLETE | {"VENICE_BASE_URL": url})
 

@@ -51,7 +51,7 @@ def test_keys_are_decoded_as_forms_are(encoded: str, key: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_any_key_survives_the_notification(name: str) -> None:
+def test_any_key_survives_notification(name: str) -> None:
     key = f"photos/x{name}x"  # neither hidden nor a folder, whatever the text
     expected = [] if uploads.starts_nothing(key) else [Upload("input", key)]
 
@@ -93,7 +93,7 @@ def test_several_records_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize("empty", [TEST_EVENT, {"Records": []}, {}])
-def test_the_test_event_of_s3_holds_no_upload(empty: dict[str, Any]) -> None:
+def test_test_event_of_s3_holds_no_upload(empty: dict[str, Any]) -> None:
     assert from_event(empty) == []
 
 
@@ -123,7 +123,7 @@ def test_ordinary_names_do(key: str) -> None:
     assert from_event(event(key)) == [Upload("input", key)]
 
 
-def test_a_sidecar_is_an_upload_of_its_image() -> None:
+def test_sidecar_is_upload_of_its_image() -> None:
     assert from_event(event("photos/shoe.jpg.json")) == [
         Upload("input", "photos/shoe.jpg", sidecar=True)
     ]
@@ -141,7 +141,7 @@ def test_our_own_message_comes_back_as_it_was_sent(upload: Upload) -> None:
     assert from_message(msgspec.json.encode(upload).decode()) == [upload]
 
 
-def test_the_record_of_a_failed_invocation_holds_the_event() -> None:
+def test_record_of_failed_invocation_holds_event() -> None:
     record = {
         "version": "1.0",
         "requestContext": {"condition": "RetriesExhausted", "approximateInvokeCount": 3},
@@ -152,7 +152,7 @@ def test_the_record_of_a_failed_invocation_holds_the_event() -> None:
     assert from_message(json.dumps(record)) == [Upload("input", "my shoe.jpg")]
 
 
-def test_a_bucket_may_be_connected_to_the_queue_directly() -> None:
+def test_bucket_may_be_connected_to_queue_directly() -> None:
     assert from_message(json.dumps(event("a.jpg", "b.jpg"))) == [
         Upload("input", "a.jpg"),
         Upload("input", "b.jpg"),
@@ -181,6 +181,6 @@ def test_a_bucket_may_be_connected_to_the_queue_directly() -> None:
         "[" * 100_000,
     ],
 )
-def test_any_other_message_is_refused_with_the_reason(body: str) -> None:
+def test_any_other_message_is_refused_with_reason(body: str) -> None:
     with pytest.raises(UnreadableMessageError, match="neither an upload nor an S3 event"):
         from_message(body)

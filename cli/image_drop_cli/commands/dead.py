@@ -1,7 +1,7 @@
-"""`image-drop dead`: the images that were given up."""
+"""`image-drop dead`: images that failed after all attempts."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -9,29 +9,32 @@ from rich.markup import escape
 from rich.table import Table
 
 from image_drop_cli.connection import Exit, Json, console, fail, on_stack, say, say_json
+from image_drop_cli.wording import counted
 
 if TYPE_CHECKING:
     from image_drop.storage.output_bucket import Report
     from image_drop_cli.dead_letters import DeadLetter
     from image_drop_cli.deployment import Deployment
 
-SHOWN = 100  # letters; each is asked for its report
-MOST = 100_000  # letters looked through for a key; 10,000 requests
+LISTED = 100  # letters; the report on each is read
+SEARCHED = 100_000  # letters that are searched for a key; 10,000 requests
 
-app = typer.Typer(help="Images that were given up after all their tries.", no_args_is_help=True)
+app = typer.Typer(
+    help="Inspect, retry or delete dead letters: images that failed after all attempts.",
+    no_args_is_help=True,
+)
 
-Keys = Annotated[list[str] | None, typer.Argument(metavar="[KEY...]", help="Of images.")]
-All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
+Keys = Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Object keys of the images.")]
 
 
 @app.command("list")
 @on_stack
 def list_(deployment: "Deployment", json: Json = False) -> None:
-    """List the dead letters, with what the report on each says."""
+    """List the dead letters with the report on each."""
     from image_drop_cli.dead_letters import DeadLetters
 
     dead = DeadLetters(deployment)
-    with dead.held(SHOWN) as letters:
+    with dead.held(LISTED) as letters:
         rows = [(letter, dead.report_on(letter)) for letter in letters]
     if json:
         _print_json(rows)
@@ -43,31 +46,31 @@ def list_(deployment: "Deployment", json: Json = False) -> None:
     for heading in ("image", "code", "what happened", "first queued"):
         table.add_column(heading, overflow="fold")
     for letter, report in rows:
-        detail = report.detail if report else "There is no report on it."
+        detail = report.detail if report else "No report found."
         when = f"{letter.sent_at:%Y-%m-%d %H:%M} UTC"
         table.add_row(
             escape(_name(letter)), escape(report.code) if report else "?", escape(detail), when
         )
     console().print(table)
     if (count := dead.count()) > len(rows):
-        say(f"These are {len(rows)} of about {count:,}.")
+        say(f"These are {len(rows)} of about {count:,} dead letters.")
 
 
 @app.command()
 @on_stack
 def show(
     deployment: "Deployment",
-    key: Annotated[str, typer.Argument(help="Of the image.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Object key of the image.")],
     json: Json = False,
 ) -> None:
-    """Show all that is known about one image that was given up."""
+    """Show everything about the dead letters of one image."""
     from image_drop_cli.dead_letters import DeadLetters
 
     dead = DeadLetters(deployment)
-    with dead.held(MOST) as letters:
+    with dead.held(SEARCHED) as letters:
         rows = [(letter, dead.report_on(letter)) for letter in _about([key], letters)]
     if not rows:
-        fail(f"There is no dead letter about {key}.", Exit.NEEDS_YOU)
+        _fail_missing([key])
     if json:
         _print_json(rows)
         return
@@ -76,26 +79,30 @@ def show(
         if report:
             say(f"  {report.title}. {report.detail}", f"  {report.what_to_do}")
             answered = f", Venice's request {report.request_id}" if report.request_id else ""
-            say(f"  {report.attempts} attempts, the last at {report.at}{answered}")
+            attempts = counted(report.attempts, "attempt")
+            say(f"  {attempts}, the last at {report.at}{answered}")
         say(f"  message: {letter.body}")
 
 
 @app.command()
 @on_stack
-def redrive(deployment: "Deployment", keys: Keys = None, every: All = False) -> None:
-    """Send dead letters round again, with all their tries before them."""
+def redrive(
+    deployment: "Deployment",
+    keys: Keys = None,
+    every: Annotated[bool, typer.Option("--all", help="Retry all dead letters.")] = False,
+) -> None:
+    """Retry dead letters with a fresh set of attempts."""
     from image_drop_cli.dead_letters import DeadLetters
 
     dead = DeadLetters(deployment)
-    if every == bool(keys):
-        fail("Name keys, or give --all.", Exit.USAGE)
+    _require_choice(keys, every=every)
     if every:
-        say(f"{dead.send_all_again():,} dead letters go round again.")
+        say(f"Queued {counted(dead.redrive_all(), 'dead letter')}.")
         return
-    with dead.held(MOST) as letters:
+    with dead.held(SEARCHED) as letters:
         chosen = _about(keys or (), letters)
-        dead.send_again(chosen)
-    _conclude(chosen, keys or (), "goes round again")
+        dead.redrive(chosen)
+    _conclude(chosen, keys or (), "Queued")
 
 
 @app.command()
@@ -103,25 +110,31 @@ def redrive(deployment: "Deployment", keys: Keys = None, every: All = False) -> 
 def discard(
     deployment: "Deployment",
     keys: Keys = None,
-    every: All = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Delete all dead letters.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking first.")] = False,
 ) -> None:
-    """Delete dead letters for good. The images and the reports on them stay."""
+    """Delete dead letters for good. The images and their reports stay."""
     from image_drop_cli.dead_letters import DeadLetters
 
     dead = DeadLetters(deployment)
-    if every == bool(keys):
-        fail("Name keys, or give --all.", Exit.USAGE)
+    _require_choice(keys, every=every)
     if every:
-        count = dead.count()
-        if not yes and not typer.confirm(f"Delete about {count:,} dead letters for good?"):
+        about = counted(dead.count(), "dead letter")
+        if not yes and not typer.confirm(f"Delete about {about} for good?"):
             raise typer.Exit(Exit.NEEDS_YOU)
-        say(f"{dead.discard_all():,} dead letters are deleted.")
+        say(f"Deleted {counted(dead.discard_all(), 'dead letter')}.")
         return
-    with dead.held(MOST) as letters:
+    with dead.held(SEARCHED) as letters:
         chosen = _about(keys or (), letters)
         dead.discard(chosen)
-    _conclude(chosen, keys or (), "is deleted")
+    _conclude(chosen, keys or (), "Deleted the dead letter of")
+
+
+def _require_choice(keys: Sequence[str] | None, *, every: bool) -> None:
+    if keys and every:
+        fail("Both keys and --all were given. Use one of them.", Exit.USAGE)
+    if not keys and not every:
+        fail("No dead letters chosen. Name the keys of images, or use --all.", Exit.USAGE)
 
 
 def _about(keys: Iterable[str], letters: Iterable["DeadLetter"]) -> list["DeadLetter"]:
@@ -132,20 +145,26 @@ def _about(keys: Iterable[str], letters: Iterable["DeadLetter"]) -> list["DeadLe
 def _conclude(chosen: Sequence["DeadLetter"], keys: Iterable[str], what: str) -> None:
     found = {each.upload.key for each in chosen if each.upload}
     for letter in chosen:
-        say(f"{_name(letter)} {what}.")
+        say(f"{what} {_name(letter)}.")
     if missing := [key for key in keys if key not in found]:
-        fail(f"There is no dead letter about {', '.join(missing)}.", Exit.NEEDS_YOU)
+        _fail_missing(missing)
+
+
+def _fail_missing(keys: Iterable[str]) -> NoReturn:
+    fail(
+        f"No dead letter found for {', '.join(keys)}. List them with `image-drop dead list`.",
+        Exit.NEEDS_YOU,
+    )
 
 
 def _name(letter: "DeadLetter") -> str:
     if letter.upload is None:
-        return "(a message that is none of Image Drop's)"
+        return "(a message that is not Image Drop's)"
     variant = f" ({letter.upload.variant})" if letter.upload.variant else ""
     return letter.upload.key + variant
 
 
 def _print_json(rows: Iterable[tuple["DeadLetter", "Report | None"]]) -> None:
-
     answer = [
         {
             "key": letter.upload.key if letter.upload else None,

@@ -14,46 +14,54 @@ if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
     from image_drop_cli.explanation import Explanation, Request
 
-Key = Annotated[str, typer.Argument(help="Of the image in the input bucket.")]
+Key = Annotated[
+    str, typer.Argument(metavar="KEY", help="Object key of the image in the input bucket.")
+]
 
 
 @on_stack
 def retry(deployment: "Deployment", key: Key) -> None:
-    """Send an image round again, also one that has a report."""
-    from image_drop import edits
-    from image_drop.errors import PermanentError, RetryableError
-    from image_drop.uploads import Upload
+    """Retry one image, even if it has a report.
 
-    services = deployment.services
-    upload = Upload(deployment.input_bucket, key)
-    if services.input_bucket.find(upload.bucket, key) is None:
-        fail(f"There is no {key} in {upload.bucket}.", Exit.NEEDS_YOU)
+    A result that exists is neither made nor paid for again.
+    """
+    from image_drop.edits import Edit
+    from image_drop.errors import ImageDeletedError, PermanentError
+    from image_drop.uploads import Upload
+    from image_drop_cli.planning import plan_image
+
+    services, bucket = deployment.services, deployment.input_bucket
+    queued, retry_id = 0, services.new_id()
     try:
-        wanted = edits.load_instructions(upload, services)
+        for plan in plan_image(key, services, bucket):
+            if not isinstance(plan.outcome, Edit):
+                fail(f"{plan.outcome.detail} {plan.outcome.advice}", Exit.NEEDS_YOU)
+            edit = plan.outcome
+            result = services.output_bucket.find(edit.output_key)
+            if result is not None and result.edit_id == edit.id:
+                say(f"{edit.output_key} exists already; it is not paid for again.")
+                continue
+            services.queue.send(Upload(bucket, key, plan.variant, retry=retry_id))
+            queued += 1
+            say(f"Queued {edit.output_key}.")
+    except ImageDeletedError:
+        fail(
+            f"{key} is not in the bucket {bucket}. Check the key, or upload the image with "
+            "`image-drop put`.",
+            Exit.NEEDS_YOU,
+        )
     except PermanentError as error:
         fail(f"{error.detail} {error.advice}", Exit.NEEDS_YOU)
-    sent, again = 0, services.new_id()
-    for variant in wanted.variants:
-        try:
-            edit = edits.plan_edit(wanted, variant, services)
-            result = services.output_bucket.find(edit.output_key)
-        except (PermanentError, RetryableError) as error:
-            fail(f"{error.detail} {error.advice}", Exit.NEEDS_YOU)
-        if result is not None and result.edit_id == edit.id:
-            say(f"{edit.output_key} is there already; it is not paid for again.")
-            continue
-        services.queue.send(Upload(upload.bucket, key, variant, retry=again))
-        sent += 1
-        say(f"{edit.output_key} is on its way.")
-    if not sent:
-        say("To have it made anew, delete the result first.")
+    if not queued:
+        say("To make it again, delete the result first.")
 
 
 @on_stack
 def explain(deployment: "Deployment", key: Key, json: Json = False) -> None:
-    """Tell what would be done with a key and where each instruction comes from.
+    """Show which instructions apply to an image, and what Image Drop would do with it.
 
-    Nothing is called and nothing is paid. Exit code 1 if there would be a report.
+    This makes no call to Venice and costs nothing. The image need not be in the bucket. The exit
+    code is 1 if there are no usable instructions.
     """
     from image_drop_cli.explanation import explain as explanation_of
 
@@ -69,7 +77,7 @@ def _show(explanation: "Explanation") -> None:
     screen = console()
     if explanation.given:
         table = Table(title=f"Instructions for {escape(explanation.key)}", box=SIMPLE_HEAD)
-        for heading in ("key", "value", "from", "instead of"):
+        for heading in ("key", "value", "source", "overrides"):
             table.add_column(heading, overflow="fold")
         for each in explanation.given:
             table.add_row(

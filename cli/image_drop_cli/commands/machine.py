@@ -10,7 +10,11 @@ import typer
 
 def local(
     port: Annotated[
-        int | None, typer.Option(help="Where AWS is emulated. Left out: PORT, or 4566.")
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Port of the emulated AWS. Without it, the variable PORT, else 4566.",
+        ),
     ] = None,
 ) -> None:
     """Run the embedded stack in the foreground, as `make local` does."""
@@ -23,11 +27,14 @@ def demo(
     photos: Annotated[
         Path | None,
         typer.Option(
-            exists=True, file_okay=False, help="Your own photos. Left out: PHOTOS, or ready ones."
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+            help="Folder of your own photos. Without it, the variable PHOTOS, else sample photos.",
         ),
     ] = None,
 ) -> None:
-    """Drop real photographs into an embedded stack, as `make demo` does."""
+    """Process real photographs in an embedded stack, as `make demo` does."""
     if photos is not None:
         os.environ["PHOTOS"] = str(photos)
     _start("image_drop_local.demo")

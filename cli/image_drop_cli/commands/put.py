@@ -1,4 +1,4 @@
-"""`image-drop put`: send images, follow them, fetch what comes out."""
+"""`image-drop put`: upload images, follow their edits, fetch the results."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,153 +7,152 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from image_drop_cli import wording
-from image_drop_cli.commands.instructions import (
-    AspectRatio,
-    Finish,
-    Layer,
-    Mode,
-    Model,
-    Overwrite,
-    Prompt,
-    instructions_of,
-)
 from image_drop_cli.connection import Exit, Json, console, fail, on_stack, say, say_json
+from image_drop_cli.instruction_options import Overwrite, with_instructions
+from image_drop_cli.progress_bar import progress_bar
+from image_drop_cli.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
 
     from image_drop_cli.deployment import Deployment
-    from image_drop_cli.upload.drops import Event, Run
+    from image_drop_cli.upload.events import Event
+    from image_drop_cli.upload.run import UploadRun
 
 OUT = Path("image-drop-out")
 
 
 @on_stack
+@with_instructions
 def put(
     deployment: "Deployment",
     paths: Annotated[
-        list[Path], typer.Argument(exists=True, metavar="PATH...", help="Images, and folders.")
+        list[Path],
+        typer.Argument(exists=True, metavar="PATH", help="Images and folders to upload."),
     ],
-    mode: Mode = None,
-    prompt: Prompt = None,
-    model: Model = None,
-    aspect_ratio: AspectRatio = None,
-    layer: Layer = None,
-    finish: Finish = None,
-    to: Annotated[str, typer.Option(metavar="FOLDER", help="Folder of the bucket.")] = "",
-    out: Annotated[Path, typer.Option(help="Where results are fetched to.")] = OUT,
+    instructions: dict[str, Any],
+    to: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Folder of the input bucket to upload to.")
+    ] = "",
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", file_okay=False, help="Folder on this machine for the results."
+        ),
+    ] = OUT,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Follow the images and fetch the results.")
+        bool,
+        typer.Option(
+            "--wait/--no-wait", help="Wait for the results and download them, or only upload."
+        ),
     ] = True,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Send images and folders, wait for what becomes of them, and fetch it.
+    """Upload images and folders, wait for the results, and download them.
 
-    A folder keeps its name; its .image-drop.json, its _layers/ and the files shoe.jpg.json beside
-    shoe.jpg are sent as well. Options such as --mode are sent as such a file with each image.
+    A folder keeps its name. Its .image-drop.json and its _layers/ are uploaded too, and so is a
+    file shoe.jpg.json next to shoe.jpg. Options such as --mode override what those files say.
 
-    Run it again after a break: it sends only what has no result. Ctrl-C stops the watching, not
-    the work. With --json, each line is an event.
+    You can stop with Ctrl-C: images that are uploaded are still processed. Run the same command
+    again to continue; it uploads only what is missing. With --json, each line is one event.
     """
     from image_drop.uploads import starts_nothing
-    from image_drop_cli.upload.drops import Run
-    from image_drop_cli.upload.folders import drops
+    from image_drop_cli.upload.folders import local_files
+    from image_drop_cli.upload.run import UploadRun
 
-    given = instructions_of(
-        mode=mode,
-        prompt=prompt,
-        model=model,
-        aspect_ratio=aspect_ratio,
-        layer=layer,
-        finish=finish,
-    )
     if starts_nothing(f"{to.strip('/')}/image" if to else "image"):
-        fail(f"Nothing is edited below {to}: it is hidden, or for layers.", Exit.USAGE)
-    run = Run(deployment, out if wait else None, overwrite=overwrite, follow=wait)
-    wanted = drops(paths, to, given, leave_out=out)
-    tally = Counts()
-    show = _show_json if json else _show
+        fail(
+            f"Images in {to} are never edited: the folder is hidden, or holds layers. Choose "
+            "another folder with --to.",
+            Exit.USAGE,
+        )
+    run = UploadRun(deployment, out if wait else None, overwrite=overwrite, follow=wait)
+    events = run.events(local_files(paths, to, instructions, exclude=out))
+    counts = Counts()
     try:
-        show(run, run.events(wanted), tally)
+        if json:
+            _show_json(events, counts)
+        else:
+            _show(run, events, counts)
     except KeyboardInterrupt:
         say(
             "",
-            "No longer watching. What was sent is worked on all the same: the same command picks "
-            "it up, `image-drop status` tells how far it is.",
+            "Stopped waiting. Uploaded images are still being processed. Run the same command "
+            "again to fetch their results, or `image-drop status` to see the queue.",
             err=True,
         )
         raise typer.Exit(Exit.INTERRUPTED) from None
     if not json:
-        say(tally.summary(out if wait else None))
-    raise typer.Exit(tally.exit_code)
+        say(counts.summary(out if wait else None))
+    raise typer.Exit(counts.exit_code)
 
 
 class Counts:
-    """How many of each: counts only, so that a million files need no more room than one."""
+    """How many events of each kind; a million files need no more memory than one."""
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+        self._counts = Counter(sent=0, already_uploaded=0, results=0, reports=0, not_sent=0)
 
     def add(self, event: "Event") -> None:
         """Count an event."""
-        from image_drop_cli.upload.drops import Arrived, Sent
+        from image_drop_cli.upload.events import Arrived, Sent
 
         match event:
             case Sent(already=already):
-                self.counts["there before" if already else "sent"] += 1
+                self._counts["already_uploaded" if already else "sent"] += 1
             case Arrived(report=report):
-                self.counts["reports" if report else "results"] += 1
+                self._counts["reports" if report else "results"] += 1
             case _:
-                self.counts["not sent"] += 1
+                self._counts["not_sent"] += 1
+
+    @property
+    def arrived(self) -> int:
+        """How many results and reports have arrived."""
+        return self._counts["results"] + self._counts["reports"]
 
     @property
     def exit_code(self) -> Exit:
-        """Whether a person has something to look after."""
-        needs_you = self.counts["reports"] or self.counts["not sent"]
+        """Whether something needs the person."""
+        needs_you = self._counts["reports"] or self._counts["not_sent"]
         return Exit.NEEDS_YOU if needs_you else Exit.DONE
 
     def summary(self, out: Path | None) -> str:
-        """One line at the end."""
-        if not self.counts:
-            return "There is nothing to send."
-        where = f" They are in {out}/." if out and self.counts["results"] else ""
-        return ", ".join(f"{name}: {count:,}" for name, count in self.counts.items()) + "." + where
+        """Return one line for the end."""
+        if not self._counts.total():
+            return "No images found."
+        named = {
+            "sent": f"{self._counts['sent']:,} sent",
+            "already_uploaded": f"{self._counts['already_uploaded']:,} already uploaded",
+            "results": counted(self._counts["results"], "result"),
+            "reports": counted(self._counts["reports"], "report"),
+            "not_sent": f"{self._counts['not_sent']:,} not sent",
+        }
+        parts = [text for name, text in named.items() if self._counts[name]]
+        where = f" See {out}/." if out and self.arrived else ""
+        return ", ".join(parts) + "." + where
+
+    def as_dict(self) -> dict[str, int]:
+        """Return all counts by name, for JSON."""
+        return dict(self._counts)
 
 
-def _show(run: "Run", events: Any, tally: Counts) -> None:
+def _show(run: "UploadRun", events: "Iterable[Event | None]", counts: Counts) -> None:
     screen = console()
-    columns = (
-        SpinnerColumn(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(
-        *columns, console=screen, transient=True, disable=not screen.is_terminal
-    ) as progress:
-        bar = progress.add_task("", total=None)
+    with progress_bar(screen) as bar:
         for event in events:
             if event:
-                tally.add(event)
-                _tell(event, screen)
-            standing = run.standing()
-            done = tally.counts["results"] + tally.counts["reports"]
-            progress.update(
-                bar,
-                description=wording.progress(standing),
-                completed=done,
-                total=done + standing.awaited or None,
-            )
+                counts.add(event)
+                _print_event(event, screen)
+            bar.update(run, counts.arrived)
 
 
-def _tell(event: "Event", screen: "Console") -> None:
+def _print_event(event: "Event", screen: "Console") -> None:
     from image_drop.storage.output_bucket import Report
-    from image_drop_cli.upload.drops import Arrived
-    from image_drop_cli.upload.folders import NotSent
+    from image_drop_cli.upload.events import Arrived, NotSent
 
     match event:
         case Arrived(report=Report() as report):
@@ -162,20 +161,20 @@ def _tell(event: "Event", screen: "Console") -> None:
                 f"{escape(report.detail)} {escape(report.what_to_do)}"
             )
         case Arrived(already=already, path=path):
-            note = "  [dim]was done before[/]" if already else ""
+            note = "  [dim]finished earlier[/]" if already else ""
             name = escape(str(path or event.output_key))
             screen.print(f"[green]result[/]    {name}  {decimal(event.size)}{note}")
         case NotSent(key=key, reason=reason):
             screen.print(f"[red]not sent[/]  {escape(key)}: {escape(reason)}")
 
 
-def _show_json(_run: "Run", events: Any, tally: Counts) -> None:
+def _show_json(events: "Iterable[Event | None]", counts: Counts) -> None:
     import msgspec
 
+    names = {"Sent": "sent", "NotSent": "not-sent", "Arrived": "arrived"}
     for event in events:
         if event:
-            tally.add(event)
-            name = {"Sent": "sent", "NotSent": "not-sent", "Arrived": "arrived"}
-            line = {"event": name[type(event).__name__]} | msgspec.to_builtins(event, enc_hook=str)
-            say_json(line, indent=0)
-    say_json({"event": "end"} | dict(tally.counts), indent=0)
+            counts.add(event)
+            line = {"event": names[type(event).__name__]}
+            say_json(line | msgspec.to_builtins(event, enc_hook=str), indent=0)
+    say_json({"event": "end"} | counts.as_dict(), indent=0)

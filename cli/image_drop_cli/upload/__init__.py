@@ -1,1 +1,1 @@
-"""What `put` does: find files, send them, follow their edits."""
+"""What `put` and `make demo` do: find files, send them, follow their edits, fetch the results."""

@@ -1,4 +1,4 @@
-"""Files and folders of this machine as drops: which key each gets, and in which order they go."""
+"""Files and folders of this machine: which key each file gets, and in which order they are sent."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,14 +10,16 @@ import msgspec
 
 from image_drop.errors import UnreadableInstructionsError
 from image_drop.instructions.sources import MAX_FILE_BYTES, from_file
+from image_drop.storage.s3 import MAX_KEY_BYTES
 from image_drop.uploads import FOLDER_FILE, LAYERS_FOLDER, SIDECAR_SUFFIX, starts_nothing
+from image_drop_cli.upload.events import NotSent
 
-MAX_KEY_BYTES = 1024  # S3's limit
+LINK_TO_FOLDER = "It is a link to a folder, and such links are not followed. Copy the folder here."
 
 
 @dataclass(frozen=True)
-class Drop:
-    """A file and the key that it is dropped under; its `sidecar` is sent before it."""
+class LocalFile:
+    """A file and the key that it is sent to; its `sidecar` is sent before it."""
 
     path: Path
     key: str
@@ -26,30 +28,23 @@ class Drop:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class NotSent:
-    """A file is not dropped, and why."""
-
-    key: str
-    reason: str
-
-
-def drops(
+def local_files(
     paths: Iterable[Path],
     to: str = "",
     instructions: Mapping[str, Any] | None = None,
-    leave_out: Path | None = None,
-) -> Iterator[Drop | NotSent]:
-    """What is to be sent for `paths`, one after the other, whatever their number.
+    exclude: Path | None = None,
+) -> Iterator[LocalFile | NotSent]:
+    """Yield what is to be sent for `paths`, one after the other, whatever their number.
 
-    A file is dropped under its name, a folder under its own (as `cp -r` does it), both below `to`.
-    In a folder, its folder file and its layers come before the images that need them. A file
-    `shoe.jpg.json` beside `shoe.jpg` is its sidecar; `instructions` go into the sidecars, over what
-    stands there. Hidden files, and instructions without their image, stay at home, and so does the
-    folder `leave_out`, where the results are fetched to. So do links out of a folder, links to
-    folders, pipes and devices; those are told.
+    A file gets its name as its key, a folder keeps its own name (as with `cp -r`), both below `to`.
+    The folder file and the layers of a folder come before the images that need them. A file
+    `shoe.jpg.json` next to `shoe.jpg` is its sidecar; `instructions` override what it says.
+
+    Hidden files are skipped, and so are instructions without their image, and the folder
+    `exclude`, which holds fetched results. Links out of a folder, links to folders, pipes and
+    devices become a `NotSent`.
     """
-    walk = _Walk(instructions or {}, leave_out.resolve() if leave_out else None)
+    walk = _Walk(instructions or {}, exclude.resolve() if exclude else None)
     prefix = f"{to.strip('/')}/" if to.strip("/") else ""
     for path in paths:
         if path.is_dir():
@@ -61,26 +56,47 @@ def drops(
             yield walk.file(path, prefix + path.name, path.parent.resolve())
 
 
+class BlockedFolders:
+    """Folders whose images are not sent, because a folder file or a layer of theirs was not."""
+
+    def __init__(self) -> None:
+        self._prefixes: list[str] = []
+
+    def block(self, key: str) -> None:
+        """Block the folder that needs `key`; nothing if that is neither folder file nor layer."""
+        layers = f"/{key}".find(f"/{LAYERS_FOLDER}/")
+        if layers >= 0:
+            self._prefixes.append(key[:layers])
+        elif f"/{key}".endswith(f"/{FOLDER_FILE}"):
+            self._prefixes.append(key.removesuffix(FOLDER_FILE))
+
+    def contain(self, key: str) -> bool:
+        """Return whether a key is in a blocked folder."""
+        return any(key.startswith(prefix) for prefix in self._prefixes)
+
+
 @dataclass(frozen=True)
 class _Walk:
-    """What is the same for all files of a walk. `root`: the real folder that nothing leads out of.
+    """What is the same for all files of a walk. `root`: the real folder that must not be left.
 
-    A symbolic link may lead to a file within `root`. It would be easy to send a secret otherwise:
-    whoever shares a folder can put a link into it.
+    A symbolic link may lead to a file within `root`. Whoever shares a folder could otherwise make
+    you send a secret, with a link to it.
     """
 
     instructions: Mapping[str, Any]
-    leave_out: Path | None
+    exclude: Path | None
 
-    def folder(self, folder: Path, prefix: str, root: Path) -> Iterator[Drop | NotSent]:
-        """Everything below a folder, in the order in which it has to go."""
+    def folder(self, folder: Path, prefix: str, root: Path) -> Iterator[LocalFile | NotSent]:
+        """Yield everything below a folder, in the order in which it is sent."""
         if os.path.lexists(folder / FOLDER_FILE):
-            yield _as_it_is(folder / FOLDER_FILE, prefix + FOLDER_FILE, root)
+            yield _plain_file(folder / FOLDER_FILE, prefix + FOLDER_FILE, root)
         yield from _layers(folder / LAYERS_FOLDER, f"{prefix}{LAYERS_FOLDER}/", root)
         try:
             entries = os.scandir(folder)
         except OSError as error:
-            yield NotSent(prefix, f"The folder cannot be read: {error.strerror}.")
+            yield NotSent(
+                prefix, f"The folder cannot be read: {error.strerror}. Check its permissions."
+            )
             return
         with entries:
             for entry in entries:
@@ -88,66 +104,76 @@ class _Walk:
                 if starts_nothing(key) or entry.name == LAYERS_FOLDER:
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    if path.resolve() == self.leave_out:
+                    if path.resolve() == self.exclude:
                         continue
                     yield from self.folder(path, f"{key}/", root)
                 elif not entry.name.endswith(SIDECAR_SUFFIX):
                     yield self.file(path, key, root)
 
-    def file(self, path: Path, key: str, root: Path) -> Drop | NotSent:
-        """One file, with its sidecar; or what is wrong with it."""
-        drop = _as_it_is(path, key, root)
-        if isinstance(drop, NotSent):
-            return drop
+    def file(self, path: Path, key: str, root: Path) -> LocalFile | NotSent:
+        """Return one file with its sidecar, or what is wrong with it."""
+        file = _plain_file(path, key, root)
+        if isinstance(file, NotSent):
+            return file
         try:
-            return replace(drop, sidecar=_sidecar(path, root, self.instructions))
+            return replace(file, sidecar=_sidecar(path, root, self.instructions))
         except UnreadableInstructionsError as error:
             return NotSent(key, error.detail)
         except OSError as error:
-            return NotSent(key, f"Its instructions cannot be read: {error.strerror}.")
+            name = path.name + SIDECAR_SUFFIX
+            return NotSent(key, f"{name} cannot be read: {error.strerror}. Check its permissions.")
 
 
-def _as_it_is(path: Path, key: str, root: Path) -> Drop | NotSent:
-    """A file without a sidecar, or why it cannot be sent."""
+def _plain_file(path: Path, key: str, root: Path) -> LocalFile | NotSent:
+    """Return a file without a sidecar, or why it cannot be sent."""
     try:
         length = len(key.encode())
     except UnicodeEncodeError:
         return NotSent(ascii(key)[1:-1], "Its name is not valid text. Rename the file.")
     if length > MAX_KEY_BYTES:
-        return NotSent(key, f"Its key has {length:,} bytes; S3 takes {MAX_KEY_BYTES:,}.")
+        return NotSent(
+            key,
+            f"Its key has {length:,} bytes; S3 allows {MAX_KEY_BYTES:,}. Shorten the names of the "
+            "file and its folders.",
+        )
     obstacle = _obstacle(path, root)
-    return NotSent(key, obstacle) if obstacle else Drop(path, key)
+    return NotSent(key, obstacle) if obstacle else LocalFile(path, key)
 
 
 def _obstacle(path: Path, root: Path | None) -> str | None:
-    """Why a file is not read, None where it is. Reading a pipe would never end."""
+    """Return why a file is not read, or None if it is. Reading a pipe would never end."""
     if root and path.is_symlink():
         if path.is_dir():
-            return "It is a link to a folder, and links to folders are not followed."
+            return LINK_TO_FOLDER
         if not path.resolve().is_relative_to(root):
-            return f"It is a link out of {root}. Put the file itself there."
-    return None if path.is_file() else "It is not a file: a pipe, a device, or a broken link."
+            return f"It is a link to a file outside {root}. Copy the file here."
+    if path.is_file():
+        return None
+    return "It is a pipe, a device or a broken link, not a file. Replace or remove it."
 
 
-def _layers(folder: Path, prefix: str, root: Path) -> Iterator[Drop | NotSent]:
+def _layers(folder: Path, prefix: str, root: Path) -> Iterator[LocalFile | NotSent]:
     if folder.is_symlink():
-        yield NotSent(prefix, "It is a link to a folder, and links to folders are not followed.")
+        yield NotSent(prefix, LINK_TO_FOLDER)
         return
     for parent, folders, names in folder.walk():
         links = [name for name in folders if (parent / name).is_symlink()]
         for name in (*names, *links):
             if not name.startswith("."):
                 path = parent / name
-                yield _as_it_is(path, prefix + path.relative_to(folder).as_posix(), root)
+                yield _plain_file(path, prefix + path.relative_to(folder).as_posix(), root)
 
 
 def _sidecar(image: Path, root: Path, instructions: Mapping[str, Any]) -> bytes | None:
-    """What the file next to the image says, with `instructions` over it; None without either."""
+    """Return what the file next to the image says, overridden by `instructions`.
+
+    None if there is neither. Raise `UnreadableInstructionsError` and `OSError`.
+    """
     path = image.with_name(image.name + SIDECAR_SUFFIX)
     if not os.path.lexists(path):
         return msgspec.json.encode(instructions) if instructions else None
     if (obstacle := _obstacle(path, root)) is not None:
-        raise UnreadableInstructionsError(f"{path.name} is not read. {obstacle}")
+        raise UnreadableInstructionsError(f"{path.name} was not read. {obstacle}")
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     known = from_file(str(path), content)

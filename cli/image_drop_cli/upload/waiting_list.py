@@ -1,4 +1,4 @@
-"""What has been dropped and has not come out yet."""
+"""The results that have not arrived yet."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -11,8 +11,8 @@ from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
 class PendingResult:
     """One result that will come, or a report in its place.
 
-    `edit_id` is empty where the pipeline cannot tell yet what it will make. A report counts when
-    it was stored at `since` (seconds since 1970) or later. `id` is the waiting list's own.
+    `edit_id` is empty where the pipeline cannot tell yet what it will make. A report counts if it
+    was stored at `since` (seconds since 1970) or later. `id` is the waiting list's own.
     """
 
     key: str
@@ -30,43 +30,43 @@ class WaitingList:
     def __init__(self) -> None:
         self._database = sqlite3.connect("")
         self._database.execute(
-            "CREATE TABLE awaited (key, variant, since, output_key, edit_id, rate_model,"
-            " id INTEGER PRIMARY KEY, looked_at REAL DEFAULT 0)"
+            "CREATE TABLE pending (key, variant, since, output_key, edit_id, rate_model,"
+            " id INTEGER PRIMARY KEY, checked_at REAL DEFAULT 0)"
         )
-        self._database.execute("CREATE INDEX by_look ON awaited (looked_at)")
-        self._database.execute("CREATE INDEX by_model ON awaited (rate_model)")
+        self._database.execute("CREATE INDEX by_check ON pending (checked_at)")
+        self._database.execute("CREATE INDEX by_model ON pending (rate_model)")
 
     def close(self) -> None:
         """Remove the file."""
         self._database.close()
 
-    def add(self, awaited: Iterable[PendingResult]) -> None:
-        """Wait for these."""
+    def add(self, pending: Iterable[PendingResult]) -> None:
+        """Add results to wait for."""
         self._database.executemany(
-            "INSERT INTO awaited (key, variant, since, output_key, edit_id, rate_model)"
+            "INSERT INTO pending (key, variant, since, output_key, edit_id, rate_model)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            [(a.key, a.variant, a.since, a.output_key, a.edit_id, a.rate_model) for a in awaited],
+            [(p.key, p.variant, p.since, p.output_key, p.edit_id, p.rate_model) for p in pending],
         )
 
-    def remove(self, awaited: PendingResult) -> None:
-        """Wait for it no longer."""
-        self._database.execute("DELETE FROM awaited WHERE id = ?", (awaited.id,))
+    def remove(self, pending: PendingResult) -> None:
+        """Remove a result that has arrived, or will not."""
+        self._database.execute("DELETE FROM pending WHERE id = ?", (pending.id,))
 
-    def due(self, now: float, interval: float, most: int) -> list[PendingResult]:
-        """Those not returned within the last `interval` seconds, the longest first."""
+    def due(self, now: float, interval: float, limit: int) -> list[PendingResult]:
+        """Return up to `limit` results not returned for `interval` seconds, the oldest first."""
         rows = self._database.execute(
-            "SELECT key, variant, since, output_key, edit_id, rate_model, id FROM awaited"
-            " WHERE looked_at <= ? ORDER BY looked_at, id LIMIT ?",
-            (now - interval, most),
+            "SELECT key, variant, since, output_key, edit_id, rate_model, id FROM pending"
+            " WHERE checked_at <= ? ORDER BY checked_at, id LIMIT ?",
+            (now - interval, limit),
         ).fetchall()
         due = [PendingResult(*row) for row in rows]
         self._database.executemany(
-            "UPDATE awaited SET looked_at = ? WHERE id = ?", [(now, each.id) for each in due]
+            "UPDATE pending SET checked_at = ? WHERE id = ?", [(now, each.id) for each in due]
         )
         return due
 
     def counts(self) -> dict[str, int]:
-        """How many there are, by the model whose rate Venice limits."""
+        """Return how many results are pending, by the model whose rate Venice limits."""
         return dict(
-            self._database.execute("SELECT rate_model, count(*) FROM awaited GROUP BY rate_model")
+            self._database.execute("SELECT rate_model, count(*) FROM pending GROUP BY rate_model")
         )

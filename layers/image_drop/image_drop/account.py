@@ -1,4 +1,4 @@
-"""Watching the account at Venice: stop the line, try whether it works again, resume it."""
+"""The account watch: pause processing, test whether the account works again, and resume."""
 
 from dataclasses import replace
 from enum import Enum, auto
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from image_drop.storage.queue_trigger import QueueTrigger
 
 MAX_CALLS = 5  # in one round, while they are refused
-# Seconds that the invocation must have left before a trial: an ordinary call, and 60 to store. A
-# longer one is postponed by itself, see `paid_call`.
+# Seconds that the invocation must have left before a trial: an ordinary call, and 60 to store its
+# result. An edit with a longer call is postponed by `paid_call`.
 TRIAL = CALL_SECONDS + ENHANCE_SECONDS + 60.0
-ASIDE = 240.0  # seconds that a refused message is hidden at first; the next round is in 300
+ASIDE = 240.0  # seconds for which a refused message is hidden; the next round is in 300
 
 
 class Trial(Enum):
     """How the trials of one round ended."""
 
     ACCEPTED = auto()
-    REFUSED = auto()  # or nothing has shown that edits are accepted
+    REFUSED = auto()  # or no trial has shown that edits are accepted
     NOTHING_TO_TRY = auto()
 
 
 def watch(services: "Services", invocation: Invocation) -> None:
-    """Ask Venice about the account, and stop, keep or resume the line accordingly."""
+    """Ask Venice about the account, then pause or resume processing accordingly."""
     usable = ask(services)
     status = services.circuit_breaker.status()
     if status.stopped and usable:
@@ -50,10 +50,10 @@ def watch(services: "Services", invocation: Invocation) -> None:
 
 
 def follow(breaker: "CircuitBreaker", trigger: "QueueTrigger") -> None:
-    """Feed the queue's messages while the line runs, and only then.
+    """Enable the trigger while processing runs, and disable it while processing is paused.
 
-    Looks again afterwards: another watch may have changed the line meanwhile. Where that one could
-    not change the trigger, the next round does.
+    Check again afterwards, because another watch may have changed the state meanwhile. If that
+    one could not change the trigger, the next round does.
     """
     running = not breaker.status().stopped
     trigger.switch(on=running)
@@ -62,10 +62,10 @@ def follow(breaker: "CircuitBreaker", trigger: "QueueTrigger") -> None:
 
 
 def try_to_resume(status: "Status", services: "Services", invocation: Invocation) -> None:
-    """Resume the line after this stop, if calls may be made again; it is tried with one.
+    """Resume processing after this pause if a trial edit is accepted.
 
-    Where the day's limit was all, there is nothing to try. A trial that reaches the limit itself
-    makes a new stop of it, which stays.
+    A pause for the daily spend limit needs no trial. A trial that reaches the limit itself starts
+    a new pause, which stays.
     """
     accepted = False
     if status.limit_usd is not None:
@@ -81,13 +81,13 @@ def try_to_resume(status: "Status", services: "Services", invocation: Invocation
         paid_call.pause(spent, services)
         return
     if services.circuit_breaker.resume(now, stop=status.id, accepted=accepted):
-        logger.info("line resumed")
+        logger.info("processing resumed")
 
 
 def ask(services: "Services") -> bool:
-    """Whether Venice accepts the account; balance and limits are noted on the way. Free of charge.
+    """Return whether Venice accepts the account, and note its balance and limits. It is free.
 
-    An unreachable Venice is no reason to stop the line, nor to resume it.
+    An unreachable Venice is a reason neither to pause processing nor to resume it.
     """
     try:
         account = services.venice.account()
@@ -96,7 +96,7 @@ def ask(services: "Services") -> bool:
             return ask(services)
         paid_call.pause(error, services)
         return False
-    except ImageDropError as error:  # whatever the page says instead of what it should
+    except ImageDropError as error:  # no answer, or one that cannot be understood
         logger.warning("account not asked", code=error.code, status=error.status)
         return False
     if not account.access_permitted:
@@ -121,7 +121,7 @@ def ask(services: "Services") -> bool:
 
 
 def refresh_catalogue(services: "Services") -> None:
-    """Fetch the catalogue, once an hour; without it, the models known so far count."""
+    """Fetch the catalogue once an hour; if that fails, the models known so far are used."""
     if not services.catalogue.is_old():
         return
     try:
@@ -142,11 +142,11 @@ def rate_model(model: str, catalogue: Catalogue) -> str | None:
 
 
 def try_some(services: "Services", invocation: Invocation) -> Trial:
-    """Try messages of the queue one by one, until a call is accepted or five are not.
+    """Try messages of the queue one by one until a call is accepted or five are refused.
 
-    A message that is refused may be the only one that is, so the next one is tried. Messages that
-    need no call, and those of a model that was just refused twice, are passed as long as the
-    invocation could outlive one that calls.
+    One refused message says little about the others, so the next one is tried. Messages that need
+    no call, and those of a model that was just refused twice, do not count, as long as enough
+    time is left for one that calls.
     """
     calls = 0
     while calls < MAX_CALLS and (spare := _seconds_left(invocation) - TRIAL) >= 0:
@@ -165,10 +165,10 @@ def try_some(services: "Services", invocation: Invocation) -> Trial:
         except SpendLimitError:
             return Trial.REFUSED
         except AccountError:
-            # The second time past the next round, so that others come first.
+            # The second time it stays hidden beyond the next round, so that others come first.
             services.queue.postpone(message.receipt_handle, ASIDE * min(message.receive_count, 2))
             calls += 1
-        except Exception as error:  # the message is postponed; another one may tell
+        except Exception as error:  # the message is postponed; another one may be accepted
             logger.info("trial failed", error=type(error).__name__)
             calls += _was_called(error)
         else:

@@ -1,23 +1,22 @@
-"""Images that have no result yet: a bucket that was filled before, or events that were lost.
+"""Images without a result: from a bucket that was filled earlier, or after lost events.
 
-A pass walks through a prefix of the input bucket and puts what has neither a result nor a report
-into the retry queue, never more than about a day of work at a time: a million images take 35 days
-at 20 a minute, and SQS keeps a message for 14. Where it stands is one item of the state table, so
-it can be stopped at any point and lose nothing.
+A scan walks through a prefix of the input bucket and queues every image that has neither a result
+nor a report. It never queues more than about a day of work at a time: a million images take 35
+days at 20 a minute, and SQS keeps a message for 14. The scan's position is one item of the state
+table, so a scan can stop at any point and lose nothing.
 
-It decides by listings alone, a thousand keys a request: an image is done when a result
-(`<key>.png`, `.jpg`, `.webp`) or a report is there that is not older than the image and its
-sidecar. Where that cannot be told the image is queued, because the pipeline looks again and does
-nothing that is done. The one thing that a listing does not show is who wrote an object: a foreign
-one with the name of a result and a later date passes for it.
+A scan decides by listings alone, a thousand keys a request. An image is done when it has a result
+(`<key>.png`, `.jpg`, `.webp`) or a report that is not older than the image and its sidecar. When
+in doubt the image is queued, because the pipeline checks again and repeats nothing. A listing does
+not show who wrote an object: a foreign one with a result's name and a later date counts as one.
 
-A pass that the schedule begins takes less: only what changed since the last whole pass began, and
-has no outcome in its record. So results that somebody moves away are not paid again by themselves.
-A pass that a person begins makes them again.
+A scan that the schedule starts takes less: only images that changed since the last whole scan
+began, and that have no outcome in their record. So a result that somebody moves away is not made
+and paid again. A scan that a person starts makes it again.
 
-The walk relies on results that begin with their image's key. An `OutputKeyFormat` that does not
-begin with `{key}` puts them in another order; then each image's results are asked for one by one
-(HEAD, up to ten requests an image where the format holds `{mode}`, else up to four).
+The walk relies on results whose keys begin with their image's key. An `OutputKeyFormat` that does
+not begin with `{key}` puts them in another order. Then the scan looks for each image's results one
+by one: by HEAD, up to ten requests an image if the format holds `{mode}`, else up to four.
 """
 
 from bisect import bisect_right
@@ -31,7 +30,7 @@ import msgspec
 
 from image_drop import uploads
 from image_drop.instructions.schema import Mode
-from image_drop.state.records import Record, record_id
+from image_drop.state.edit_record import Record, record_id
 from image_drop.state.scans import DAY, AlreadyRunningError, Scan
 from image_drop.storage import output_bucket
 from image_drop.telemetry import logger, measure
@@ -44,18 +43,18 @@ if TYPE_CHECKING:
     from image_drop.services import Services
 
 WORK_MINUTES = 24 * 60  # of work that the queue may hold
-REFILL = 0.5  # of that: a fuller queue is left alone, so that a request lists many keys at once
-LAST_SECONDS = 60.0  # of an invocation: no new page is begun, for a page may take half of them
+REFILL = 0.5  # a queue fuller than this part is left alone, so that each request lists many keys
+LAST_SECONDS = 60.0  # of an invocation, in which no page is begun; a page may take half of them
 PAGE = 1000  # keys; S3's limit for a request
-HEAD_PAGE = 100  # keys, where each takes up to ten requests
+HEAD_PAGE = 100  # keys, if each needs up to ten requests
 RECORDS_PAGE = 100  # records; DynamoDB's limit for a request
-AHEAD = 10_000  # keys kept of the output listing beyond the page that is looked at
+AHEAD = 10_000  # keys of the output listing that are kept beyond the current page
 
 
 def run(services: "Services", seconds_left: Callable[[], float]) -> Scan | None:
-    """Feed the queue until it is full, the time is up, or the pass is at its end.
+    """Feed the queue until it is full, the time is up, or the scan is complete.
 
-    `seconds_left`: of this invocation. Returns where the pass stands, None where there is none.
+    `seconds_left`: of this invocation. Return the scan as it is now, None if there is none.
     """
     current = _due(services)
     if current is None or not current.running:
@@ -81,7 +80,7 @@ def run(services: "Services", seconds_left: Callable[[], float]) -> Scan | None:
             ),
         )
         if not services.scans.advance(current, new):
-            logger.info("backfill was cancelled, or is being done by another invocation")
+            logger.info("backfill was cancelled, or another invocation continues it")
             return services.scans.current()
         current = new
         room -= len(step.missing)
@@ -92,13 +91,13 @@ def run(services: "Services", seconds_left: Callable[[], float]) -> Scan | None:
 
 
 def capacity(services: "Services") -> int:
-    """How many messages the queue may hold: a day of work at the known rate."""
+    """Return how many messages the queue may hold: a day of work at the known rate."""
     logs = [services.limiter.peek(name)[0] for name in (DEFAULT_EDIT_MODEL, Mode.BACKGROUND_REMOVE)]
     return WORK_MINUTES * max(log.limit for log in logs)
 
 
 def _due(services: "Services") -> Scan | None:
-    """The pass to work on; the whole bucket's turn comes by itself, every `backfill_days`."""
+    """Return the scan to continue; start one of the whole bucket every `backfill_days`."""
     current, days = services.scans.current(), services.settings.backfill_days
     if (current and current.running) or not days:
         return current
@@ -122,7 +121,7 @@ class Listed(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a page of the input bucket came to. `cursor`: seen up to this key."""
+    """The outcome of one page of the input bucket. `cursor`: everything up to this key is seen."""
 
     missing: list[Upload]
     cursor: str
@@ -131,7 +130,7 @@ class Step(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """An upload that may need an edit. `at`: its place in the listing. `etag`: of the image."""
+    """An upload that may need an edit. `at`: its key in the listing. `etag`: of the image."""
 
     at: str
     upload: Upload
@@ -139,13 +138,13 @@ class Candidate(NamedTuple):
     etag: str = ""
 
     def again(self, retry: str) -> "Candidate":
-        """The same as an explicit retry: a result that was removed is made again."""
+        """Return the same as an explicit retry, which makes a removed result again."""
         return self._replace(upload=msgspec.structs.replace(self.upload, retry=retry))
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The keys of a bucket below a prefix, in S3's order, which is that of Unicode's numbers."""
+    """The keys of a bucket below a prefix, in S3's order, which is by Unicode code point."""
 
     s3: "S3Client"
     bucket: str
@@ -153,7 +152,7 @@ class Listing:
     size: int = PAGE
 
     def after(self, key: str) -> tuple[list[Listed], bool]:
-        """A page of the keys behind `key`, and whether there are more."""
+        """Return one page of the keys after `key`, and whether there are more."""
         start: dict[str, Any] = {"StartAfter": key} if key else {}
         answer = self.s3.list_objects_v2(
             Bucket=self.bucket, Prefix=self.prefix, MaxKeys=self.size, **start
@@ -166,7 +165,7 @@ class Listing:
 
 
 def _walk(services: "Services", current: Scan) -> Callable[[str, int], Step]:
-    """How a pass takes its next page: from a cursor on, with room for so many uploads."""
+    """Return the function that takes a scan's next page, from a cursor and the queue's room."""
     settings = services.settings
     by_listing = settings.output_key_format.startswith("{key}")
     inputs = Listing(
@@ -199,10 +198,10 @@ def _walk(services: "Services", current: Scan) -> Callable[[str, int], Step]:
 
 
 def candidates(bucket: str, page: Iterable[Listed]) -> list[Candidate]:
-    """The uploads that a page of the input bucket stands for, in its order.
+    """Return the uploads on a page of the input bucket, in its order.
 
-    A sidecar counts for its image, whose edit it changes. One whose image is on another page, or
-    nowhere, stands for itself.
+    A sidecar counts as part of its image, whose edit it changes. A sidecar whose image is on
+    another page, or missing, is a candidate of its own.
     """
     found: dict[str, Candidate] = {}
     for key, changed_at, etag in page:
@@ -223,9 +222,9 @@ def candidates(bucket: str, page: Iterable[Listed]) -> list[Candidate]:
 def without_outcome(
     missing: list[Candidate], current: Scan, services: "Services"
 ) -> list[Candidate]:
-    """Those that a pass by itself takes: what has no result because none was ever made.
+    """Return the candidates of a scheduled scan: images that never had an outcome.
 
-    A result that somebody has moved away is not paid again: its record tells that there was one.
+    A result that somebody has moved away is not paid again, because its record shows it.
     """
     recent = [each for each in missing if each.changed_at.timestamp() >= current.since]
     kept = []
@@ -239,7 +238,7 @@ def without_outcome(
 
 
 def _is_told(candidate: Candidate, record: Record | None) -> bool:
-    """Whether a record tells of an outcome of the candidate as it is now."""
+    """Return whether a record holds an outcome of the candidate as it is now."""
     if record is None or record.outcome is None:
         return False
     same = candidate.upload.sidecar or record.outcome.source_etag == candidate.etag
@@ -249,10 +248,10 @@ def _is_told(candidate: Candidate, record: Record | None) -> bool:
 def _missing(
     found: list[Candidate], outputs: "Outputs | None", end: str, services: "Services"
 ) -> Iterator[Candidate]:
-    """Those without a current result or report. `end`: the page's last key."""
+    """Yield those without a current result or report. `end`: the page's last key."""
     key_format = services.settings.output_key_format
     images = {each.at: result_keys(key_format, each.at) for each in found if _is_image(each)}
-    in_order = {  # not with such a format, nor where a result's key is cut because it is long
+    in_order = {  # not with another format, nor if a result's key is cut because of its length
         image: keys
         for image, keys in images.items()
         if outputs and all(key.startswith(image) for key in keys)
@@ -273,7 +272,10 @@ def _missing(
 
 
 def result_keys(key_format: str, key: str) -> tuple[str, ...]:
-    """Where the result of an image without variants can be, and its report, likeliest first."""
+    """Return the possible keys of an image's result and of its report, likeliest first.
+
+    For an image without variants.
+    """
     modes = list(Mode) if "{mode" in key_format else [Mode.EDIT]
     found = [name for mode in modes for name in output_bucket.possible_keys(key_format, key, mode)]
     return (*found, output_bucket.report_key(key, None))
@@ -289,23 +291,23 @@ def _images(found: Iterable[Candidate]) -> int:
 
 @dataclass
 class Outputs:
-    """The output bucket, listed beside the input bucket, page after page and only where needed.
+    """The output bucket, listed in step with the input bucket, and only where needed.
 
-    What belongs to a key begins with it, and so comes behind it; but not in the keys' order: of
-    `a` and `a.b`, `a.b.png` comes before `a.png`. So what is listed behind the page at hand is
-    kept for the next ones, and what would lie too far behind is not looked for.
+    A result's key begins with its image's key and so comes after it, but results are not in the
+    order of their images: of `a` and `a.b`, `a.b.png` comes before `a.png`. So keys beyond the
+    current page are kept for the next pages, and keys too far ahead are not looked for.
     """
 
     listing: Listing
     ahead: list[Listed] = field(default_factory=list)
-    position: str = ""  # listed up to here, as far as anybody needs it
+    position: str = ""  # listed up to here, apart from gaps without a wanted key
     more: bool = True
 
     def find(self, wanted: Mapping[str, Iterable[str]], end: str) -> dict[str, datetime]:
-        """Those result keys that exist, and since when. `wanted`: result keys by their image's.
+        """Return the result keys that exist, and since when. `wanted`: result keys by image key.
 
-        `end`: no image up to this key will be asked for again. A result that is not found may
-        exist all the same, `AHEAD` keys behind.
+        `end`: later calls ask for no image up to this key. A result that is not found may still
+        exist, more than `AHEAD` keys ahead.
         """
         image_of = {key: image for image, keys in wanted.items() for key in keys}
         order = sorted(image_of)
@@ -315,7 +317,7 @@ class Outputs:
             next_one = bisect_right(order, self.position)
             if next_one == len(order):
                 break
-            # Foreign objects between the last result and the next image are stepped over.
+            # Skip foreign objects between the last result and the next image.
             page, self.more = self.listing.after(max(self.position, image_of[order[next_one]]))
             found |= {each.key: each.changed_at for each in page if each.key in image_of}
             self.ahead += [each for each in page if each.key > end]

@@ -1,4 +1,4 @@
-"""What is to be made of an upload: the image as it is now, its instructions, and their ids."""
+"""The plan of an edit: the image as it is now, its instructions, and their ids."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from image_drop.errors import (
     WaitsForImageError,
 )
 from image_drop.instructions.schema import Instructions, Mode
-from image_drop.instructions.sources import OneEdit, Variants, from_defaults, resolve
+from image_drop.instructions.sources import OneEdit, Source, Variants, from_defaults, resolve
 from image_drop.services import Services
 from image_drop.storage import output_bucket
 from image_drop.storage.input_bucket import InputObject
@@ -23,7 +23,7 @@ from image_drop.venice.catalogue import Catalogue
 
 @dataclass(frozen=True)
 class Wanted:
-    """The image as it is now, and what is wanted of it."""
+    """The image as it is now, and the edits that its instructions ask for."""
 
     image: InputObject
     edits: OneEdit | Variants
@@ -49,12 +49,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Edit:
-    """What has to be made of an image.
+    """One edit of an image.
 
-    The same `id` is the same result; the same `call_digest` is the same paid call, whatever is
-    done with its answer afterwards. `background`: the image behind the finished subject.
-    `model`: what Venice runs; a result names the model of Venice's answer instead, if that has one.
-    `rate_model`: what Venice counts this edit's calls under.
+    Edits with the same `id` have the same result. Edits with the same `call_digest` need the same
+    paid call, whatever is done with its answer. `background`: the image behind the finished
+    subject. `model`: the model that Venice runs; a result names the model in Venice's answer
+    instead, if there is one. `rate_model`: the name under which Venice counts this edit's calls.
     """
 
     image: InputObject
@@ -75,37 +75,44 @@ class Edit:
 
     @property
     def original_key(self) -> str | None:
-        """Where Venice's own answer goes, for `keep_original` with a finish."""
+        """The key of Venice's untouched answer, for `keep_original` with a finish."""
         kept = self.instructions.finish and self.instructions.keep_original
         return output_bucket.original_key(self.output_key) if kept else None
 
 
 def load_instructions(upload: Upload, services: Services) -> Wanted:
-    """The image as it is now, with its instructions.
+    """Return the image as it is now, with its instructions.
 
-    Raises `WaitsForImageError`, `ImageDeletedError` and `InstructionsError`.
+    Raise `WaitsForImageError`, `ImageDeletedError` and `InstructionsError`.
     """
     image = services.input_bucket.find(upload.bucket, upload.key)
     if image is None and upload.sidecar:
-        raise WaitsForImageError(f"{upload.key} is not there yet; its instructions are.")
+        raise WaitsForImageError(f"{upload.key} has instructions but has not been uploaded yet.")
     if image is None:
-        raise ImageDeletedError(f"{upload.key} is not in the bucket any more.")
+        raise ImageDeletedError(f"{upload.key} is no longer in the bucket.")
+    return Wanted(image, resolve(instruction_sources(image, services)))
+
+
+def instruction_sources(image: InputObject, services: Services) -> list[Source]:
+    """Return every place that gives the image instructions, nearest first.
+
+    Raises `UnreadableInstructionsError` and `UnreadableObjectError`.
+    """
     settings = services.settings
     defaults = from_defaults(settings.default_mode, settings.default_prompt)
-    sources = [*services.input_bucket.sources(image), defaults]
-    return Wanted(image, resolve(sources))
+    return [*services.input_bucket.sources(image), defaults]
 
 
 def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
-    """What exactly has to be made, and the ids by which it is made once.
+    """Return the edit, with the ids that make sure it is made only once.
 
-    The ids do not depend on the catalogue: what is done stays done when models come and go.
-    Raises `SupersededError` where the variant is not wanted any more, `LayerNotThereError` and
-    `LayerError`.
+    The ids do not depend on the catalogue: a finished edit stays finished when models come and
+    go. Raise `SupersededError` when the instructions no longer name the variant,
+    `LayerNotThereError` and `LayerError`.
     """
     chosen = wanted.instructions_of(variant)
     if chosen is None:
-        raise SupersededError("The instructions have changed since this was queued.")
+        raise SupersededError("The instructions have changed since this variant was queued.")
     image = wanted.image
     mode = chosen.mode or Mode.EDIT
     catalogue = services.catalogue.current()
@@ -140,9 +147,9 @@ def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
 
 
 def require_allowed(edit: Edit, wanted: Wanted, services: Services) -> None:
-    """Nothing, where the edit may be made. Raises an `InstructionsError` before any call.
+    """Raise an `InstructionsError` before any call if the edit is not allowed.
 
-    All results of an upload together may cost `MaxEditUSD`, so variants are no way around it.
+    `MaxEditUSD` limits all results of an upload together, so variants cannot get around it.
     """
     catalogue, settings = services.catalogue.current(), services.settings
     catalogue.check_allowed(edit.instructions, settings.allowed_models)
@@ -150,15 +157,15 @@ def require_allowed(edit: Edit, wanted: Wanted, services: Services) -> None:
     usd = sum(price(each, catalogue) for each in wanted.all_instructions)
     if settings.max_edit_usd and usd > settings.max_edit_usd:
         several = isinstance(wanted.edits, Variants)
-        what = f"The {len(wanted.variants)} variants cost" if several else "It costs"
+        what = f"The {len(wanted.variants)} variants" if several else "The edit"
         raise EditTooDearError(
-            f"{what} ${usd:,.2f} at Venice, and one upload may cost "
+            f"{what} would cost ${usd:,.2f} at Venice. The limit for one upload is "
             f"${settings.max_edit_usd:,.2f} (MaxEditUSD)."
         )
 
 
 def price(wanted: Instructions, catalogue: Catalogue) -> float:
-    """US dollars for one call."""
+    """Return the price of one call, in US dollars."""
     mode = wanted.mode or Mode.EDIT
     layers = wanted.layers or () if mode is Mode.MULTI_EDIT else ()
     return catalogue.price(

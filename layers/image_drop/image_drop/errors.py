@@ -1,9 +1,9 @@
-"""Every way an edit can end other than well, sorted by what has to be done about it.
+"""Every error of this package, sorted by what has to be done about it.
 
 ImageDropError
-├── SettingsError                a function's environment is incomplete
-├── PermanentError               waiting changes nothing: write a report, do not retry
-│   ├── InstructionsError        what the person asked for cannot be understood
+├── SettingsError                the environment of a function is incomplete or malformed
+├── PermanentError               the same request would fail again: write a report, do not retry
+│   ├── InstructionsError        the instructions are missing or wrong
 │   │   ├── NoInstructionsError
 │   │   ├── UnreadableInstructionsError
 │   │   ├── UnknownKeyError
@@ -12,46 +12,46 @@ ImageDropError
 │   │   ├── ModelNotAllowedError
 │   │   ├── EditTooDearError
 │   │   └── MissingPromptError
-│   ├── ImageError               the file cannot be sent; nothing was called, nothing was paid
+│   ├── ImageError               the file cannot be sent; no call was made and nothing was paid
 │   │   ├── ImageDeletedError
-│   │   ├── UnreadableObjectError    S3 refuses to give it: encryption, archive, policy
+│   │   ├── UnreadableObjectError    S3 refuses access: encryption, archive, policy
 │   │   ├── EmptyFileError
 │   │   ├── NotAnImageError
 │   │   ├── DamagedImageError
 │   │   ├── TooSmallError
 │   │   └── TooLargeError
-│   ├── LayerError               a mask or overlay cannot be sent
-│   ├── RefusedError             Venice says no to this request: 400, 404, 410, 413, 415, 422
+│   ├── LayerError               a mask, overlay or background cannot be used
+│   ├── RefusedError             Venice refuses this request: 400, 404, 410, 413, 415, 422
 │   │   ├── ContentRefusedError
 │   │   ├── MediaNotFoundError
 │   │   ├── ModelNotFoundError
 │   │   └── UnusableAnswerError
-│   ├── OutputTakenError         the result would replace something else
-│   ├── OutcomeUnknownError      two calls stayed without an answer, either may have been charged
+│   ├── OutputTakenError         the result would replace another file
+│   ├── OutcomeUnknownError      two calls got no answer; either may have been charged
 │   └── RetriesExhaustedError    the last try failed with a retryable error
 ├── RetryableError               the same request may succeed later: wait until `retry_at`
-│   ├── NoSlotError              no slot is near enough for the caller to wait for
+│   ├── NoSlotError              the next free slot is later than the caller can wait
 │   ├── RateLimitedError         Venice answered 429
-│   │   └── LockedOutError       ... because the key had too many failures
+│   │   └── LockedOutError       ... because too many calls with the key failed
 │   ├── VeniceUnavailableError   500, 502, 503, another 5xx, or no connection
-│   ├── NoAnswerError            the request went out and no whole answer came: it may be charged
-│   ├── ProcessingPausedError         the account is unavailable, so no call is made
-│   │   └── SpendLimitError      ... because what a day may cost is spent
+│   ├── NoAnswerError            the request was sent, but no whole answer came: perhaps charged
+│   ├── ProcessingPausedError    the circuit breaker is open, so no call is made
+│   │   └── SpendLimitError      ... because the daily spend limit is reached
 │   ├── ModelRefusedError        401, 402, 403 for one model, while others are accepted
-│   ├── KeyReplacedError         the API key was changed, and the call was made with the old one
-│   ├── ImageChangedError        a newer upload came while this one was read
+│   ├── KeyReplacedError         the call used an API key that has been replaced since
+│   ├── ImageChangedError        a newer upload replaced the image while it was read
 │   ├── OutOfTimeError           the invocation would end before the call does
-│   ├── CrashedError             the last invocation died in the middle of its work
-│   ├── NotAnnouncedError        the outcome stands, and the event bus did not take the event
-│   ├── InProgressError          another invocation is working on the same edit
+│   ├── CrashedError             the last invocation died while it worked on the image
+│   ├── NotAnnouncedError        the outcome is stored, but the event bus did not take the event
+│   ├── InProgressError          another invocation works on the same edit
 │   ├── LayerNotThereError       a mask or overlay has not been uploaded yet
-│   └── StorageBusyError         S3 or DynamoDB asks to slow down
-├── AccountError                 401, 402, 403: no image is to blame, the line has to stop
-├── WaitsForImageError           a sidecar came before its image: the image's upload will do it
-└── SupersededError              a newer upload took the image's place: the newer edit counts
+│   └── StorageBusyError         S3, DynamoDB or another AWS service throttles or is unavailable
+├── AccountError                 401, 402, 403: the account is at fault, so processing pauses
+├── WaitsForImageError           the sidecar was uploaded before its image
+└── SupersededError              a newer upload replaced the image; the newer edit counts
 
-Errors are told apart by HTTP status, never by the text of a message. The one exception is
-`LockedOutError`, which Venice marks by nothing else.
+Errors are classified by HTTP status, never by the text of a message. The one exception is
+`LockedOutError`, which Venice marks by its text only.
 """
 
 from enum import StrEnum
@@ -69,15 +69,17 @@ class Charge(StrEnum):
 class ImageDropError(Exception):
     """Base of all errors of this package.
 
-    `code`, `title` and `advice` belong to the class and are what a report shows; `detail` is
-    the sentence about this one case. `status` and `request_id` (Venice's `CF-RAY`) are set when
-    Venice answered. `retry_at` is in seconds since 1970, set when somebody named a time.
-    `charge` is the class's own unless the raiser knows better about this one case.
+    A report shows `code`, `title` and `advice`, which belong to the class, and `detail`, a
+    sentence about this one case. `status` and `request_id` (Venice's `CF-RAY`) are set when
+    Venice answered. `retry_at`: when to try again, in seconds since 1970, where that is known.
+    `charge`: the default of the class, unless the raiser knows more about this one case.
     """
 
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong inside Image Drop"
-    advice: ClassVar[str] = "Look the key up in the function's log, and upload the image again."
+    advice: ClassVar[str] = (
+        "Search the functions' logs for the image's key, then upload the image again."
+    )
     charge: Charge = Charge.NO
 
     def __init__(
@@ -99,63 +101,63 @@ class ImageDropError(Exception):
 
 
 def subclasses[E: ImageDropError](of: type[E]) -> list[type[E]]:
-    """A class of errors and all below it."""
+    """Return a class of errors and all of its subclasses."""
     return [of, *(each for child in of.__subclasses__() for each in subclasses(child))]
 
 
 class SettingsError(ImageDropError):
-    """When environment variables are missing or malformed; names all of them at once."""
+    """Raised when environment variables are missing or malformed; the detail names all of them."""
 
     code = "bad_settings"
     title = "The function is not configured"
-    advice = "Set the variables named above; template.yaml sets all of them."
+    advice = "Set the variables named above. A deployment of template.yaml sets all of them."
 
 
 # --- permanent -----------------------------------------------------------------------------
 
 
 class PermanentError(ImageDropError):
-    """When the same request would fail again: it gets a report and is not retried."""
+    """Raised when the same request would fail again; it gets a report and no retry."""
 
 
 class InstructionsError(PermanentError):
-    """When the instructions for an image are missing or wrong; raised before any call."""
+    """Raised before any call when the instructions for an image are missing or wrong."""
 
 
 class NoInstructionsError(InstructionsError):
-    """When no source names a mode or a prompt."""
+    """Raised when no source names a mode or a prompt."""
 
     code = "no_instructions"
-    title = "Nobody said what to do with this image"
+    title = "No instructions found for this image"
     advice = (
-        "Put a file named like the image plus .json beside it, for example "
-        '{"mode": "background-remove"} or {"prompt": "make the sky pink"}; or a file '
-        ".image-drop.json in its folder, for everything dropped there; or the object tags "
-        "mode and prompt. The edit starts as soon as the .json file is there."
+        "Put a file next to the image, named like the image plus .json, for example "
+        '{"mode": "background-remove"} or {"prompt": "make the sky pink"}. That starts the edit. '
+        "Or put a file .image-drop.json in the folder, for every image in it, or set the object "
+        "tags mode and prompt. Then upload the image again."
     )
 
 
 class UnreadableInstructionsError(InstructionsError):
-    """When a sidecar or folder file is no JSON object, or is larger than 64 KB."""
+    """Raised when a sidecar or folder file is not a JSON object, or is larger than 64 KB."""
 
     code = "unreadable_instructions"
     title = "The instructions file cannot be read"
     advice = (
-        "Make it one JSON object in UTF-8, at most 64 KB, for example "
-        '{"mode": "edit", "prompt": "make the sky pink"}, and upload it again.'
+        "Write one JSON object in UTF-8, at most 64 KB, for example "
+        '{"mode": "edit", "prompt": "make the sky pink"}. Then upload the file again.'
     )
 
 
 class UnknownKeyError(InstructionsError):
-    """When the instructions hold a key that does not exist; names the nearest that does."""
+    """Raised when the instructions hold an unknown key; the detail names the nearest known one."""
 
     code = "unknown_key"
-    title = "The instructions contain a key that does not exist"
-    advice = "Correct or remove the key, and upload the instructions again."
+    title = "The instructions contain an unknown key"
+    advice = "Correct or remove the key, then upload the instructions again."
 
 
 class UnknownModeError(InstructionsError):
-    """When `mode` is none of the three."""
+    """Raised when `mode` is none of the three."""
 
     code = "unknown_mode"
     title = "The mode does not exist"
@@ -163,31 +165,31 @@ class UnknownModeError(InstructionsError):
 
 
 class InvalidValueError(InstructionsError):
-    """When a key has a value of the wrong type or outside its limits, or does not fit the mode."""
+    """Raised when a value has the wrong type, is outside its limits or does not fit the mode."""
 
     code = "invalid_value"
     title = "A value in the instructions is not allowed"
-    advice = "Correct the value, and upload the instructions again."
+    advice = "Correct the value, then upload the instructions again."
 
 
 class ModelNotAllowedError(InstructionsError):
-    """When the model is not among the template's `AllowedModels`."""
+    """Raised when the model is not among the template's `AllowedModels`."""
 
     code = "model_not_allowed"
-    title = "This model is not allowed here"
-    advice = "Use one of the models named above, or have it added to AllowedModels."
+    title = "This model is not allowed"
+    advice = "Use one of the models named above, or add this one to the parameter AllowedModels."
 
 
 class EditTooDearError(InstructionsError):
-    """When an upload would cost more than `MaxEditUSD`, or than a whole day may cost."""
+    """Raised when an upload would cost more than `MaxEditUSD`, or than a whole day may cost."""
 
     code = "edit_too_dear"
-    title = "This edit costs more than is allowed"
-    advice = "Choose a cheaper model or fewer variants, or raise the limit named above."
+    title = "This edit would cost more than the limit"
+    advice = "Use a cheaper model or fewer variants, or raise the limit named above."
 
 
 class MissingPromptError(InstructionsError):
-    """When the mode is edit or multi-edit and there is no prompt."""
+    """Raised when the mode is edit or multi-edit and there is no prompt."""
 
     code = "missing_prompt"
     title = "This mode needs a prompt"
@@ -195,11 +197,11 @@ class MissingPromptError(InstructionsError):
 
 
 class ImageError(PermanentError):
-    """When the file cannot be sent to Venice; raised before any call."""
+    """Raised before any call when the file cannot be sent to Venice."""
 
 
 class ImageDeletedError(ImageError):
-    """When the image was gone before it was read."""
+    """Raised when the image was gone before it was read."""
 
     code = "image_deleted"
     title = "The image was deleted before it could be edited"
@@ -207,37 +209,38 @@ class ImageDeletedError(ImageError):
 
 
 class UnreadableObjectError(ImageError):
-    """When S3 refuses to give the image or its instructions: another key's, archived, forbidden.
+    """Raised when S3 refuses access to the image or its instructions.
 
-    AWS answers 403 (`AccessDenied`, `InvalidObjectState`), or 400 with a code of KMS.
+    The object may be archived, encrypted with a key that cannot be used, or forbidden by a policy.
+    AWS answers 403 (`AccessDenied`, `InvalidObjectState`), or 400 with a KMS code.
     """
 
     code = "unreadable_object"
     title = "S3 does not let Image Drop read a file"
     advice = (
-        "Restore the file if it is archived. Upload it again without an encryption key of its own, "
-        "or with the key that the stack has as KmsKeyArn. Check the bucket policy."
+        "If the file is archived, restore it. If it has an encryption key of its own, upload it "
+        "again without one, or with the key in the parameter KmsKeyArn. Check the bucket policy."
     )
 
 
 class EmptyFileError(ImageError):
-    """When the file has no bytes."""
+    """Raised when the file has no bytes."""
 
     code = "empty_file"
     title = "The file is empty"
-    advice = "Upload it again; the first upload may have been interrupted."
+    advice = "Upload it again. The first upload may have been interrupted."
 
 
 class NotAnImageError(ImageError):
-    """When the bytes are in no image format that can be read, whatever the name says."""
+    """Raised when the bytes are in no supported image format, whatever the name says."""
 
     code = "not_an_image"
     title = "The file is not an image"
-    advice = "Upload a JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP or GIF."
+    advice = "Upload a JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP or GIF file."
 
 
 class DamagedImageError(ImageError):
-    """When the bytes begin as an image and cannot be decoded to the end."""
+    """Raised when the bytes begin as an image but cannot be decoded to the end."""
 
     code = "damaged_image"
     title = "The image is damaged"
@@ -245,49 +248,50 @@ class DamagedImageError(ImageError):
 
 
 class TooSmallError(ImageError):
-    """When the image has fewer pixels than an edit takes: 65,536, with 64 on each side."""
+    """Raised when the image is below an edit's minimum: 65,536 pixels, with 64 on each side."""
 
     code = "too_small"
     title = "The image is too small"
     advice = (
-        "Upload a version with at least 65,536 pixels and 64 on each side, for example 256 × 256."
+        "Upload a version with at least 65,536 pixels and at least 64 on each side, for example "
+        "256 × 256."
     )
 
 
 class TooLargeError(ImageError):
-    """When the image has more bytes or pixels than can be worked on."""
+    """Raised when the image has more bytes or pixels than Image Drop can process."""
 
     code = "too_large"
     title = "The image is too large"
-    advice = "Upload a smaller version, below the limit named above."
+    advice = "Upload a smaller version that stays within the limit named above."
 
 
 class LayerError(PermanentError):
-    """When a mask, overlay or background is missing for good, or cannot be used."""
+    """Raised when a mask, overlay or background stays missing, or cannot be used."""
 
     code = "bad_layer"
     title = "A layer cannot be used"
     advice = (
-        "A layer is an image in the folder of its image, or in a folder _layers/ there or above. "
-        "Check its name, that it is uploaded and that it opens. Then upload the instructions again."
+        "Put the layer in the image's folder, or in a folder _layers/ there or above. Check its "
+        "name, and that it opens as an image. Then upload the instructions again."
     )
 
 
 class RefusedError(PermanentError):
-    """When Venice answers 400, 404, 410, 413, 415 or 422: the request itself is at fault."""
+    """Raised when Venice answers 400, 404, 410, 413, 415 or 422: the request is at fault."""
 
     code = "refused"
     title = "Venice refused the request"
-    advice = "Change the instructions or the image as Venice's words above say."
+    advice = "Change the instructions or the image as Venice's answer above says."
 
 
 class ContentRefusedError(RefusedError):
-    """When Venice's content policy forbids the edit.
+    """Raised when Venice's content policy forbids the edit.
 
-    Venice says so with 422 on edit and multi-edit (the other reason for it, the number of pixels,
-    is checked before the call), with a violation header whatever the status, or with the error
-    code `CONTENT_POLICY_VIOLATION`. A 422 is charged where Venice's own moderation blocks a
-    picture that the provider has made; nothing in the answer tells the two cases apart.
+    Venice answers 422 on edit and multi-edit (the other reason for a 422, the number of pixels,
+    is checked before the call), sets a violation header with any status, or sends the error code
+    `CONTENT_POLICY_VIOLATION`. Venice charges a 422 if its own moderation blocks a picture that
+    the provider has already made; nothing in the answer distinguishes the two cases.
     """
 
     code = "content_refused"
@@ -296,63 +300,63 @@ class ContentRefusedError(RefusedError):
 
 
 class MediaNotFoundError(RefusedError):
-    """When Venice answers 404 on edit or multi-edit: an input image could not be fetched."""
+    """Raised when Venice answers 404 on edit or multi-edit: an input image could not be fetched."""
 
     code = "media_not_found"
     title = "Venice could not fetch one of the images"
     advice = (
-        "If a layer is a URL, make sure that it opens from the internet without a login, and "
-        "upload the instructions again. Otherwise upload the image again."
+        "If a layer is a URL, make sure that it opens without a login. Then upload the "
+        "instructions again. If no layer is a URL, upload the image again."
     )
 
 
 class ModelNotFoundError(RefusedError):
-    """When Venice answers 410: the model was retired. (An unknown model is a 400.)"""
+    """Raised when Venice answers 410: the model was retired. (An unknown model is a 400.)"""
 
     code = "model_not_found"
     title = "Venice does not have this model"
-    advice = "Leave model out to use Venice's own default, or name a model that Venice lists."
+    advice = "Remove the key model to use Venice's default, or name a model that Venice lists."
 
 
 class UnusableAnswerError(RefusedError):
-    """When Venice answers 200 with something that is no image, or with more than 50 MiB."""
+    """Raised when Venice answers 200 with something other than an image, or over 50 MiB."""
 
     code = "unusable_answer"
     title = "Venice answered with something that is not an image"
-    advice = "Upload the image again. If it happens again, tell Venice the request id."
+    advice = "Upload the image again. If it happens again, send Venice the request id."
     charge = Charge.YES
 
 
 class OutputTakenError(PermanentError):
-    """When the object at the result's key was not made of the same image."""
+    """Raised when the object at the result's key belongs to another image or to nobody known."""
 
     code = "output_taken"
-    title = "The result would replace something else"
+    title = "The result would replace another file"
     advice = (
-        "Rename one of the two images named above, or give OutputKeyFormat a form that keeps "
-        "them apart. Then upload the image again."
+        "Rename one of the two files named above, or change the parameter OutputKeyFormat so that "
+        "their keys differ. Then upload the image again."
     )
 
 
 class OutcomeUnknownError(PermanentError):
-    """When two calls for one edit stayed without an answer; a third could be paid a third time."""
+    """Raised when two calls for one edit got no answer; a third could be charged as well."""
 
     code = "outcome_unknown"
-    title = "Venice did not answer, twice"
+    title = "Venice did not answer two calls"
     advice = (
-        "Either call may have been charged; your usage page at Venice tells. "
+        "Venice may have charged one or both calls. Your usage page at Venice shows which. "
         "Upload the image again to try once more."
     )
 
 
 class RetriesExhaustedError(PermanentError):
-    """When the last try of a message ended in a retryable error."""
+    """Raised when the last try of a message failed with a retryable error."""
 
     code = "retries_exhausted"
     title = "All tries have failed"
     advice = (
-        "The message is in the dead-letter queue and nothing is lost. "
-        "When the cause is gone, redrive the queue."
+        "The image is in the dead-letter queue, so nothing is lost. "
+        "Fix the cause, then redrive the queue to try again."
     )
 
 
@@ -360,23 +364,23 @@ class RetriesExhaustedError(PermanentError):
 
 
 class RetryableError(ImageDropError):
-    """When the same request may succeed later."""
+    """Raised when the same request may succeed later."""
 
-    advice = "Nothing to do: it is tried again."
+    advice = "You do not need to do anything. Image Drop retries it."
 
 
 class NoSlotError(RetryableError):
-    """When the next free slot of the rate limiter is further away than the caller waits."""
+    """Raised when the next free slot of the rate limiter is later than the caller can wait."""
 
     code = "no_slot"
     title = "Waiting for a free slot"
 
 
 class RateLimitedError(RetryableError):
-    """When Venice answers 429. `limit`: requests a minute, where the answer names them."""
+    """Raised when Venice answers 429. `limit`: requests a minute, if the answer names them."""
 
     code = "rate_limited"
-    title = "Venice asks to slow down"
+    title = "Venice asks Image Drop to slow down"
 
     def __init__(
         self,
@@ -395,18 +399,18 @@ class RateLimitedError(RetryableError):
 
 
 class LockedOutError(RateLimitedError):
-    """When Venice answers 429 because too many calls with this key have failed."""
+    """Raised when Venice answers 429 because too many calls with this key have failed."""
 
     code = "locked_out"
-    title = "Venice has locked the key out for half a minute"
+    title = "Venice has locked the API key out for half a minute"
 
 
 class VeniceUnavailableError(RetryableError):
-    """When Venice answers 500, 502, 503 or another 5xx, or no connection comes about.
+    """Raised when Venice answers 500, 502, 503 or another 5xx, or no connection is made.
 
-    Not charged: without a connection there was no request, and Venice's documents (2026-10-02)
-    name a charge for successes and for a 422, none for a 5xx. The codes that only say that a
-    gateway stopped waiting are `NoAnswerError`.
+    It is not charged: without a connection there was no request, and Venice's documents
+    (2026-10-02) name a charge for successes and for a 422, none for a 5xx. The codes that only
+    say that a gateway stopped waiting raise `NoAnswerError`.
     """
 
     code = "venice_unavailable"
@@ -414,10 +418,10 @@ class VeniceUnavailableError(RetryableError):
 
 
 class NoAnswerError(RetryableError):
-    """When the request went out and no whole answer came: the call may have been charged.
+    """Raised when a request was sent but no whole answer came; it may have been charged.
 
-    The time was over, the connection broke, or a gateway gave up waiting (408, 504, 520, 524).
-    A connection that never came about is a `VeniceUnavailableError`.
+    The deadline passed, the connection broke, or a gateway gave up (408, 504, 520, 524).
+    A connection that was never made raises `VeniceUnavailableError`.
     """
 
     code = "no_answer"
@@ -426,99 +430,100 @@ class NoAnswerError(RetryableError):
 
 
 class ProcessingPausedError(RetryableError):
-    """When no call may be made because the account is unavailable or its budget is spent."""
+    """Raised when processing is paused: no account, or no money left of the day."""
 
     code = "processing_paused"
-    title = "No calls are made at the moment"
+    title = "Processing is paused"
 
 
 class SpendLimitError(ProcessingPausedError):
-    """When the day's spend has reached `DailySpendLimitUSD`."""
+    """Raised when the day's spend has reached `DailySpendLimitUSD`."""
 
     code = "daily_spend_limit"
-    title = "The day's budget is spent"
-    advice = "Nothing to do: calls go on after midnight UTC. Or raise DailySpendLimitUSD."
+    title = "The daily spend limit is reached"
+    advice = "Calls resume after midnight UTC. To resume earlier, raise DailySpendLimitUSD."
 
 
 class ModelRefusedError(RetryableError):
-    """When Venice answers 401, 402 or 403 to a model, and accepts other calls of the account.
+    """Raised when Venice answers 401, 402 or 403 for one model while it accepts others.
 
-    It counts as a failure of the image, and does not stop the line.
+    It counts as a failure of the image and does not pause processing.
     """
 
     code = "model_refused"
-    title = "Venice refuses this edit and accepts others"
+    title = "Venice refuses this model but accepts others"
     advice = (
-        "The balance may be too low for this model, or the API key may not use it. "
-        "Use another model, or change that at Venice."
+        "The balance may be too low for this model, or the API key may not be allowed to use it. "
+        "Use another model, or change the balance or the key at Venice."
     )
 
 
 class KeyReplacedError(RetryableError):
-    """When Venice refused the key with 401 and the parameter holds another one by now."""
+    """Raised when Venice refuses the key with 401 and the parameter already holds another."""
 
     code = "key_replaced"
     title = "The API key was replaced"
 
 
 class ImageChangedError(RetryableError):
-    """When a newer image took the place of the one that was being read."""
+    """Raised when a newer upload replaced the image while it was read."""
 
     code = "image_changed"
-    title = "The image was replaced while it was read"
+    title = "The image was replaced while Image Drop read it"
 
 
 class InProgressError(RetryableError):
-    """When another invocation holds the lock of the same edit.
+    """Raised when another invocation holds the lock of the same edit.
 
-    It may have died: the delivery that finds the lock may be the one that has to finish its work,
-    so it waits instead of being dropped.
+    That invocation may have died, and the delivery that finds the lock may have to finish its
+    work. So the message waits instead of being dropped.
     """
 
     code = "in_progress"
-    title = "The same edit is already running"
+    title = "This edit is already in progress"
 
 
 class OutOfTimeError(RetryableError):
-    """When an invocation could end before a call and the store after it."""
+    """Raised when the invocation could end before the call and the write of its result."""
 
     code = "out_of_time"
     title = "Too little time is left for a call"
 
 
 class CrashedError(RetryableError):
-    """When the last invocation that worked on the image died, such as for memory or time."""
+    """Raised when the last invocation died on the image, for example for lack of memory."""
 
     code = "crashed"
-    title = "The function died while it worked on this image"
+    title = "The function crashed while it edited this image"
 
 
 class NotAnnouncedError(RetryableError):
-    """When the outcome is stored, and the event bus did not take the event about it."""
+    """Raised when the outcome is stored but the event bus did not take its event."""
 
     code = "not_announced"
     title = "The event about the outcome could not be sent"
 
 
 class LayerNotThereError(RetryableError):
-    """When a mask or overlay is not in the bucket yet."""
+    """Raised when a mask or overlay is not in the bucket yet."""
 
     code = "layer_not_there"
-    title = "A layer is not there yet"
+    title = "A layer has not been uploaded yet"
+    advice = "Upload the layer within an hour of its image. Image Drop then continues by itself."
 
 
 class StorageBusyError(RetryableError):
-    """When S3, DynamoDB or another AWS service throttles or is unavailable."""
+    """Raised when S3, DynamoDB or another AWS service throttles or is unavailable."""
 
     code = "storage_busy"
-    title = "AWS asks to slow down"
+    title = "AWS is busy or unavailable"
 
 
 # --- account -------------------------------------------------------------------------------
 
 
 class AccountError(ImageDropError):
-    """When Venice answers 401, 402 or 403: the key, the balance or the permission is at fault."""
+    """Raised when Venice answers 401, 402 or 403 because of the key, balance or permission."""
 
     code = "account_unavailable"
     title = "Venice does not accept the account"
@@ -529,16 +534,16 @@ class AccountError(ImageDropError):
 
 
 class WaitsForImageError(ImageDropError):
-    """When instructions were uploaded and their image was not yet."""
+    """Raised when instructions are uploaded before their image."""
 
     code = "waits_for_image"
-    title = "The instructions are there before their image"
-    advice = "Upload the image."
+    title = "The instructions arrived before their image"
+    advice = "Upload the image. Its edit then starts by itself."
 
 
 class SupersededError(ImageDropError):
-    """When a newer upload took the image's place while it was edited: its own edit counts."""
+    """Raised when a newer upload replaced the image during its edit; the newer edit counts."""
 
     code = "superseded"
-    title = "A newer upload took the place of this image"
-    advice = "Nothing to do: the newer image is edited."
+    title = "A newer upload replaced this image"
+    advice = "You do not need to do anything. Image Drop edits the newer image."

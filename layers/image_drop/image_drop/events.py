@@ -1,4 +1,4 @@
-"""What is told to the account's default event bus, for others to build on."""
+"""The events on the account's default event bus, for others to build on."""
 
 from typing import ClassVar
 
@@ -52,7 +52,7 @@ class ImageEditFailed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountUnavailable(msgspec.Struct, frozen=True, kw_only=True):
-    """The line was stopped. `reason`: `account_unavailable`, or `daily_spend_limit`."""
+    """Processing was paused. `reason`: `account_unavailable` or `daily_spend_limit`."""
 
     name: ClassVar[str] = "Venice Account Unavailable"
 
@@ -62,7 +62,7 @@ class AccountUnavailable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountRestored(msgspec.Struct, frozen=True, kw_only=True):
-    """The line runs again. `stopped_for`: seconds."""
+    """Processing has resumed. `stopped_for`: seconds of the pause."""
 
     name: ClassVar[str] = "Venice Account Restored"
 
@@ -74,10 +74,10 @@ Event = ImageEdited | ImageEditFailed | AccountUnavailable | AccountRestored
 
 
 def encoded(event: Event) -> str:
-    """An event as text, to be put on the bus later."""
+    """Return an event as text, to put on the bus later."""
     return msgspec.json.encode((event.name, msgspec.json.encode(event).decode())).decode()
 
 
 def decoded(text: str) -> tuple[str, str]:
-    """The detail type and the detail of such a text."""
+    """Return the detail type and the detail of a text that `encoded` made."""
     return msgspec.json.decode(text, type=tuple[str, str])

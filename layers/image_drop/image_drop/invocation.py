@@ -1,4 +1,4 @@
-"""The Lambda invocation that an edit is tried in."""
+"""The Lambda invocation in which an edit is tried."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Invocation:
-    """The Lambda invocation that a try happens in.
+    """The Lambda invocation in which an edit is tried.
 
-    `max_slot_wait`: seconds to wait for a slot. `message_id`, `receives`: of a queue message, and
-    how often it was received, this time included. `trial`: this is the one edit that tries whether
-    processing may resume.
+    `max_slot_wait`: seconds to wait for a slot. `message_id`: of the queue message, if there is
+    one. `receives`: how often that message was received, including this time. `trial`: this edit
+    tests whether processing can resume.
     """
 
     context: "LambdaContext"

@@ -1,4 +1,4 @@
-"""An upload in hand: what the steps of the pipeline work with."""
+"""An upload whose record this invocation holds: what the steps of the pipeline work with."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,8 @@ from image_drop.edits import Edit, load_instructions, plan_edit
 from image_drop.errors import CrashedError
 from image_drop.invocation import Invocation
 from image_drop.services import Services
-from image_drop.state.records import Hold, record_id
+from image_drop.state.edit_record import record_id
+from image_drop.state.records import Hold
 from image_drop.storage.input_bucket import InputObject
 from image_drop.telemetry import never_failing
 from image_drop.uploads import Upload
@@ -16,7 +17,7 @@ from image_drop.uploads import Upload
 
 @dataclass(frozen=True)
 class Job:
-    """An upload whose record this invocation holds: nobody else writes anything for it."""
+    """An upload whose record this invocation holds, so that no other one writes for it."""
 
     upload: Upload
     hold: Hold
@@ -24,11 +25,11 @@ class Job:
     invocation: Invocation
 
     def drop(self, image: InputObject | None) -> str:
-        """The identity of what asked for the edit: an explicit retry, or the image's version."""
+        """Return the id of what asked for the edit: an explicit retry, or the image's version."""
         return self.upload.retry or (image.version if image else "")
 
     def plan(self) -> Edit:
-        """What is wanted now; asked again before anything is written.
+        """Return the edit as it should be now; used again before anything is written.
 
         Raises what `load_instructions` and `plan_edit` raise.
         """
@@ -38,10 +39,10 @@ class Job:
 
 @contextmanager
 def in_hand(upload: Upload, services: Services, invocation: Invocation) -> Iterator[Job]:
-    """Take the upload's record, and let it go at the end.
+    """Claim the upload's record, and release it at the end.
 
-    A holder that dies lets it go when its invocation is over. Raises `InProgressError`, and
-    `CrashedError` where the last holder has died: that is a failure like others, and counts.
+    The claim of a holder that dies ends with its invocation. Raise `InProgressError`, or
+    `CrashedError` when the last holder died, which counts as a failure like any other.
     """
     remaining = invocation.context.get_remaining_time_in_millis() / 1000
     hold = services.records.claim(
@@ -51,7 +52,7 @@ def in_hand(upload: Upload, services: Services, invocation: Invocation) -> Itera
     )
     try:
         if hold.died:
-            raise CrashedError("The last invocation ended in the middle of its work.")
+            raise CrashedError("The last invocation stopped before it finished this image.")
         yield Job(upload, hold, services, invocation)
     except Exception:
         _release(hold)
@@ -60,6 +61,6 @@ def in_hand(upload: Upload, services: Services, invocation: Invocation) -> Itera
 
 
 def _release(hold: Hold) -> None:
-    # A hold that is not released ends by itself with this invocation's time.
+    # A hold that is not released expires with this invocation's time.
     with never_failing("record not released"):
         hold.release()

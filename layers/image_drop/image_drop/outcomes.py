@@ -1,7 +1,7 @@
-"""How an edit ends: its outcome goes into the record, with the money, and then to the event bus.
+"""The outcome of an edit: written into the record with its cost, then sent to the event bus.
 
 The object in the output bucket is written first. Its metadata name the edit, the call and its
-cost, so whoever finds it after a crash finishes the bookkeeping and the announcement.
+cost, so the next invocation after a crash can finish the bookkeeping and the announcement.
 """
 
 import msgspec
@@ -12,16 +12,16 @@ from image_drop.errors import NotAnnouncedError
 from image_drop.events import ImageEdited, Place
 from image_drop.job import Job
 from image_drop.state.billing import Settlement, micro
-from image_drop.state.records import MAX_DROPS, CallState, Outcome, OutcomeKind, Record, Step
+from image_drop.state.edit_record import MAX_DROPS, CallState, Outcome, OutcomeKind, Record, Step
 from image_drop.storage import output_bucket
 from image_drop.storage.output_bucket import Stored
 
 
 def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
-    """Whether this very edit has its result, or had its outcome for the same drop.
+    """Return whether this edit has its result, or had its outcome for the same drop.
 
-    A result that somebody has moved away or deleted is made again when the image is dropped
-    again, not when the same drop is delivered again. A dead letter is tried again.
+    A result that was moved away or deleted is made again when the image is dropped again, not
+    when the same drop is delivered again. A dead letter is retried.
     """
     if result is not None and result.edit_id == edit.id:
         return True
@@ -35,9 +35,9 @@ def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
 
 
 def conclude_result(edit: Edit, result: Stored, settlement: Settlement | None, job: Job) -> None:
-    """Write into the record that the result is stored; the event about it goes to the outbox.
+    """Write into the record that the result is stored, and its event into the outbox.
 
-    The same drop again changes nothing; a new drop of the same edit is noted, not announced.
+    The same drop again changes nothing. A new drop of the same edit is noted but not announced.
     """
     drop, last = job.drop(edit.image), job.hold.record.outcome
     same = last if last and (last.kind, last.edit_id) == (OutcomeKind.RESULT, edit.id) else None
@@ -71,7 +71,7 @@ def conclude_variants(wanted: Wanted, job: Job) -> None:
 
 
 def conclude(outcome: Outcome, outbox: str, settlement: Settlement | None, job: Job) -> None:
-    """Write an outcome into the record and settle the call that led to it: both, or neither."""
+    """Write an outcome into the record and settle its call, in one transaction."""
 
     def concluded(record: Record) -> Record:
         if record.outcome == outcome:
@@ -86,9 +86,9 @@ def conclude(outcome: Outcome, outbox: str, settlement: Settlement | None, job: 
 
 
 def announce(job: Job) -> None:
-    """Put the event that waits in the record on the bus: at least once, also after a crash.
+    """Put the event in the record's outbox on the bus: at least once, even after a crash.
 
-    Raises `NotAnnouncedError` where the bus does not take it.
+    Raise `NotAnnouncedError` when the bus does not take it.
     """
     outbox = job.hold.record.outbox
     if outbox:
@@ -98,34 +98,34 @@ def announce(job: Job) -> None:
 
 
 def edited(edit: Edit, result: Stored, job: Job) -> ImageEdited:
-    """The event about a result, from what the result itself says."""
-    told = output_bucket.from_metadata(result.metadata)
+    """Return the event about a result, from the metadata of the result."""
+    metadata = output_bucket.from_metadata(result.metadata)
     return ImageEdited(
         input=Place(edit.image.bucket, edit.image.key),
         output=Place(job.services.settings.output_bucket, result.key),
         mode=edit.mode,
         variant=edit.variant,
-        model=told.get("model", edit.model),
+        model=metadata.get("model", edit.model),
         edit_id=edit.id,
-        request_id=told.get("venice-request-id"),
-        changes=tuple(told.get("changes", "").split()),
-        duration=float(told.get("seconds", "0")),
+        request_id=metadata.get("venice-request-id"),
+        changes=tuple(metadata.get("changes", "").split()),
+        duration=float(metadata.get("seconds", "0")),
         attempts=attempts(edit, job),
     )
 
 
 def attempts(edit: Edit | None, job: Job) -> int:
-    """How many calls were made for this edit and drop."""
+    """Return how many calls were made for this edit and drop."""
     if edit is None:
         return 0
     return len(job.hold.record.calls_for(edit.call_digest, job.drop(edit.image)))
 
 
 def settlement_of(result: Stored, job: Job) -> Settlement | None:
-    """Of the call that a result names, where it is still open."""
-    told = output_bucket.from_metadata(result.metadata)
-    call = job.hold.record.call(told.get("call", ""))
+    """Return the settlement of the call that a result names; None unless it is still open."""
+    metadata = output_bucket.from_metadata(result.metadata)
+    call = job.hold.record.call(metadata.get("call", ""))
     if call is None or call.state is not CallState.OPEN:
         return None
-    usd = float(told.get("cost-usd", "0"))
+    usd = float(metadata.get("cost-usd", "0"))
     return Settlement(call.id, CallState.PAID, micro(usd), job.services.now())

@@ -1,7 +1,7 @@
-"""Answers that were paid for: checked, kept while they are not a result yet, and found again.
+"""Paid answers: checked, kept until they are a result, and found again.
 
-Whatever fails after a payment never leads to a new payment: the answer is kept where the next try
-finds it. Where even that fails, the call stays open, and the rule of two calls holds.
+No failure after a payment leads to a second payment: the answer is kept where the next try finds
+it. If even that fails, the call stays open, and there are at most two calls for one edit.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from image_drop.errors import ImageError, UnusableAnswerError
 from image_drop.imaging import photos
 from image_drop.job import Job
 from image_drop.state.billing import Settlement
-from image_drop.state.records import Call, Record
+from image_drop.state.edit_record import Call, Record
 from image_drop.storage import output_bucket
 from image_drop.telemetry import never_failing
 from image_drop.venice.client import Answer
@@ -24,7 +24,7 @@ from image_drop.venice.client import Answer
 
 @dataclass(frozen=True)
 class Paid:
-    """An answer, its call and the call's settlement; None where it was paid for before."""
+    """An answer, with its call and the settlement; both None if it was paid for earlier."""
 
     answer: Answer
     call: Call | None = None
@@ -32,31 +32,31 @@ class Paid:
 
 
 def check(answer: Answer, keep_metadata: bool) -> bytes:
-    """The answer as PNG. Raises `UnusableAnswerError` where it is no image."""
+    """Return the answer as PNG. Raise `UnusableAnswerError` when it is not an image."""
     try:
         return photos.to_png(answer.data, keep_metadata=keep_metadata)
     except ImageError as error:
         raise UnusableAnswerError(
-            f"Venice's image cannot be read: {error.detail}",
+            f"Venice's answer cannot be read. {error.detail}",
             status=200,
             request_id=answer.request_id,
         ) from error
 
 
 def kept(edit: Edit, job: Job) -> Paid | None:
-    """The answer to the same call, where it was kept."""
+    """Return the kept answer to the same call, or None."""
     record = job.hold.record
     key = record.kept_key if record.kept_digest == edit.call_digest else edit.original_key
     found = job.services.output_bucket.read(key) if key else None
     if found is None or found[0].metadata.get("call-digest") != edit.call_digest:
         return None
     stored, media_type, data = found
-    told = output_bucket.from_metadata(stored.metadata)
-    headers = {header: told[name] for name, header in HEADERS.items() if name in told}
+    metadata = output_bucket.from_metadata(stored.metadata)
+    headers = {header: metadata[name] for name, header in HEADERS.items() if name in metadata}
     return Paid(Answer(data, media_type, headers))
 
 
-HEADERS = {  # of an answer, by the names in the metadata that keep them
+HEADERS = {  # an answer's headers by the names that they have in its metadata
     "model": "x-venice-model-id",
     "venice-request-id": "CF-RAY",
     "blurred": "x-venice-is-blurred",
@@ -64,7 +64,7 @@ HEADERS = {  # of an answer, by the names in the metadata that keep them
 
 
 def keep(edit: Edit, paid: Paid, job: Job) -> None:
-    """Keep an answer where the next try finds it; its call is settled with that."""
+    """Keep an answer where the next try finds it, and settle its call in the same write."""
     if job.hold.record.kept_digest == edit.call_digest:
         return
     key = output_bucket.answer_key(edit.call_digest)
@@ -103,7 +103,7 @@ def forget(edit: Edit, job: Job) -> None:
 
 @contextmanager
 def kept_on_failure(edit: Edit, paid: Paid, job: Job) -> Iterator[None]:
-    """Keep the answer where the body fails, unless it is the answer that is no good."""
+    """Keep the answer if the body fails, unless the answer itself is unusable."""
     try:
         yield
     except UnusableAnswerError as error:

@@ -1,4 +1,4 @@
-"""The paid call: made in its turn, reserved before and settled after, never repeated by itself."""
+"""The paid call: made in its slot, reserved before, settled after, and never repeated here."""
 
 from collections.abc import Sequence
 
@@ -29,19 +29,19 @@ from image_drop.paid_answers import Paid
 from image_drop.services import Services
 from image_drop.state import billing
 from image_drop.state.billing import Settlement
+from image_drop.state.edit_record import Call, CallState
 from image_drop.state.rate_limit import ALL_MODELS
-from image_drop.state.records import Call, CallState
 from image_drop.telemetry import logger, measure, never_failing
 from image_drop.venice import client
 
-BLOCK = 15.0  # seconds that a 429 blocks a model for when Venice names no time
-STORE_SECONDS = 20.0  # of an invocation that have to be left after the call, to store the result
+BLOCK = 15.0  # seconds for which a 429 blocks a model when Venice names no time
+STORE_SECONDS = 20.0  # of the invocation, kept after the call for storing the result
 
 
 def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
-    """Wait for a slot and make the call; what its failure teaches is kept for all.
+    """Wait for a slot and make the call; share what its failure says with all functions.
 
-    An answered call stays open until its outcome is stored: `Paid.settlement` goes with that.
+    An answered call stays open until its outcome is stored together with `Paid.settlement`.
     """
     refusals.require_none(edit, job)
     services = job.services
@@ -49,7 +49,7 @@ def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
     with services.limiter.acquire(edit.rate_model, _max_slot_wait(job, seconds)) as slot:
         now = services.now()
         if not job.invocation.trial:
-            services.circuit_breaker.require(now)  # it may have been stopped while this call waited
+            services.circuit_breaker.require(now)  # processing may have paused during the wait
         call = reserve(edit, job, now)
         slot.consumed = True
         try:
@@ -65,7 +65,7 @@ def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
         client.parameters(edit.instructions),
         1 + len(edit.layers),
         enhanced=answer.enhanced,
-        told=answer.model,
+        answered=answer.model,
     )
     measure({"VeniceLatency": services.now() - now, "Spend": usd}, mode=edit.mode)
     if answer.rate_limit not in (None, slot.limit):
@@ -76,9 +76,10 @@ def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
 
 
 def reserve(edit: Edit, job: Job, now: float) -> Call:
-    """Write the call down and reserve its price. Raises `SpendLimitError` where that is too much.
+    """Write the call into the record and reserve its price.
 
-    Where the state table fails, no call is made, and the reservation is given back.
+    Raise `SpendLimitError` when the price does not fit into the day. If the state table fails, no
+    call is made and the reservation is released.
     """
     services, hold = job.services, job.hold
     usd = edits.price(edit.instructions, services.catalogue.current())
@@ -108,13 +109,13 @@ def reserve(edit: Edit, job: Job, now: float) -> Call:
 
 
 def free(call: Call, job: Job) -> None:
-    """Give a reservation back: the call was not made, or not charged."""
+    """Release a reservation: the call was not made, or not charged."""
     settlement = Settlement(call.id, CallState.FREE, 0, job.services.now())
     job.hold.update_or_owe("call not settled", settlement.change, settlement.move)
 
 
 def learn(error: ImageDropError, edit: Edit, services: Services) -> None:
-    """Keep what a refused call says about the rate, the key and the account, for all functions."""
+    """Share what a refused call says about the rate, the key and the account."""
     if error.status is not None:
         services.limiter.record_failure()
     match error:
@@ -127,7 +128,7 @@ def learn(error: ImageDropError, edit: Edit, services: Services) -> None:
         case AccountError():
             if error.status == 401 and services.api_key.replaced():
                 raise KeyReplacedError("Venice refused the former API key.") from error
-            if services.circuit_breaker.blames(edit.rate_model, error.status, services.now()):
+            if services.circuit_breaker.tolerates(edit.rate_model, error.status, services.now()):
                 raise ModelRefusedError(
                     error.detail, status=error.status, request_id=error.request_id
                 ) from error
@@ -137,7 +138,7 @@ def learn(error: ImageDropError, edit: Edit, services: Services) -> None:
 def pause(
     error: AccountError | SpendLimitError, services: Services, model: str | None = None
 ) -> None:
-    """Stop all calls until the account works again, and say so once. `model`: of a refused call."""
+    """Pause processing until the account works again, and announce it. `model`: of the refusal."""
     limit_usd = services.billing.limit_usd if isinstance(error, SpendLimitError) else None
     if services.circuit_breaker.stop(
         error.code,
@@ -147,15 +148,15 @@ def pause(
         status=error.status,
         limit_usd=limit_usd,
     ):
-        logger.error("line stopped", reason=error.code, status=error.status)
+        logger.error("processing paused", reason=error.code, status=error.status)
         measure({"ProcessingPaused": 1})
         announce_pause(services)
 
 
 def announce_pause(services: Services) -> None:
-    """Announce the line's last stop or resumption, unless the event bus knows of it.
+    """Announce the last pause or resumption, unless the event bus already has it.
 
-    The account watch asks again in each round, so it is told at least once, also after a crash.
+    The account watch repeats this in each round, so it is sent at least once, even after a crash.
     """
     status = services.circuit_breaker.status()
     if status.announced:
@@ -170,7 +171,7 @@ def announce_pause(services: Services) -> None:
 
 
 def _teach(error: ImageDropError, edit: Edit, call: Call, job: Job) -> None:
-    """Note what the failure says of the call, the rate and the account; the failure stands."""
+    """Note what the failure says about the call, the rate and the account; raise nothing."""
     if isinstance(error, RefusedError):
         refusals.note(error, call, job)
     elif error.charge is Charge.NO:
@@ -187,11 +188,11 @@ def _give_up_after_two(error: NoAnswerError, call: Call, job: Job) -> None:
 
 
 def _max_slot_wait(job: Job, seconds: float) -> float:
-    """How long a slot can be waited for, so that the call and the store still have their time."""
+    """Return the seconds to wait for a slot that leave enough time for the call and the store."""
     left = job.invocation.context.get_remaining_time_in_millis() / 1000 - seconds - STORE_SECONDS
     if left <= 0:
         raise OutOfTimeError(
-            f"A call may take {seconds:.0f} s, and this invocation ends before.",
+            f"A call may take {seconds:.0f} s, and this invocation ends sooner.",
             retry_at=job.services.now(),
         )
     return min(job.invocation.max_slot_wait, left)

@@ -54,10 +54,10 @@ class Outcome(StrEnum):
 
 
 def process(upload: Upload, services: Services, invocation: Invocation) -> Outcome:
-    """Edit an uploaded image, once, and say how it ended.
+    """Edit an uploaded image once, and return how it ended.
 
-    What waiting cannot mend ends as a report in the output bucket. Raises a `RetryableError` or
-    `AccountError` when the image has to be tried again.
+    A permanent error ends as a report in the output bucket. Raise a `RetryableError` or an
+    `AccountError` when the image has to be retried.
     """
     with _busy_storage_is_retryable():
         try:
@@ -66,13 +66,13 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
         except WaitsForImageError:
             return Outcome.WAITS_FOR_IMAGE
         except SupersededError:
-            # Whatever changed it has an event of its own; but nothing may hang on that.
+            # Whatever changed it sends its own event, but that event may have been lost.
             services.queue.send(Upload(upload.bucket, upload.key, retry=upload.retry))
             return Outcome.SUPERSEDED
 
 
 def work_on(job: Job) -> Outcome:
-    """Load what is wanted, and make it unless it is done."""
+    """Load the instructions, and make the edit unless it is done."""
     edit = None
     try:
         wanted = load(job)
@@ -91,10 +91,10 @@ def work_on(job: Job) -> Outcome:
 
 
 def load(job: Job) -> Wanted:
-    """The image with its instructions.
+    """Return the image with its instructions.
 
-    Raises `SupersededError` for a variant where there are no good instructions any more: that is
-    told of the image as a whole.
+    Raise `SupersededError` for a variant whose instructions are no longer valid: the image as a
+    whole gets the report about that.
     """
     try:
         return edits.load_instructions(job.upload, job.services)
@@ -115,9 +115,9 @@ def queue_variants(wanted: Wanted, job: Job) -> Outcome:
 
 
 def make(edit: Edit, there: Stored | None, job: Job) -> Outcome:
-    """The paid part: prepare, wait for a slot and call, finish, store, announce.
+    """Do the paid part: prepare, wait for a slot and call, finish, store, announce.
 
-    `there`: what is at the result's key now.
+    `there`: the object at the result's key now.
     """
     started = job.services.now()
     require_own(edit, there, job)
@@ -148,23 +148,23 @@ def catch_up(edit: Edit, there: Stored | None, job: Job) -> Outcome:
 
 
 def require_own(edit: Edit, there: Stored | None, job: Job) -> None:
-    """Nothing, where only results of this image are replaced. Raises `OutputTakenError`."""
+    """Raise `OutputTakenError` unless everything that will be replaced is of this image."""
     others = [there]
     if edit.original_key:
         others.append(job.services.output_bucket.find(edit.original_key))
     for other in others:
         if other is not None and not other.is_of(edit.image.key, edit.variant):
-            whose = other.source_key or "something that Image Drop did not make"
+            source = other.source_key
+            whose = f"belongs to {source}" if source else "Image Drop did not make"
             raise OutputTakenError(
-                f"The result of {edit.image.key} would replace {other.key}, "
-                f"which belongs to {whose}."
+                f"The result of {edit.image.key} would replace {other.key}, which {whose}."
             )
 
 
 def prepare_images(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
-    """The image and its layers as Venice takes them; a layer that is a URL stays one.
+    """Return the image and its layers as Venice accepts them; a layer that is a URL stays a URL.
 
-    All of them are in memory at the end, so their sum is bounded: before, and after each.
+    All of them are in memory at the end, so their sum is checked before and after each one.
     """
     require_readable_together(edit)
     image = _prepared(_read(edit.image, services), edit, services)
@@ -180,25 +180,25 @@ def prepare_images(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
     size = sum(len(photo.data) for photo in photos)
     if len(photos) < len(sent) and size * 4 / 3 > MAX_JSON_BYTES:
         raise LayerError(
-            f"The image and its layers have {size:,} bytes. Together with a layer that is a "
-            f"URL, {MAX_JSON_BYTES * 3 // 4:,} can be sent. Put that layer into the bucket."
+            f"The image and its layers have {size:,} bytes together. With a layer that is a URL, "
+            f"the limit is {MAX_JSON_BYTES * 3 // 4:,}. Put that layer into the bucket instead."
         )
     return tuple(sent)
 
 
 def require_readable_together(edit: Edit) -> None:
-    """Nothing, where an image and its layers fit into memory. Raises `LayerError`."""
+    """Raise `LayerError` unless an image and its layers fit into memory."""
     layers = [layer for layer in edit.layers if isinstance(layer, InputObject)]
     size = edit.image.size + sum(layer.size for layer in layers)
     if layers and size > MAX_READ_TOGETHER:
         raise LayerError(
-            f"The image and its layers have more than {MAX_READ_TOGETHER:,} bytes together. "
-            "Save some of them smaller."
+            f"The image and its layers have {size:,} bytes together; the limit is "
+            f"{MAX_READ_TOGETHER:,}. Save some of them smaller."
         )
 
 
 def prepare_layer(layer: InputObject, image: Photo, edit: Edit, services: Services) -> Photo:
-    """A mask or overlay as Venice takes it; one of another size than the image is sent, too."""
+    """Return a mask or overlay as Venice accepts it, also if its size differs from the image's."""
     try:
         photo = _prepared(_read(layer, services), edit, services)
     except ImageError as error:
@@ -215,8 +215,8 @@ def prepare_layer(layer: InputObject, image: Photo, edit: Edit, services: Servic
 
 
 def draw_finish(edit: Edit, png: bytes, services: Services) -> tuple[bytes, str]:
-    """The finished result and its media type."""
-    from image_drop.imaging import canvas  # imports Pillow, which other edits need not
+    """Return the finished result and its media type."""
+    from image_drop.imaging import canvas  # imports Pillow, which other edits do not need
 
     assert edit.instructions.finish is not None
     try:
@@ -224,8 +224,8 @@ def draw_finish(edit: Edit, png: bytes, services: Services) -> tuple[bytes, str]
         finished = canvas.render(edit.instructions.finish, png, background)
     except (ImageError, LayerError) as error:
         raise LayerError(
-            f"The finish could not be made: {error.detail} Venice's answer is kept; "
-            "with a corrected finish it is not paid for again."
+            f"The finish could not be drawn. {error.detail} Venice's answer is kept, so the edit "
+            "with a corrected finish costs nothing."
         ) from error
     return finished, edit.instructions.finish.media_type
 
@@ -233,7 +233,7 @@ def draw_finish(edit: Edit, png: bytes, services: Services) -> tuple[bytes, str]
 def metadata_of(
     edit: Edit, paid: Paid, photos: tuple[Photo | str, ...], seconds: float, services: Services
 ) -> dict[str, str]:
-    """What a result tells about itself; enough to finish its bookkeeping after a crash."""
+    """Return a result's metadata, which suffice to finish its bookkeeping after a crash."""
     first, settlement = photos[0], paid.settlement
     return output_bucket.as_metadata(
         {
@@ -262,9 +262,9 @@ def store(
     there: Stored | None,
     job: Job,
 ) -> Stored:
-    """Write the result, unless something else is wanted by now.
+    """Write the result, unless the image or its instructions have changed.
 
-    The write holds only if what is replaced is still what was seen there.
+    The write succeeds only if `there` is still the object at the result's key.
     """
     bucket = job.services.output_bucket
     for _ in range(STORE_TRIES):
@@ -276,26 +276,26 @@ def store(
         except ResultChangedError:
             there = bucket.find(edit.output_key)
             require_own(edit, there, job)
-    raise StorageBusyError(f"{edit.output_key} was written by others at each of our tries.")
+    raise StorageBusyError(f"{edit.output_key} changed at each of {STORE_TRIES} tries.")
 
 
 def require_wanted(edit: Edit, job: Job) -> None:
-    """Nothing, where this edit is still what is wanted. Raises `SupersededError`.
+    """Raise `SupersededError` if the image or its instructions have changed since.
 
-    The result of an image that was deleted meanwhile is paid for, and so it is stored.
+    The result of an image that was deleted meanwhile is stored, because it is paid for.
     """
     try:
         current = job.plan()
     except ImageDeletedError:
         return
     except PermanentError as error:
-        raise SupersededError(f"The instructions were changed: {error.detail}") from error
+        raise SupersededError(f"The instructions have changed. {error.detail}") from error
     if current.id != edit.id:
-        raise SupersededError(f"{edit.image.key} or its instructions were changed.")
+        raise SupersededError(f"{edit.image.key} or its instructions have changed.")
 
 
 def clean_up(edit: Edit, job: Job) -> None:
-    """Remove what the result makes superfluous: an older report, the kept answer."""
+    """Remove what the result replaces: an older report and the kept answer."""
     remove_report(job)
     paid_answers.forget(edit, job)
 
@@ -313,7 +313,7 @@ def remove_report(job: Job) -> None:
 
 
 def log(edit: Edit, paid: Paid, duration: float) -> None:
-    """Tell the log and the metrics."""
+    """Log the edit and write its metrics."""
     answer = paid.answer
     if answer.deprecation:
         logger.warning("model is deprecated", model=answer.model, warning=answer.deprecation)
@@ -330,8 +330,8 @@ def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:
     )
 
 
-def _read(original: InputObject, services: Services) -> bytes:
-    return services.input_bucket.read(original, services.settings.max_image_bytes)
+def _read(image: InputObject, services: Services) -> bytes:
+    return services.input_bucket.read(image, services.settings.max_image_bytes)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Venice's last word on a call, remembered until its report is written.
+"""Venice's refusal of a call, kept until its report is written.
 
-A refusal is known before its report is stored, and storing can fail. So it goes into the record
-with the settlement of its call, and the next try writes the report without calling again.
+A refusal is known before its report is stored, and storing can fail. So the refusal goes into the
+record with the settlement of its call, and the next try writes the report without a new call.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from image_drop.edits import Edit
 from image_drop.errors import Charge, RefusedError, subclasses
 from image_drop.job import Job
 from image_drop.state.billing import Settlement
-from image_drop.state.records import Call, CallState, Record, Refusal
+from image_drop.state.edit_record import Call, CallState, Record, Refusal
 
 
 def note(error: RefusedError, call: Call, job: Job) -> None:
-    """Settle a refused call, and remember the refusal. One that may be charged stays open."""
+    """Settle a refused call and keep the refusal. A call that may be charged stays open."""
     refusal = Refusal(
         digest=call.digest,
         drop=call.drop,
@@ -43,7 +43,7 @@ def note(error: RefusedError, call: Call, job: Job) -> None:
 
 
 def require_none(edit: Edit, job: Job) -> None:
-    """Raise what Venice said to this very call before, as it was raised then."""
+    """Raise the same error again if Venice has already refused this call."""
     refusal = job.hold.record.refusal
     if refusal and (refusal.digest, refusal.drop) == (edit.call_digest, job.drop(edit.image)):
         known = {each.code: each for each in subclasses(RefusedError)}

@@ -1,4 +1,4 @@
-"""What a person reads when there is no result."""
+"""The reports that a person reads when there is no result."""
 
 import msgspec
 
@@ -14,17 +14,17 @@ from image_drop.errors import (
 )
 from image_drop.events import ImageEditFailed, Place
 from image_drop.job import Job
-from image_drop.state.records import Outcome, OutcomeKind
+from image_drop.state.edit_record import Outcome, OutcomeKind
 from image_drop.storage import output_bucket
 from image_drop.telemetry import logger, measure
 
 
 def write(error: PermanentError, edit: Edit | None, job: Job) -> bool:
-    """Write a report, then settle its call, then tell the event bus.
+    """Write a report, then settle its call, then announce it.
 
-    False where nobody needs one: the image was deleted after it had its outcome, or the same was
-    reported for the same drop before. Raises `SupersededError` where the report would not be
-    about what is wanted now.
+    Return False when no report is needed: the image was deleted after it had its outcome, or the
+    same drop already has the same report. Raise `SupersededError` when the image or its
+    instructions have changed since.
     """
     if isinstance(error, ImageDeletedError) and job.hold.record.outcome:
         outcomes.announce(job)
@@ -34,12 +34,12 @@ def write(error: PermanentError, edit: Edit | None, job: Job) -> bool:
 
 
 def give_up(error: ImageDropError, failures: int, job: Job) -> bool:
-    """Report that the last try failed; the message itself goes to the dead-letter queue.
+    """Report that the last try failed; the caller moves the message to the dead-letter queue.
 
-    False where the image has its outcome by now, so that the message can go as well.
+    Return False when the image has its outcome by now, so that the message can be deleted.
     """
     last = RetriesExhaustedError(
-        f"The last of {failures} tries failed: {error.title}. {error.detail}",
+        f"The last of {failures} tries failed. {error.title}: {error.detail}",
         status=error.status,
         request_id=error.request_id,
     )
@@ -51,7 +51,7 @@ def give_up(error: ImageDropError, failures: int, job: Job) -> bool:
         return False
     except (SupersededError, WaitsForImageError):
         raise
-    except Exception as cause:  # what keeps the edit from being made may keep it from being planned
+    except Exception as cause:  # what made the edit fail may make its plan fail as well
         logger.warning("given up unseen", key=job.upload.key, error=type(cause).__name__)
         edit, done = None, False
     if not done:
@@ -74,7 +74,7 @@ def _tell(error: PermanentError, edit: Edit | None, job: Job) -> bool:
 
 
 def _require_current(error: PermanentError, edit: Edit | None, job: Job) -> None:
-    """Nothing, where the error is about the image and instructions as they are now."""
+    """Raise `SupersededError` unless the error is about the current image and instructions."""
     try:
         current = job.plan()
     except ImageDeletedError:
@@ -86,11 +86,11 @@ def _require_current(error: PermanentError, edit: Edit | None, job: Job) -> None
     else:
         if edit and current.id == edit.id:
             return
-    raise SupersededError("The image or its instructions changed meanwhile.")
+    raise SupersededError("The image or its instructions have changed.")
 
 
 def _outcome(error: PermanentError, edit: Edit | None, job: Job) -> Outcome:
-    """The outcome without its object. A dead letter's drop is its message: each has tries."""
+    """Return the outcome without its object. The drop of a dead letter is its message's id."""
     upload, services = job.upload, job.services
     dead = isinstance(error, RetriesExhaustedError)
     image = edit.image if edit else None
@@ -109,7 +109,7 @@ def _outcome(error: PermanentError, edit: Edit | None, job: Job) -> Outcome:
 
 
 def _is_told(outcome: Outcome, last: Outcome | None) -> bool:
-    """Whether the last outcome says the same about the same drop."""
+    """Return whether the last outcome already reports the same for the same drop."""
     return last is not None and (outcome.kind, outcome.edit_id, outcome.code, outcome.drops) == (
         last.kind,
         last.edit_id,
@@ -119,7 +119,7 @@ def _is_told(outcome: Outcome, last: Outcome | None) -> bool:
 
 
 def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job) -> Outcome:
-    """Write the report's object; where another image's report is in its place, next to it."""
+    """Write the report's object, under its second key if another image's report has the first."""
     report = output_bucket.report_on(
         error,
         key=job.upload.key,

@@ -1,4 +1,4 @@
-"""What becomes of an edit that failed and may succeed later."""
+"""What happens to an edit that failed and may succeed later."""
 
 import random
 from typing import TYPE_CHECKING
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from image_drop.services import Services
     from image_drop.uploads import Upload
 
-FIRST_BACK_OFF = 15.0  # seconds, the ceiling of the first random wait; it doubles with each failure
+FIRST_BACK_OFF = 15.0  # seconds; upper end of the first random wait, which doubles each time
 LONGEST_BACK_OFF = 3600.0
-JITTER = 2.0  # seconds that keep those apart who wait for the same moment
-MANY_RECEIVES = 80  # of the 100 after which SQS takes a message for one that kills its functions
-REFUSED_TRIES = 3  # of an image that Venice refuses while it accepts others
+JITTER = 2.0  # seconds; spreads images that wait for the same time
+MANY_RECEIVES = 80  # receives; after 100, SQS moves a message to the dead-letter queue
+REFUSED_TRIES = 3  # tries of an image whose model Venice refuses while it accepts others
 WAITS = (
     AccountError,
     ImageChangedError,
@@ -49,10 +49,10 @@ WAITS = (
 
 
 def wait_for(error: ImageDropError, failures: int, now: float, rng: random.Random) -> float:
-    """Seconds until the next try: Venice's word, or full-jitter back-off, whichever is longer.
+    """Return the seconds until the next try: Venice's time or full-jitter back-off, the longer.
 
-    `failures`: how many there were, this one included. Waiting for a slot, for the account or for
-    somebody else is no failure of the edit, and so does not back off.
+    `failures`: including this one. Waiting for a slot, for the account or for another invocation
+    is not a failure of the edit, and so does not back off.
     """
     named = max(0.0, (error.retry_at or now) - now) + rng.uniform(0, JITTER)
     if isinstance(error, WAITS):
@@ -62,7 +62,7 @@ def wait_for(error: ImageDropError, failures: int, now: float, rng: random.Rando
 
 
 def edit_or_queue(upload: "Upload", services: "Services", invocation: "Invocation") -> str:
-    """Edit an upload now, or put it into the retry queue until its time; says which."""
+    """Edit an upload now or put it into the retry queue; return which."""
     try:
         return pipeline.process(upload, services, invocation)
     except (RetryableError, AccountError) as error:
@@ -76,10 +76,10 @@ def edit_or_queue(upload: "Upload", services: "Services", invocation: "Invocatio
 def edit_or_postpone(
     body: str, receipt_handle: str, services: "Services", invocation: "Invocation"
 ) -> list[pipeline.Outcome]:
-    """Work on one message of the retry queue; how each of its uploads ended.
+    """Work on one message of the retry queue, and return how its upload ended.
 
-    Raises when the message has to stay: it is hidden until its time by then, or, at the last try,
-    reported and about to move to the dead-letter queue.
+    Raise the error when the message has to stay in the queue; it is hidden until its next try.
+    Return nothing for a message that was replaced by others or buried as a dead letter.
     """
     try:
         found = uploads.from_message(body)
@@ -93,7 +93,7 @@ def edit_or_postpone(
         return []
     try:
         return [pipeline.process(upload, services, invocation) for upload in found]
-    except Exception as error:  # whatever it is, the message must get its time
+    except Exception as error:  # whatever it is, the message needs the time of its next try
         if postpone(found[0], _known(error), receipt_handle, services, invocation):
             raise
         return []
@@ -108,9 +108,9 @@ def postpone(
 ) -> bool:
     """Hide a message until its next try, or report that this was the last one.
 
-    Returns whether the message stays. A message that only waits never dies: before SQS takes it
-    for a crash loop it is sent anew, and that so rarely that Lambda's guard against loops (16
-    rounds) is far.
+    Return whether the message stays. A message that only waits never becomes a dead letter:
+    before SQS moves it for its many receives, it is replaced by a new one. That is so rare that
+    Lambda's guard against loops, after 16 rounds, does not apply.
     """
     failures = _failures(upload, error, services, invocation)
     most = services.settings.max_failures
@@ -138,9 +138,9 @@ def give_up(
     services: "Services",
     invocation: "Invocation",
 ) -> None:
-    """Report that the last try failed, and bury the message; not where it was overtaken."""
+    """Report that the last try failed and bury the message, unless a newer upload replaced it."""
     if isinstance(error, NotAnnouncedError):
-        measure({"EventsLost": 1})  # the result or report is there; only nobody was told
+        measure({"EventsLost": 1})  # the result or report is stored; only its event is missing
         return
     try:
         with in_hand(upload, services, invocation) as job:
@@ -155,7 +155,7 @@ def give_up(
 def _failures(
     upload: "Upload", error: ImageDropError, services: "Services", invocation: "Invocation"
 ) -> int:
-    """How often this upload has failed: before its message was sent, and since."""
+    """Return how often this upload has failed, before its message was sent and since then."""
     if isinstance(error, WAITS):
         return upload.failures
     since = services.failures.add(invocation.message_id, invocation.receives, services.now())

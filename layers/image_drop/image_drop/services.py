@@ -1,4 +1,4 @@
-"""What a function works with, made once and passed in."""
+"""Everything that a function works with, made once and passed in."""
 
 import random
 import time
@@ -29,7 +29,7 @@ from image_drop.storage.retry_queue import RetryQueue
 from image_drop.venice.api_key import ApiKey
 from image_drop.venice.client import Venice
 
-# After a paid call the result has to be stored: AWS's own errors get more tries than by default.
+# After a paid call the result has to be stored, so AWS requests get more tries than by default.
 CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 8}, connect_timeout=5, read_timeout=30
 )
@@ -37,7 +37,7 @@ CONFIG = Config(
 
 @dataclass(frozen=True)
 class Services:
-    """Buckets, queue, the parts of the table, Venice; the clock in seconds since 1970; rng."""
+    """Buckets, queue, the parts of the table and Venice. `now`: the clock, seconds since 1970."""
 
     settings: Settings
     input_bucket: InputBucket
@@ -69,11 +69,11 @@ class Services:
         new_id: Callable[[], str] = lambda: uuid4().hex,
         client: Callable[[str], Any] | None = None,
     ) -> Self:
-        """Everything that the environment names. `client` makes a boto3 client by its name.
+        """Return the services that the environment names. `client` makes a boto3 client by name.
 
-        Those that some invocations do without are made when they are first used: an upload that
-        is edited needs no queue, one that is queued neither the key nor the bus.
-        Raises `SettingsError`.
+        Clients that some invocations do not need are made at their first use: an upload that is
+        edited needs no queue, one that is queued needs neither the key nor the bus.
+        Raise `SettingsError`.
         """
         settings = Settings.from_env(env)
         client = client or _client
@@ -110,21 +110,21 @@ class Services:
 
 
 def require_conditional_writes(s3: Any) -> None:
-    """Raise `SettingsError` if a boto3 client of S3 cannot write under a condition.
+    """Raise `SettingsError` if a boto3 client of S3 does not support conditional writes.
 
     With such a client a paid result could not be stored, and would be paid again. PutObject has
-    both conditions since botocore 1.35.69. Takes 0.3 ms.
+    both conditions since botocore 1.35.69. The check takes 0.3 ms.
     """
     known = s3.meta.service_model.operation_model("PutObject").input_shape.members
     if missing := [name for name in ("IfMatch", "IfNoneMatch") if name not in known]:
         raise SettingsError(
-            f"The AWS SDK (botocore {botocore.__version__}) does not know {' and '.join(missing)} "
-            "of S3's PutObject. The runtime layer of template.yaml has a version that does."
+            f"botocore {botocore.__version__} does not support {' and '.join(missing)} of S3's "
+            "PutObject. Deploy the runtime layer of template.yaml, which has a newer version."
         )
 
 
 class _LazyClient:
-    """A boto3 client that is made at its first use: making one takes 5 to 25 ms of CPU."""
+    """A boto3 client that is made at its first use, because that takes 5 to 25 ms of CPU."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._client = cache(make)

@@ -8,7 +8,7 @@ from typing import Any, Self
 from image_drop.errors import SettingsError
 
 VENICE_BASE_URL = "https://api.venice.ai/api/v1"
-# As in template.yaml. The key and the photos go there, so plain http stays on this machine.
+# As in template.yaml. The key and the photos go there, so plain http is for this machine only.
 BASE_URL = (
     r"(https://[A-Za-z0-9._-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?"
     r"(/[!-~]*[!-.0-~])?"
@@ -26,7 +26,7 @@ OPTIONAL = ("DEFAULT_MODE", "DEFAULT_PROMPT", "OUTPUT_KEY_FORMAT", "RETRY_EVENT_
 
 
 def _listed(item: str) -> str:
-    """The pattern of a list, separated by commas; spaces around its items do not count."""
+    """Return the pattern of a list separated by commas, with optional spaces around its items."""
     return rf" *{item} *(, *{item} *)*,? *"
 
 
@@ -35,7 +35,7 @@ def _items(text: str) -> tuple[str, ...]:
 
 
 def _prefixes(text: str) -> tuple[str, ...]:
-    """Folders as prefixes of keys, each with its slash; the bucket itself is "", as in S3."""
+    """Return folders as prefixes of keys, each with its slash; "" is the bucket, as in S3."""
     return tuple("" if item == "/" else item.rstrip("/") + "/" for item in _items(text))
 
 
@@ -45,13 +45,13 @@ _DOLLARS = (
     float,
     "a number of US dollars such as 12.50, 0 for no limit",
 )
-# Variables that are more than text: the pattern of the whole, its reader, and what it has to be.
-# template.yaml has the same patterns, so that a deployment with a wrong value is refused.
+# Variables that are not plain text: the pattern of the value, its reader, and its description.
+# template.yaml has the same patterns, so CloudFormation refuses a deployment with a wrong value.
 FORMS: Mapping[str, tuple[str, Callable[[str], Any], str]] = {
     "VENICE_BASE_URL": (
         BASE_URL,
         str,
-        "an https URL without a slash at its end (http only for this machine)",
+        "an https URL without a slash at the end (http only for this machine)",
     ),
     "MAX_FAILURES": _COUNT,
     "MAX_IMAGE_BYTES": _COUNT,
@@ -63,13 +63,12 @@ FORMS: Mapping[str, tuple[str, Callable[[str], Any], str]] = {
         _items,
         "names of Venice models separated by commas, empty for all",
     ),
-    # A leading slash or a star is the mistake of somebody who means another folder: it would
-    # leave that folder open without a word.
+    # A leading slash or a star is a mistake: it would silently leave the folder trusted.
     "UNTRUSTED_PREFIXES": (
         _listed(r"(/|[^\s/*,][^*,\r\n]*)"),
         _prefixes,
-        "folders of the bucket separated by commas, such as customers/, without a slash before "
-        "them; / for the whole bucket",
+        "folders of the bucket separated by commas, such as customers/, without a leading slash; "
+        "/ for the whole bucket",
     ),
     "KEEP_METADATA": ("true|false", lambda text: text == "true", "true or false"),
 }
@@ -77,18 +76,19 @@ FORMS: Mapping[str, tuple[str, Callable[[str], Any], str]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What template.yaml tells a function.
+    """The settings that template.yaml gives a function.
 
-    `venice_api_key_parameter` is the name of an SSM SecureString, never the key itself.
-    `retry_event_source_mapping`: the UUID that the account watch pauses; only it has one.
+    `venice_api_key_parameter`: the name of an SSM SecureString, never the key itself.
+    `retry_event_source_mapping`: the UUID of the mapping that the account watch pauses; empty in
+    the other functions.
     `max_failures`: failed tries of a queued image before it becomes a dead letter.
     `max_image_bytes`: a larger object is refused before it is downloaded.
-    `backfill_days`: how often the whole bucket is looked through; 0 is never.
-    `daily_spend_limit_usd`: what calls may cost in a day of UTC; 0 is without a limit.
-    `max_edit_usd`: what one upload may cost, all of its variants together; 0 is without a limit.
-    `allowed_models`: the only models that instructions may name; empty for all.
-    `untrusted_prefixes`: no instructions are read from below these; each ends in a slash, and ""
-    is the whole bucket.
+    `backfill_days`: days between two scheduled scans of the whole bucket; 0 is never.
+    `daily_spend_limit_usd`: the most that calls may cost in a day of UTC; 0 is no limit.
+    `max_edit_usd`: the most that one upload may cost, with all its variants; 0 is no limit.
+    `allowed_models`: the only models that instructions may name; empty allows all.
+    `untrusted_prefixes`: instructions below these are ignored; each ends in a slash, and "" is the
+    whole bucket.
     `keep_metadata`: send a photo's metadata (place, camera, names) to Venice with it.
     """
 
@@ -116,7 +116,7 @@ class Settings:
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read the settings; an empty variable counts as not set.
 
-        Raises `SettingsError`, which names every variable that is missing or wrong.
+        Raise one `SettingsError` that names every missing or wrong variable.
         """
         given = {name: env[name] for name in (*REQUIRED, *OPTIONAL, *FORMS) if env.get(name)}
         problems = [f"{name} is missing" for name in REQUIRED if name not in given]

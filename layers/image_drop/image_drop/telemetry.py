@@ -1,8 +1,8 @@
 """Logs and metrics: JSON lines on standard output, which CloudWatch reads by itself.
 
-Powertools takes the service's name, which keeps two stacks apart, from `POWERTOOLS_SERVICE_NAME`.
+Powertools reads the service name, which distinguishes two stacks, from `POWERTOOLS_SERVICE_NAME`.
 
-Keys and outcomes are logged; never prompts, image bytes, the API key, signed URLs, whole events.
+Log keys and outcomes, never prompts, image bytes, the API key, signed URLs or whole events.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ def measure(values: Mapping[str, float], **dimensions: str) -> None:
 
 @contextmanager
 def never_failing(what: str) -> Iterator[None]:
-    """For what may not change the outcome of something greater: AWS's failures are logged."""
+    """Log AWS's failures instead of raising them, where the body must not decide the outcome."""
     try:
         yield
     except (StorageBusyError, InProgressError, ClientError, BotoCoreError) as error:

@@ -1,4 +1,4 @@
-"""Text of strangers, made safe to show in a terminal, a log line or a report."""
+"""Untrusted text, made safe to show in a terminal, a log line or a report."""
 
 import re
 from itertools import pairwise
@@ -7,10 +7,10 @@ JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji are spelled with th
 UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
 
 HIDDEN = "[key]"
-FRAGMENT = 8  # characters of the key that may not be shown in a row
+FRAGMENT = 8  # consecutive characters of the key that must not be shown
 
 # Venice's keys are VENICE-INFERENCE-KEY-… or VENICE_INFERENCE_KEY_…; older ones are 43 characters
-# of base64 without a prefix, which are told from identifiers by their mixture.
+# of base64 without a prefix; the mix of cases and digits distinguishes them from identifiers.
 _PREFIX = r"VENICE[-_][A-Z]+[-_]KEY[-_]"
 _LIKE_A_KEY = re.compile(
     r"\b(?i:bearer)\s+[^\s\"',;]+"
@@ -23,9 +23,9 @@ _LIKE_A_KEY = re.compile(
 def printable(text: str, limit: int | None = None) -> str:
     """Return `text` on one line, without control, C1, bidirectional or other invisible characters.
 
-    White space of any kind becomes a space; everything else that Unicode calls unprintable (escape
-    sequences, U+202E and its like, lone surrogates) becomes U+FFFD. At most `limit` characters,
-    the last of them an ellipsis where something was cut off.
+    White space of any kind becomes a space. Everything else that Unicode calls unprintable (escape
+    sequences, U+202E and its like, lone surrogates) becomes U+FFFD. Return at most `limit`
+    characters; if text was cut off, the last one is an ellipsis.
     """
     shown = "".join(_shown(char) for char in (text if limit is None else text[:limit]))
     return shown if limit is None or len(text) <= limit else shown[: limit - 1] + "…"

@@ -1,9 +1,8 @@
-"""From S3 notifications and queue messages to uploads: which key changed, and is it our concern.
+"""From S3 notifications and queue messages to uploads: which keys changed, and which matter.
 
-An upload is a hint that something happened to a key, no more. S3 delivers events twice and out
-of order, so the version and the sequencer that an event carries say nothing that can be relied
-on; the pipeline always works on what the key holds *now*. That is what makes the newest upload
-win, and a late or repeated event harmless.
+An upload is only a hint that something happened to a key. S3 delivers events twice and out of
+order, so the version and the sequencer in an event are not reliable. The pipeline always works on
+what the key holds *now*. So the newest upload wins, and a late or repeated event is harmless.
 """
 
 import json
@@ -19,12 +18,12 @@ SIDECAR_SUFFIX = ".json"
 
 
 class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An image that may need an edit; also the body of a RetryQueue message, as JSON.
+    """An image that may need an edit; as JSON also the body of a RetryQueue message.
 
-    `variant`: only this one of the image's variants; None is the image as a whole.
-    `sidecar`: the instructions arrived, not the image, so a missing image is no error.
-    `retry`: the id of an explicit retry, which makes again what was removed or reported.
-    `failures`: how many tries have failed before the message was sent.
+    `variant`: one of the image's variants; None is the image as a whole.
+    `sidecar`: the instructions were uploaded, not the image, so a missing image is no error.
+    `retry`: the id of an explicit retry, which makes a removed or reported result again.
+    `failures`: tries that failed before this message was sent.
     """
 
     bucket: str
@@ -36,26 +35,26 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class UnreadableMessageError(ValueError):
-    """When a queue message is neither an upload, nor an S3 event, nor a Lambda failure record."""
+    """Raised when a message is neither an upload, nor an S3 event, nor Lambda's failure record."""
 
 
 def from_event(event: Mapping[str, Any]) -> list[Upload]:
-    """The uploads in an S3 notification, in its order.
+    """Return the uploads in an S3 notification, in its order.
 
-    Keys are form-encoded in these notifications (a space arrives as `+`, as `%20` from some
-    tools). Test events have no `Records`; removals and every other kind of event are left out.
+    Keys are form-encoded in these notifications: a space arrives as `+`, from some tools as
+    `%20`. Test events have no `Records`. Removals and all other kinds of events are skipped.
     """
     return list(_uploads(event))
 
 
 def from_message(body: str) -> list[Upload]:
-    """The uploads in a message of the retry queue.
+    """Return the uploads in a message of the retry queue.
 
-    Three kinds arrive there: our own message, the record that Lambda writes when the upload
-    function failed for good (the S3 event is its `requestPayload`), and plain S3 events, where
-    somebody connects a bucket to the queue.
+    Three kinds arrive there: our own messages, the records that Lambda writes when the upload
+    function has failed for good (the S3 event is their `requestPayload`), and plain S3 events,
+    if somebody connects a bucket to the queue.
 
-    Raises `UnreadableMessageError`.
+    Raise `UnreadableMessageError`.
     """
     try:
         message = json.loads(body)
@@ -70,7 +69,7 @@ def from_message(body: str) -> list[Upload]:
 
 
 def starts_nothing(key: str) -> bool:
-    """Whether a key is not to be edited: folders, hidden names, everything below `_layers/`."""
+    """Return whether a key starts no edit: a folder, a hidden name, or anything in `_layers/`."""
     *folders, name = key.split("/")
     return (
         not name

@@ -1,4 +1,4 @@
-"""One picture of many befores and afters: a checkerboard shows what is transparent."""
+"""One picture of many photos before and after, with a checkerboard behind transparency."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ type Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 class Pair:
     """A file before and after, with its two names and a caption.
 
-    `after` is a picture, or the text that came in its place.
+    `after`: a picture, or the text of a report.
     """
 
     before: Path
@@ -39,7 +39,7 @@ class Pair:
 
 
 def draw(pairs: Sequence[Pair], title: str) -> Image.Image:
-    """The sheet of all pairs, two in a row."""
+    """Return the sheet of all pairs, two in a row."""
     pillow_heif.register_heif_opener()
     card = (2 * FRAME[0] + GAP // 2, FRAME[1] + CAPTION)
     rows = -(-len(pairs) // COLUMNS)
@@ -65,7 +65,7 @@ def draw(pairs: Sequence[Pair], title: str) -> Image.Image:
 
 
 def _shown(path: Path) -> Image.Image:
-    """The picture in a frame, upright; a plain card where the file is no picture."""
+    """Return the picture in a frame, upright; a plain card if the file is not a picture."""
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -99,7 +99,7 @@ def _checkerboard(size: tuple[int, int]) -> Image.Image:
 
 
 def _written(text: str, colour: str) -> Image.Image:
-    """A text in the place of a picture; its first line is a heading of that colour."""
+    """Return a card with a text; its first line is a heading of that colour."""
     card = Image.new("RGB", FRAME, MAT)
     pen = ImageDraw.Draw(card)
     heading, _, rest = legible(text, _font(19)).partition("\n")
@@ -124,7 +124,7 @@ def _wrapped(text: str, size: int) -> str:
 
 
 def _cut(text: str, size: int, room: int) -> str:
-    """The text, shortened in the middle where it would not fit."""
+    """Return the text, shortened in the middle if it does not fit."""
     text = legible(text, _font(size))
     if _font(size).getlength(text) <= room:
         return text
@@ -135,7 +135,7 @@ def _cut(text: str, size: int, room: int) -> str:
 
 
 def legible(text: str, font: Font) -> str:
-    """Return the text with what the font lacks in plainer letters, or as `?`, never as a box."""
+    """Return the text with characters that the font lacks as plainer letters or as `?`."""
     text = unicodedata.normalize("NFC", text)  # macOS writes ü as two characters
     return "".join(each if _has(font, each) else _plainer(each, font) for each in text)
 
@@ -147,7 +147,7 @@ def _plainer(character: str, font: Font) -> str:
 
 
 def _has(font: Font, character: str) -> bool:
-    """Whether the font has a glyph; U+FFFF is no character, so its picture is what stands in."""
+    """Return whether the font has a glyph: no font has U+FFFF, so that shows its placeholder."""
     if character == "\n":
         return True
     shown, missing = font.getmask(character), font.getmask("\uffff")
@@ -156,7 +156,7 @@ def _has(font: Font, character: str) -> bool:
 
 @cache
 def _font(size: int) -> Font:
-    """A font of this machine that has most letters, or Pillow's own, which has those of ASCII."""
+    """Return a font of this machine with most letters, or Pillow's own, which has only ASCII."""
     for name in FONTS:
         try:
             return ImageFont.truetype(name, size)

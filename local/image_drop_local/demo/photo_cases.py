@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 
 from image_drop.imaging.photos import MAX_PIXELS
 from image_drop.uploads import FOLDER_FILE
-from image_drop_cli.upload.folders import Drop, NotSent, drops
+from image_drop_cli.upload.events import NotSent
+from image_drop_cli.upload.folders import LocalFile, local_files
 
 CUT_OUT = {"mode": "background-remove"}
 FAILS_FIRST = ("rocket.jpg", "launch at sunset")  # key and prompt; its first call meets a 503
@@ -28,7 +29,7 @@ class Case:
     have instead.
     """
 
-    drop: Drop
+    file: LocalFile
     how: str
     why: str
     variants: tuple[str | None, ...] = (None,)
@@ -36,39 +37,39 @@ class Case:
 
 
 def photographs() -> Path:
-    """The folder of scikit-image's photographs; the package itself is not imported."""
+    """Return the folder of scikit-image's photographs; the package itself is not imported."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("scikit-image is not installed: run `uv sync`")
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-def needed_first(folder: Path) -> list[Drop]:
-    """The folder file and the layer, without which the images of their folders are not edited."""
+def needed_first(folder: Path) -> list[LocalFile]:
+    """Return the folder file and the layer that the images of their folders need."""
     return [_folder_file(folder, "products/"), _watermark(folder)]
 
 
 def cases(folder: Path) -> Iterator[Case]:
-    """All files of the demo. Those that have to be made are written into `folder`."""
+    """Yield all files of the demo. Those that have to be made are written into `folder`."""
     photos = photographs()
     key, prompt = FAILS_FIRST
     yield Case(
-        Drop(photos / "rocket.jpg", key, metadata={"mode": "edit", "prompt": prompt}),
+        LocalFile(photos / "rocket.jpg", key, metadata={"mode": "edit", "prompt": prompt}),
         "user metadata: edit",
         "its first call meets a 503 and is tried again",
     )
     yield Case(
-        Drop(photos / "coffee.png", "products/coffee.png"),
+        LocalFile(photos / "coffee.png", "products/coffee.png"),
         "folder file: background-remove",
         "a folder as a drop box",
     )
     yield Case(
-        Drop(photos / "camera.png", "products/camera.png"),
+        LocalFile(photos / "camera.png", "products/camera.png"),
         "folder file: background-remove",
         "the same drop box; a grey photo",
     )
     yield Case(
-        Drop(
+        LocalFile(
             photos / "astronaut.png",
             "portraits/astronaut.png",
             _json({"prompt": "a fine ink drawing on cream paper"}),
@@ -77,7 +78,7 @@ def cases(folder: Path) -> Iterator[Case]:
         "a prompt of any length fits into a sidecar",
     )
     yield Case(
-        Drop(
+        LocalFile(
             _sideways(photos / "chelsea.png", folder),
             "phone/cat.jpg",
             tags={"mode": "edit", "prompt": "turn the cat into a comic hero"},
@@ -86,7 +87,7 @@ def cases(folder: Path) -> Iterator[Case]:
         "stored sideways; its EXIF says which way is up",
     )
     yield Case(
-        Drop(
+        LocalFile(
             photos / "motorcycle_left.png",
             "posters/motorcycle.png",
             _json(
@@ -101,12 +102,12 @@ def cases(folder: Path) -> Iterator[Case]:
         "with a transparent layer from _layers/",
     )
     yield Case(
-        Drop(_heic(photos / "retina.jpg", folder), "phone/eye.heic", tags=CUT_OUT),
+        LocalFile(_heic(photos / "retina.jpg", folder), "phone/eye.heic", tags=CUT_OUT),
         "object tags: background-remove",
         "HEIC, which Venice does not read",
     )
     yield Case(
-        Drop(
+        LocalFile(
             _oversized(photos / "moon.png", folder),
             "scans/moon.jpg",
             _json({"prompt": "the moon in a cold blue light"}),
@@ -115,7 +116,7 @@ def cases(folder: Path) -> Iterator[Case]:
         f"more than the {MAX_PIXELS:,} pixels that Venice takes",
     )
     yield Case(
-        Drop(
+        LocalFile(
             photos / "coffee.png",
             "shop/cup.png",
             _json({**CUT_OUT, "variants": {"cutout": {}, "amazon": {"finish": "amazon"}}}),
@@ -125,31 +126,31 @@ def cases(folder: Path) -> Iterator[Case]:
         variants=("cutout", "amazon"),
     )
     yield Case(
-        Drop(_text(folder), "notes.jpg", tags=CUT_OUT),
+        LocalFile(_text(folder), "notes.jpg", tags=CUT_OUT),
         "object tags: background-remove",
         "a text that is named like a photo",
         refused="not_an_image",
     )
 
 
-def own(photos: Path, folder: Path) -> Iterator[Drop | NotSent]:
-    """A person's own photos, each to be cut out unless a file beside it says otherwise."""
+def own(photos: Path, folder: Path) -> Iterator[LocalFile | NotSent]:
+    """Yield a person's own photos, each to be cut out unless a file next to it says otherwise."""
     yield _folder_file(folder, "photos/")
-    yield from drops([photos], "photos")
+    yield from local_files([photos], "photos")
 
 
 def _json(instructions: Mapping[str, Any]) -> bytes:
     return json.dumps(instructions).encode()
 
 
-def _folder_file(folder: Path, prefix: str) -> Drop:
+def _folder_file(folder: Path, prefix: str) -> LocalFile:
     path = folder / "cut-out.json"
     path.write_bytes(_json(CUT_OUT))
-    return Drop(path, prefix + FOLDER_FILE)
+    return LocalFile(path, prefix + FOLDER_FILE)
 
 
-def _watermark(folder: Path) -> Drop:
-    """A small logo in the corner of an otherwise transparent sheet of the photo's size."""
+def _watermark(folder: Path) -> LocalFile:
+    """Return a small logo in the corner of an otherwise transparent sheet of the photo's size."""
     with Image.open(photographs() / "motorcycle_left.png") as photo:
         sheet = Image.new("RGBA", photo.size)
     with Image.open(photographs() / "logo.png") as image:
@@ -159,7 +160,7 @@ def _watermark(folder: Path) -> Drop:
     sheet.paste(logo, place, round_mask)
     path = folder / "watermark.png"
     sheet.save(path)
-    return Drop(path, "posters/_layers/watermark.png")
+    return LocalFile(path, "posters/_layers/watermark.png")
 
 
 def _sideways(photo: Path, folder: Path) -> Path:

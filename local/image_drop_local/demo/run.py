@@ -4,6 +4,7 @@ Exit code 0 only if each of them arrived as it should, 1 if not, 130 after Ctrl-
 
     PHOTOS=dir           your own photos instead
     VENICE_API_KEY=key   the real Venice instead of the simulator (VENICE_BASE_URL: somewhere else)
+    SVG=file             a picture of this terminal, such as docs/demo-terminal.svg
 """
 
 import json
@@ -20,17 +21,17 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from image_drop.events import SOURCE
 from image_drop.settings import VENICE_BASE_URL
 from image_drop.storage.output_bucket import Report
-from image_drop_cli import wording
 from image_drop_cli.deployment import Deployment, DeploymentError
-from image_drop_cli.upload.drops import Arrived, Event, Run, Sent
-from image_drop_cli.upload.folders import Drop, NotSent
-from image_drop_local.demo import contact_sheet, photo_cases
+from image_drop_cli.progress_bar import progress_bar
+from image_drop_cli.upload.events import Arrived, Event, NotSent, Sent
+from image_drop_cli.upload.folders import LocalFile
+from image_drop_cli.upload.run import UploadRun
+from image_drop_local.demo import contact_sheet, photo_cases, terminal_picture
 from image_drop_local.demo.contact_sheet import Pair
 from image_drop_local.demo.photo_cases import Case
 from image_drop_local.emulator.stack import STACK_NAME, Stack
@@ -39,16 +40,23 @@ from image_drop_local.simulator import Simulator
 OUT = Path("demo-out")
 SHEET = "contact-sheet.png"
 MANIFEST = ".image-drop-demo"  # in OUT: what the last demo wrote
-SILENCE = 120.0  # seconds without any news, after which the demo is given up
+SILENCE = 120.0  # seconds without any news, after which the demo gives up
 FUNCTIONS = 2 * (os.cpu_count() or 2)  # at a time; each needs a second to start
 
 
 def main() -> int:
+    """Run the demo in this terminal. Return the exit code."""
+    svg = os.environ.get("SVG")
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if svg:
+        console = terminal_picture.recording_console()
+    elif not console.is_terminal:
         console = Console(highlight=False, width=120)
     try:
-        return run(os.environ, OUT, console)
+        code = run(os.environ, OUT, console)
+        if svg:
+            terminal_picture.save(console, Path(svg), "make demo")
+        return code
     except KeyboardInterrupt:
         console.print("\nStopped; nothing is left running.")
         return 130
@@ -58,7 +66,7 @@ def main() -> int:
 
 
 def run(environment: Mapping[str, str], out: Path, console: Console) -> int:
-    """The demo; its exit code."""
+    """Run the demo; return its exit code."""
     photos = environment.get("PHOTOS")
     if photos and not Path(photos).is_dir():
         raise NotADirectoryError(f"PHOTOS={photos} is not a folder.")
@@ -66,10 +74,10 @@ def run(environment: Mapping[str, str], out: Path, console: Console) -> int:
     with ExitStack() as exits:
         folder = Path(exits.enter_context(TemporaryDirectory(prefix="image-drop-photos-")))
         cases = [] if photos else list(photo_cases.cases(folder))
-        drops: Iterable[Drop | NotSent] = (
+        files: Iterable[LocalFile | NotSent] = (
             photo_cases.own(Path(photos), folder)
             if photos
-            else [*photo_cases.needed_first(folder), *(case.drop for case in cases)]
+            else [*photo_cases.needed_first(folder), *(case.file for case in cases)]
         )
         simulator, url, key = _venice(environment, exits)
         console.print(_welcome(url, simulator))
@@ -78,17 +86,17 @@ def run(environment: Mapping[str, str], out: Path, console: Console) -> int:
         )
         demo = Demo(
             Deployment.find(STACK_NAME, endpoint_url=stack.endpoint_url),
-            {case.drop.key: case for case in cases},
+            {case.file.key: case for case in cases},
             simulator,
             out,
             console,
         )
-        demo.watch(drops)
+        demo.watch(files)
         return demo.conclude()
 
 
 def _venice(environment: Mapping[str, str], exits: ExitStack) -> tuple[Simulator | None, str, str]:
-    """The simulator (None where the environment names a Venice), and the URL and key to call."""
+    """Return the simulator, and Venice's URL and key; no simulator if the environment names one."""
     url, key = environment.get("VENICE_BASE_URL"), environment.get("VENICE_API_KEY")
     if url or key:
         return None, (url or VENICE_BASE_URL).rstrip("/"), key or "local"
@@ -135,35 +143,18 @@ class Demo:
     problems: list[str] = field(default_factory=list)
     calls_seen: int = 0
 
-    def watch(self, drops: Iterable[Drop | NotSent]) -> None:
+    def watch(self, files: Iterable[LocalFile | NotSent]) -> None:
         """Drop everything and say what happens until all has arrived."""
         self.announcements = Announcements(self.deployment)
         self.began = last_news = time.monotonic()
-        run = Run(self.deployment, self.out)
-        columns = (
-            SpinnerColumn(),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-        )
-        on_a_screen = self.console.is_terminal
-        with Progress(
-            *columns, console=self.console, transient=True, disable=not on_a_screen
-        ) as progress:
-            bar = progress.add_task("", total=None)
-            for event in run.events(self._noted(drops)):
+        run = UploadRun(self.deployment, self.out)
+        with progress_bar(self.console) as bar:
+            for event in run.events(self._noted(files)):
                 for line in [*self._refusals(), *self._lines(event)]:
                     last_news = time.monotonic()
-                    progress.console.print(
-                        f"{last_news - self.began:6.1f} s  {line}", soft_wrap=True
-                    )
-                standing = run.standing()
-                progress.update(
-                    bar,
-                    description=wording.progress(standing),
-                    completed=len(self.arrived),
-                    total=len(self.arrived) + standing.awaited or None,
-                )
+                    seconds = last_news - self.began
+                    self.console.print(f"{seconds:6.1f} s  {line}", soft_wrap=True)
+                bar.update(run, len(self.arrived))
                 if time.monotonic() - last_news > SILENCE:
                     self.problems.append(f"Nothing has arrived for {SILENCE:.0f} s.")
                     break
@@ -198,11 +189,11 @@ class Demo:
         )
         return 1 if self.problems or not self.arrived else 0
 
-    def _noted(self, drops: Iterable[Drop | NotSent]) -> Iterator[Drop | NotSent]:
-        for drop in drops:
-            if isinstance(drop, Drop):
-                self.files[drop.key] = drop.path
-            yield drop
+    def _noted(self, files: Iterable[LocalFile | NotSent]) -> Iterator[LocalFile | NotSent]:
+        for file in files:
+            if isinstance(file, LocalFile):
+                self.files[file.key] = file.path
+            yield file
 
     def _lines(self, event: Event | None) -> Iterator[str]:
         match event:
@@ -229,7 +220,7 @@ class Demo:
             file.write(f"{name}\n")
 
     def _refusals(self) -> Iterator[str]:
-        """The ordered 503, as soon as the simulator has answered it."""
+        """Yield a line about the planned 503 as soon as the simulator has answered it."""
         calls = self.simulator.calls if self.simulator else []
         for call in calls[self.calls_seen :]:
             if call.fault:
@@ -244,7 +235,7 @@ class Demo:
         table.add_column("photo", overflow="fold")
         table.add_column("instructed by", overflow="fold")
         table.add_column("came out as", overflow="fold")
-        for heading in ("size", "seconds", "tries"):
+        for heading in ("size", "seconds", "calls"):
             table.add_column(heading, justify="right", no_wrap=True)
         for each in self.arrived:
             table.add_row(
@@ -253,7 +244,7 @@ class Demo:
                 escape(each.output_key),
                 decimal(each.size),
                 f"{each.seconds:.0f}",
-                self._tries(each),
+                self._calls(each),
                 style="yellow" if each.report else None,
             )
         return table
@@ -262,13 +253,10 @@ class Demo:
         case = self.cases.get(arrived.key)
         return case.how if case else "folder file: background-remove"
 
-    def _tries(self, arrived: Arrived) -> str:
+    def _calls(self, arrived: Arrived) -> str:
         if arrived.report:
             return str(arrived.report.attempts)
-        attempts = self.announcements.attempts.get(arrived.output_key)
-        if attempts is None:
-            return "?"
-        return str(attempts)
+        return str(self.announcements.attempts.get(arrived.output_key, "?"))
 
     def _pair(self, arrived: Arrived) -> Pair:
         assert arrived.path is not None
@@ -289,7 +277,7 @@ class Demo:
         )
 
     def _missing(self) -> Iterator[str]:
-        """Everything that did not come out as its case demands."""
+        """Yield a sentence about everything that differs from its case."""
         if not self.cases and not self.arrived:
             yield "There was nothing to drop."
         came = {(each.key, each.variant): each for each in self.arrived}
@@ -322,7 +310,7 @@ class Announcements:
         events.put_targets(Rule="demo-announcements", Targets=[{"Id": "queue", "Arn": queue}])
 
     def read(self, expected: int) -> None:
-        """Note how many tries each output took; waits a few seconds for the last events."""
+        """Note how many calls each output took. Wait a few seconds for the last events."""
         deadline = time.monotonic() + 5
         while len(self.attempts) < expected and time.monotonic() < deadline:
             answer = self._sqs.receive_message(

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, Stack
 from image_drop_local.simulator import Simulator
 
-# 600 edits a minute of a second each are ten at a time; twice that covers what an edit takes
-# besides. Four more processes are left for uploads and the account watch.
+# 600 edits a minute of one second each are ten at a time; twice that covers the work around the
+# call. Four more processes are for uploads and the account watch.
 MAXIMUM_CONCURRENCY = 20
 CONCURRENCY = MAXIMUM_CONCURRENCY + 4
 
@@ -49,17 +49,17 @@ def main() -> None:
 
 @contextmanager
 def venice(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """URL and key to call Venice with: as the environment says, else those of a simulator."""
+    """Yield Venice's URL and key: those in the environment, else those of a simulator."""
     api_key = environment.get("VENICE_API_KEY", "local")
     if url := environment.get("VENICE_BASE_URL"):
         yield url.rstrip("/"), api_key
         return
     with Simulator() as simulator:
-        yield simulator.url, "local"  # a real key has no business in a simulation
+        yield simulator.url, "local"  # a simulation does not need a real key
 
 
 def welcome(stack: Stack, venice_url: str) -> str:
-    """What a person needs in order to drop the first photo."""
+    """Return everything that a person needs to drop the first photo."""
     outputs = "\n".join(f"  {name:20} {value}" for name, value in stack.outputs.items())
     return f"""Image Drop is ready; Ctrl-C stops it and forgets everything.
 

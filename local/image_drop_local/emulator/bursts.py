@@ -1,10 +1,10 @@
-"""Bursts wait for a free function process, as they wait on AWS.
+"""Bursts wait for a free function process, as they do on AWS.
 
-Lambda keeps asynchronous events in a queue of its own until there is room to run them, for up to
-six hours. ministack has none: with every process busy an event counts as a failed try, and a drop
-of a few hundred images ends in the dead-letter queue. `Bursts` replaces the two functions through
-which every execution passes. All that it uses is private to ministack, hence the exact version in
-pyproject.toml, and only `stack` may import it, which sets the environment first.
+Lambda keeps asynchronous events in an internal queue until there is room to run them, for up to
+six hours. ministack has no such queue: with every process busy, an event counts as a failed try,
+and a drop of a few hundred images ends in the dead-letter queue. `Bursts` replaces the two
+functions through which every execution passes. Everything it uses is private to ministack, hence
+the exact version in pyproject.toml. Only `stack` may import it, which sets the environment first.
 """
 
 import logging
@@ -24,9 +24,9 @@ _collect = lambda_runtime._collect
 
 
 class Bursts:
-    """At most `limit` executions at a time, all functions together; the others wait their turn.
+    """At most `limit` executions at a time, for all functions together; the others wait.
 
-    Expects ministack's own limit to be off (`LAMBDA_ACCOUNT_CONCURRENCY=0`).
+    ministack's own limit has to be off (`LAMBDA_ACCOUNT_CONCURRENCY=0`).
     """
 
     def __init__(self, limit: int) -> None:
@@ -41,8 +41,8 @@ class Bursts:
         lambda_svc.logger.setLevel(logging.NOTSET)
 
     def close(self) -> None:
-        """End what runs, and turn away who waits or comes for another try."""
-        lambda_svc.logger.setLevel(logging.CRITICAL)  # it would report each one as an error
+        """End running executions, and refuse those that wait or try again."""
+        lambda_svc.logger.setLevel(logging.CRITICAL)  # it would log each one as an error
         self._closed = True
         self._room.release()
         deadline = time.monotonic() + 10
@@ -55,11 +55,11 @@ class Bursts:
     def _wait_for_room(
         self, function: dict[str, Any], config: dict[str, Any]
     ) -> tuple[str | None, str | None]:
-        """Ministack's contract: a key to release later, or None and the limit that was met."""
+        """Return ministack's answer: a key to release later, or None and the limit reached."""
         self._room.acquire()
         key = None if self._closed else _acquire(function, config)[0]
         if key is None:
-            self._room.release()  # when closed, this wakes the next in line, who leaves too
+            self._room.release()  # when closed, this wakes the next one, which leaves too
             return None, "account"
         return key, None
 
@@ -69,16 +69,16 @@ class Bursts:
 
 
 def _numeric_mapping_limit(mapping: dict[str, Any], *rest: Any) -> int:
-    """ministack keeps a template's Number parameter as text and then fails to compare it."""
+    """Convert a Number parameter, which ministack keeps as text and then fails to compare."""
     if scaling := mapping.get("ScalingConfig"):
         scaling["MaximumConcurrency"] = int(scaling["MaximumConcurrency"])
     return int(_mapping_limit(mapping, *rest))
 
 
 def _collect_and_close(process: subprocess.Popen[str] | None, deadline: float) -> None:
-    """ministack leaves a dead process's pipes to the garbage collector, which warns of them."""
+    """Close a dead process's pipes; ministack leaves them to the garbage collector, which warns."""
     _collect(process, deadline)
     for pipe in (process.stdin, process.stdout, process.stderr) if process else ():
-        with suppress(OSError):  # what nobody will read any more
+        with suppress(OSError):  # nobody reads them any more
             if pipe:
                 pipe.close()

@@ -1,7 +1,7 @@
 """The emulator's gate: an ASGI application in front of it that keeps web pages out.
 
-The emulator trusts whoever reaches it: its credentials are known, and it runs the functions that
-it is given. So `same_machine.refusal` decides on every request and WebSocket before it does.
+The emulator trusts every client: its credentials are known, and it runs any function that it is
+given. So `same_machine.refusal` checks every request and WebSocket before the emulator gets it.
 """
 
 import re
@@ -18,13 +18,13 @@ _OBJECT = r"x-amz-(?:tagging|content-sha256|sdk-checksum-algorithm|meta-.+|check
 _HEADERS = re.compile(
     rf"host|expect|transfer-encoding|cache-control|content-(?:type|length|md5)|{_OBJECT}"
 )
-_PARAMETERS = re.compile(  # name=value; AWS's service is in the credential
+_PARAMETERS = re.compile(  # name=value; the credential names the AWS service
     r"x-amz-credential=[^/]*/\d*/[a-z0-9-]*/s3/aws4_request"
     r"|(?:x-amz-(?:algorithm|date|expires|signedheaders|signature|security-token)"
     rf"|awsaccesskeyid|signature|expires|x-id|content-(?:type|md5)|{_OBJECT})=.*",
     re.DOTALL,
 )
-# The emulator takes application/x-www-form-urlencoded for a request to any service.
+# The emulator accepts application/x-www-form-urlencoded as a request to any service.
 _FORM = re.compile(r"multipart/form-data; *boundary=[^,;]+")
 _CONTENT = re.compile(
     r"|(?:image/[a-z0-9.+-]+|application/(?:json|octet-stream))(?:; *charset=[a-z0-9-]+)?"
@@ -35,9 +35,9 @@ type Headers = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Page:
-    """Pages of one origin, which may upload objects to one bucket, and do nothing else.
+    """Pages of one origin, which may upload objects to one bucket and do nothing else.
 
-    Raises `ValueError` if `origin` is not what a browser sends: scheme, host and port if any.
+    Raises `ValueError` if `origin` is not in a browser's form: scheme, host and port if any.
     """
 
     origin: str
@@ -50,9 +50,9 @@ class Page:
             )
 
     def may(self, method: str, path: str, query: str, headers: Headers) -> bool:
-        """Whether a request is an upload of an object, or a browser's question before one.
+        """Return whether a request is an upload of an object, or a browser's preflight for one.
 
-        That is a form to `/<bucket>` (presigned POST) or an object to `/<bucket>/<key>`
+        An upload is a form to `/<bucket>` (presigned POST) or an object to `/<bucket>/<key>`
         (presigned PUT), with no other parameters than those of a signature and of the object.
         """
         fields = dict(headers)
@@ -73,7 +73,7 @@ class Page:
         return method == "PUT" and bool(key.strip("/")) and signed
 
     def preflight(self, headers: Headers) -> Headers:
-        """The headers of the answer to a browser's question."""
+        """Return the headers of the answer to a browser's preflight request."""
         asked = dict(headers).get("access-control-request-headers", "").lower().split(",")
         granted = [name.strip() for name in asked if _HEADERS.fullmatch(name.strip())]
         return [
@@ -83,7 +83,7 @@ class Page:
         ]
 
     def shared(self) -> Headers:
-        """The headers with which a page may read an answer."""
+        """Return the headers with which a page may read an answer."""
         return [
             ("access-control-allow-origin", self.origin),
             ("access-control-expose-headers", "ETag"),
@@ -92,11 +92,12 @@ class Page:
 
 
 class Gate:
-    """An ASGI application that passes on what programs of this machine send, and refuses the rest.
+    """An ASGI application that forwards requests of this machine's programs and refuses the rest.
 
-    `page` is asked at each request which page may upload; None for none. What the emulator says
-    about CORS never reaches a client. Of what a page sends, the emulator gets only the headers of
-    an upload: others choose the AWS service (`X-Amz-Target`), sign, or copy foreign objects.
+    `page` is called for each request and returns the page that may upload, or None. The
+    emulator's own CORS headers never reach a client. From a page's request, the emulator gets only
+    the headers of an upload: others choose the AWS service (`X-Amz-Target`), sign, or copy foreign
+    objects.
     """
 
     def __init__(self, app: Any, page: Callable[[], Page | None]) -> None:
@@ -155,7 +156,7 @@ async def _answer(send: Any, status: int, headers: Headers, body: bytes) -> None
 
 
 def _sharing(send: Any, shared: Headers) -> Any:
-    """`send`, with these CORS headers in the place of the emulator's own."""
+    """Return `send` with these CORS headers instead of the emulator's own."""
 
     async def with_headers(message: Any) -> None:
         if message["type"] == "http.response.start":

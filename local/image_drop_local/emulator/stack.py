@@ -3,8 +3,8 @@
     with Stack(venice_url=venice.url) as stack:
         stack.client("s3").upload_file("shoe.jpg", stack.outputs["InputBucketName"], "shoe.jpg")
 
-The emulator is ministack. It reads its settings from the environment when it is imported, so it is
-imported here and nowhere else, late, by `_import_emulator`.
+The emulator is ministack. It reads its settings from the environment when it is imported, so only
+`_import_emulator` imports it, late.
 """
 
 import asyncio
@@ -46,24 +46,24 @@ _DEADLINE = 30.0  # seconds, for the emulator to start and for the template to d
 _ARTIFACTS = re.compile(r"^( +)(?:CodeUri|ContentUri): +(\S+)", re.MULTILINE)
 SQS_BATCHES = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 
-# Of this process, and so of the functions, while a stack is up.
+# Of this process, and so of the functions, while a stack runs.
 _ENVIRONMENT = {
     "AUTH": "true",  # signatures, roles and resource policies count
     "LAMBDA_EXECUTOR": "local",
-    "LAMBDA_ACCOUNT_CONCURRENCY": "0",  # Bursts limits instead, and lets wait
+    "LAMBDA_ACCOUNT_CONCURRENCY": "0",  # Bursts limits it instead, and lets executions wait
     "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",  # a minute on AWS
     "SFTP_ENABLED": "0",
     "IOT_MTLS_ENABLED": "0",
-    # What the person's own environment says about AWS must reach neither emulator nor functions.
+    # The AWS settings of your own environment must reach neither emulator nor functions.
     "AWS_ACCESS_KEY_ID": ACCESS_KEY,
     "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
     "AWS_SESSION_TOKEN": None,
     "AWS_PROFILE": None,
     "AWS_ENDPOINT_URL": None,
-    # What stays on this machine must not go through a proxy.
+    # Requests within this machine must not go through a proxy.
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
-    # The functions read the key from SSM, as on AWS; nothing else needs it.
+    # The functions read the key from SSM, as they do on AWS; nothing else needs it.
     "VENICE_API_KEY": None,
 }
 
@@ -71,7 +71,7 @@ _ENVIRONMENT = {
 class Stack:
     """The deployed template `image-drop`; a context manager, one at a time in a process.
 
-    Attributes once entered: `endpoint_url`, and `outputs`, the stack's outputs by name.
+    Attributes inside the context: `endpoint_url`, and `outputs`, the stack's outputs by name.
 
     Functions run as processes of this interpreter, with the permissions of their roles and no
     others. Third-party packages come from this environment, which uv.lock pins to the versions of
@@ -94,11 +94,12 @@ class Stack:
         concurrency: int = 16,
         allow_origin: str = "",
     ) -> None:
-        """`port` 0 takes a free one. `concurrency` is how many functions run at a time; more wait.
+        """Prepare a stack. `port` 0 takes a free one.
 
-        `parameters` are the template's, over those that fit this machine. `allow_origin`: an origin
-        whose web pages may upload to the input bucket; without one, pages may do nothing.
-        Raises `ValueError` if it is not an origin.
+        `concurrency`: the number of functions that run at a time; others wait. `parameters`: of the
+        template, in addition to those for this machine. `allow_origin`: an origin whose web pages
+        may upload to the input bucket; without one, pages may do nothing. Raise `ValueError` if it
+        is not an origin.
         """
         self.outputs = {}
         self._page = Page(allow_origin, bucket="") if allow_origin else None
@@ -133,13 +134,13 @@ class Stack:
         self._cleanup.close()
 
     def client(self, service: str) -> Any:
-        """A boto3 client, as the account's owner."""
+        """Return a boto3 client with the permissions of the account's owner."""
         make: Any = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION).client
         config = Config(max_pool_connections=50)  # a drop of many files uses many threads
         return make(service, endpoint_url=self.endpoint_url, config=config)
 
     def logs(self, function: str) -> list[str]:
-        """Lines that a function printed; `function` is `upload`, `retry` or `account-watch`."""
+        """Return the lines that a function printed, such as `upload` or `account-watch`."""
         pages = self.client("logs").get_paginator("filter_log_events")
         group = f"/aws/lambda/{STACK_NAME}-{function}"
         return [
@@ -149,7 +150,7 @@ class Stack:
         ]
 
     def physical_id(self, logical_id: str) -> str:
-        """Name or id of a resource of the template, such as a function's name."""
+        """Return the name or id of a resource of the template, such as a function's name."""
         found = self.client("cloudformation").describe_stack_resource(
             StackName=STACK_NAME, LogicalResourceId=logical_id
         )
@@ -188,7 +189,7 @@ class Stack:
         raise RuntimeError("the template did not deploy\n" + "\n".join(reasons))
 
     def _package(self, template: str) -> str:
-        """The template with local code replaced by archives in S3, as `sam package` does it."""
+        """Return the template with local code replaced by archives in S3, like `sam package`."""
         s3 = self.client("s3")
         bucket = "artifacts"
         s3.create_bucket(Bucket=bucket)
@@ -196,7 +197,7 @@ class Stack:
         def upload(uri: re.Match[str]) -> str:
             source = PROJECT / uri[2]
             key = f"{uri[2].strip('/').replace('/', '-')}.zip"
-            # What `sam build` does: a layer's code moves under python/, where Lambda looks for it.
+            # As `sam build` does, put a layer's code under python/, where Lambda looks for it.
             root = "python/" if uri[2].startswith("layers/") else ""
             s3.put_object(Bucket=bucket, Key=key, Body=_zip(source, root))
             return uri[0].replace(uri[2], f"s3://{bucket}/{key}")
@@ -215,14 +216,14 @@ def _zip(source: Path, root: str) -> bytes:
 
 @contextmanager
 def _emulator(port: int, concurrency: int, page: Callable[[], Page | None]) -> Iterator[str]:
-    """Serve the emulator on 127.0.0.1; yields its URL. Leaves no process, file or state behind."""
+    """Serve the emulator on 127.0.0.1 and yield its URL. Leave no process, file or state behind."""
     with (
         _alone(),
         TemporaryDirectory(prefix="image-drop-") as folder,
         socket.create_server(("127.0.0.1", port)) as listener,
     ):
         port = listener.getsockname()[1]
-        # The functions' AWS_ENDPOINT_URL is made of the port.
+        # The functions' AWS_ENDPOINT_URL contains the port.
         with _environment(_ENVIRONMENT | {"GATEWAY_PORT": str(port), "STATE_DIR": folder}):
             app, bursts, reset = _import_emulator(concurrency)
             with _serving(Gate(_as_behind_tls(app), page), listener.detach()):
@@ -245,7 +246,7 @@ def _alone() -> Iterator[None]:
 
 @contextmanager
 def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set (or, with None, remove) variables of this process, and put the old ones back."""
+    """Set variables of this process (None removes one), and restore them at the end."""
     before = {name: os.environ.get(name) for name in variables}
     _set_environment(variables)
     try:
@@ -263,7 +264,7 @@ def _set_environment(variables: Mapping[str, str | None]) -> None:
 
 
 def _import_emulator(concurrency: int) -> tuple[Any, "Bursts", Callable[[], None]]:
-    """The emulator's ASGI app, the gate for bursts, and its reset."""
+    """Return the emulator's ASGI app, the gate for bursts, and its reset."""
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of its own telemetry
     with _environment({"LOG_LEVEL": "WARNING"}):  # not for the functions: Powertools reads it too
         from ministack import app
@@ -278,9 +279,9 @@ def _import_emulator(concurrency: int) -> tuple[Any, "Bursts", Callable[[], None
 
 
 def _permission(headers: Mapping[str, str]) -> str | None:
-    """The permission that a JSON request needs: SQS's batches have none of their own on AWS.
+    """Return the permission that a JSON request needs. SQS's batches have none of their own on AWS.
 
-    In the place of ministack's function of the same form, which asks for `sqs:SendMessageBatch`.
+    It replaces ministack's function of the same form, which requires `sqs:SendMessageBatch`.
     """
     _, dot, operation = headers.get("x-amz-target", "").rpartition(".")
     if not dot:
@@ -289,7 +290,7 @@ def _permission(headers: Mapping[str, str]) -> str | None:
 
 
 def _as_behind_tls(app: Any) -> Any:
-    """Say what a TLS proxy would say, for the policies that demand TLS."""
+    """Return the app with the header of a TLS proxy, for the policies that require TLS."""
 
     async def with_header(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -302,7 +303,7 @@ def _as_behind_tls(app: Any) -> Any:
 
 @contextmanager
 def _serving(app: Any, listener: int) -> Iterator[None]:
-    """Serve an ASGI app on a listening socket (its descriptor, which is taken over) in a thread."""
+    """Serve an ASGI app in a thread, on a listening socket whose descriptor it takes over."""
     config = hypercorn.Config()
     config.bind = [f"fd://{listener}"]
     config.loglevel = "WARNING"

@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _setting(text: str) -> tuple[str, object]:
-    """The value is JSON where it reads as JSON, else a word."""
+    """Return a setting's name and value: parsed if it is JSON, else the text itself."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set {text}: expected NAME=VALUE")

@@ -1,4 +1,4 @@
-"""An answer on its way out, before it meets a socket."""
+"""An answer before it is sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ class Answer:
         return None if self.delivery in ("none", "reset", "held", "slow_head") else self.status
 
     def with_headers(self, headers: Mapping[str, str]) -> "Answer":
-        """A copy with more headers; a header that is there already stays."""
+        """Return a copy with more headers; headers that it already has stay."""
         return replace(self, headers={**headers, **self.headers})
 
 

@@ -1,8 +1,8 @@
 """The simulated Venice API: from an HTTP request to an answer.
 
-The order of the checks is assumed, Venice does not document it: credentials, lock-out, account,
-request, rate limit. So a refused request takes no place of the rate limit, and a 429 means that the
-request itself was good.
+The order of the checks is assumed, because Venice does not document it: credentials, lock-out,
+account, request, rate limit. So a refused request does not count for the rate limit, and a 429
+means that the request itself was valid.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ VERSION = "simulation"
 class Api:
     """One account with its keys.
 
-    `clock` gives seconds since 1970; limits, lock-outs and headers follow it. `wait` pauses for
+    `clock` returns seconds since 1970; limits, lock-outs and headers use it. `wait` pauses for
     seconds of real time and ends early when the server closes.
     """
 
@@ -49,7 +49,7 @@ class Api:
         self._clock = clock
         self._wait = wait
         self._serial = itertools.count(1)
-        # Pillow gains nothing from more threads than cores, and each large picture holds memory.
+        # Pillow is not faster with more threads than cores, and each large picture takes memory.
         self._drawing = BoundedSemaphore(os.cpu_count() or 1)
 
     def answer(self, http: Request) -> Answer:
@@ -165,7 +165,7 @@ class Api:
             raise errors.refused("Corrupted image", str(error)) from None
 
     def _count_failure(self, error: ApiError, key: str | None, settings: Settings) -> None:
-        """By the older documents every failure counts, by the newer not those seen too early."""
+        """Count a failure. By the newer documents those before the error budget do not count."""
         counts = error.counted or settings.documents == "spec"
         if error.status == 429:
             counts = settings.lockout_counts_429 and error.refused != "lock_out"
@@ -195,7 +195,7 @@ class Api:
         return answer.with_headers(headers)
 
     def _account(self, http: Request, settings: Settings) -> dict[str, Any]:
-        """Assumed: access is not permitted without balance, and background removal is listed."""
+        """Return the account. Assumed: no access without balance; background removal is listed."""
         key = _bearer(http)
         if key is None:
             raise errors.no_credentials(http.base_url)
@@ -239,7 +239,7 @@ class Api:
         return max(0.0, round(settings.balance_usd - self.calls.spent_usd, 6))
 
     def _budget(self, key: str | None, settings: Settings) -> dict[str, str]:
-        """The error budget, which only the newer documents know; its reset is in milliseconds."""
+        """Return the error budget of the newer documents, with its reset in milliseconds."""
         if key is None or settings.documents == "spec":
             return {}
         now = self._clock()
@@ -259,7 +259,7 @@ def _digest(key: str | None) -> str | None:
 
 
 def _models(http: Request, _: Settings) -> dict[str, Any]:
-    """Open to all, as in the OpenAPI file. Without `type`, everything that the simulator has."""
+    """Return the models, without a key, as in the OpenAPI file; all of them without `type`."""
     match http.args.get("type", "all"):
         case ("inpaint" | "image" | "all") as wanted:
             return catalogue.listing(wanted)
@@ -298,7 +298,7 @@ def _reset_header(fault: Fault, at: float, settings: Settings) -> dict[str, str]
 
 
 def _order_headers(order: Order, settings: Settings) -> dict[str, str]:
-    """As the OpenAPI file lists them for each endpoint."""
+    """Return the headers that the OpenAPI file lists for the endpoint."""
     headers: dict[str, str] = {}
     if order.endpoint != "background-remove":
         headers["x-venice-is-content-violation"] = "false"

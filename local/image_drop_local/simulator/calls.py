@@ -1,6 +1,6 @@
-"""What the simulator was asked, and its book of charges, for tests and benchmarks.
+"""The simulator's calls and its ledger of charges, for tests and benchmarks.
 
-No prompt, key or picture is kept.
+It keeps no prompt, key or picture.
 """
 
 from collections import deque
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Condition
 from typing import Literal
 
-KEPT = 100_000  # the oldest calls are forgotten beyond this
+KEPT = 100_000  # calls; older ones are removed
 
 Refusal = Literal["rate_limit", "lock_out"]
 
@@ -21,9 +21,9 @@ class Call:
 
     `at`: arrival, seconds since 1970 by the simulator's clock. `status`: None if the connection
     was dropped or held without an answer. `image_sha256`: of the first image's bytes; None if the
-    request was refused before its image was read. `refused`: which limit turned the call away.
-    `fault`: which of the ordered failures struck it. `key_sha256`: of the API key; None without.
-    `charged_usd`: also where the answer was lost or is an error.
+    request was refused before its image was read. `refused`: the limit that refused the call.
+    `fault`: the planned failure that it met. `key_sha256`: of the API key; None without one.
+    `charged_usd`: even if the answer was lost or is an error.
     """
 
     at: float
@@ -43,10 +43,10 @@ class Call:
 
 
 class Calls:
-    """Thread-safe record; `spent_usd` and `charges` go on over `clear`.
+    """Thread-safe record of calls; `clear` does not reset `spent_usd` and `charges`.
 
-    A call is recorded when its work is done, before its answer is on the way. One whose client has
-    gone is recorded later than the client knows; `wait_until_idle` waits for it.
+    A call is recorded when its work is done, before its answer is sent. A call whose client has
+    gone may be recorded later; `wait_until_idle` waits for it.
     """
 
     def __init__(self) -> None:
@@ -72,13 +72,13 @@ class Calls:
             return list(self._calls)
 
     def charges(self) -> list[Call]:
-        """The book: every call that was charged, in the order of the charges."""
+        """Return the ledger: every charged call, in the order of the charges."""
         with self._lock:
             return list(self._charges)
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """While the body runs, a call is being worked on."""
+        """Count a call as in progress while the body runs."""
         with self._lock:
             self._in_flight += 1
         try:
@@ -89,7 +89,7 @@ class Calls:
                 self._lock.notify_all()
 
     def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until no call is being worked on; False where that takes longer than `seconds`."""
+        """Wait until no call is in progress; return False if that takes longer than `seconds`."""
         with self._lock:
             return self._lock.wait_for(lambda: self._in_flight == 0, seconds)
 
@@ -99,7 +99,7 @@ class Calls:
 
 
 def most_in(calls: Iterable[Call], seconds: float = 60.0) -> int:
-    """The largest number of calls that arrived within any stretch of that length."""
+    """Return the largest number of calls that arrived within any period of that length."""
     times = sorted(call.at for call in calls)
     first = most = 0
     for last, at in enumerate(times):

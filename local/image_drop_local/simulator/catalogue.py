@@ -1,16 +1,16 @@
 """The models of the simulated Venice: `known_models` of the layer in the form of `GET /models`.
 
-Prices and limits are the layer's, so there is one table to keep up to date. What a call costs and
-what is refused is worked out here anew, so that the simulator can prove the layer wrong.
+Prices and limits are the layer's, so there is one table to keep up to date. Costs and refusals are
+computed here independently, so that the simulator can prove the layer wrong.
 
 Source of names, dates and privacy, and of the form of `pricing` (`inpaint`, `resolutions`,
 `quality` by resolution, `inputImages.included/additional`, each amount as `{usd, diem}`;
 `generation` for the background remover): `data/static-models.json` in the public repository
 veniceai/api-docs, as of August 2026. Of `constraints`: the same repository's model schema.
 
-Assumed: that a model whose limits are not known takes what most do, that newer models are not
-private, their names and dates, that `diem` always equals `usd`, and that the background remover
-has no constraints. Models without a known price are left out.
+Assumed: that a model with unknown limits accepts what most do, that newer models are not private,
+their names and dates, that `diem` always equals `usd`, and that the background remover has no
+constraints. Models without a known price are left out.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ ASSUMED = Limits(prompt=10_000, images=6, ratios=RATIOS)
 
 @dataclass(frozen=True)
 class Facts:
-    """What only the list of models tells. `created`: seconds since 1970."""
+    """Facts that only the list of models has. `created`: seconds since 1970."""
 
     name: str
     created: int
@@ -117,7 +117,7 @@ class Model:
 
     @property
     def constraints(self) -> dict[str, Any]:
-        """`model_spec.constraints`; the number of images is left out where it is the usual 3."""
+        """`model_spec.constraints`; the number of images is left out if it is the usual 3."""
         if not self.edits:
             return {}
         constraints: dict[str, Any] = {
@@ -141,7 +141,7 @@ class Model:
         return constraints
 
     def price(self, *, images: int, resolution: str, quality: str | None, enhanced: bool) -> float:
-        """Dollars of one call: base by tier and quality + images beyond the included + rewrite."""
+        """Return the dollars of a call: by tier and quality, with further images and rewriting."""
         pricing = self.pricing
         base = pricing.tiers.get(resolution, pricing.usd)
         if pricing.qualities:
@@ -158,12 +158,12 @@ MODELS: Mapping[str, Model] = {
 
 
 def find(name: str) -> Model | None:
-    """The model that runs under a name, which may be an alias."""
+    """Return the model that runs under a name, which may be an alias."""
     return MODELS.get(ALIASES.get(name, name))
 
 
 def listing(wanted: Literal["inpaint", "image", "all"]) -> dict[str, Any]:
-    """Body of `GET /models`."""
+    """Return the body of `GET /models`."""
     entries = [_entry(model) for model in MODELS.values()]
     return {
         "object": "list",

@@ -2,10 +2,10 @@
 
 | request | does |
 |---|---|
-| `GET /_simulator/settings`, `PATCH` with some of them | tells, changes |
-| `GET /_simulator/faults`, `POST` one, `DELETE` | tells, adds, removes all |
-| `GET /_simulator/calls`, `DELETE` | tells (with `spent_usd` and `lock_outs`), forgets |
-| `GET /_simulator/charges` | every charged call since the start, also those without an answer |
+| `GET /_simulator/settings`, `PATCH` with some of them | lists, changes |
+| `GET /_simulator/faults`, `POST` one, `DELETE` | lists, adds, removes all |
+| `GET /_simulator/calls`, `DELETE` | lists (with `spent_usd` and `lock_outs`), removes |
+| `GET /_simulator/charges` | lists every charged call since the start, answered or not |
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The answers of Venice that are errors, each in a body shape that its documents show."""
+"""Venice's error answers, each with a body as in its documents."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,8 +9,8 @@ from image_drop_local.simulator.calls import Refusal
 class ApiError(Exception):
     """Raised when a request is answered with an error; `body` is a dict (JSON) or a str (HTML).
 
-    `counted` is False where the newer documents say that the failure is seen before the error
-    budget and so never leads to a lock-out. `refused`: which of the simulator's limits it is.
+    `counted`: False if, by the newer documents, the failure is seen before the error budget and so
+    never leads to a lock-out. `refused`: the simulator's limit that refused the call.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class ApiError(Exception):
 
 
 def invalid(message: str, field: str = "") -> ApiError:
-    """400 as a failed schema gives it: a tree of `details` and a flat list of `issues`."""
+    """Return the 400 of a failed schema: a tree of `details` and a flat list of `issues`."""
     at_field = {field: {"_errors": [message]}} if field else {}
     return ApiError(
         400,
@@ -46,12 +46,12 @@ def invalid(message: str, field: str = "") -> ApiError:
 
 
 def refused(message: str, detail: str) -> ApiError:
-    """400 of an image or model check: `details` is a plain string here, not a tree."""
+    """Return the 400 of an image or model check, whose `details` is a plain string, not a tree."""
     return ApiError(400, message, body={"error": message, "details": detail})
 
 
 def no_credentials(url: str) -> ApiError:
-    """402 x402 discovery, not 401: how to pay without an account."""
+    """Return 402 with x402 discovery, which says how to pay without an account; not 401."""
     return ApiError(
         402,
         "Authentication required",
@@ -68,7 +68,7 @@ def no_credentials(url: str) -> ApiError:
 
 
 def locked_out(failures: int, seconds: float) -> ApiError:
-    """429 of the error budget. Its text is what tells it from a plain 429."""
+    """Return the 429 of the error budget. Only its text distinguishes it from a plain 429."""
     return ApiError(
         429,
         f"Too many failed attempts (> {failures}) resulting in a non-success status code. "
@@ -92,7 +92,7 @@ def rate_limited() -> ApiError:
 
 
 def overloaded(retry_after: float | None) -> ApiError:
-    """429 although the quota is not used up; `Retry-After` is 30 s unless told."""
+    """Return a 429 while the quota is not used up; `Retry-After` is 30 s unless given."""
     return ApiError(
         429,
         "The model is currently overloaded. Please try again later.",
@@ -132,7 +132,7 @@ def _typed(code: str) -> Callable[[str], dict[str, Any]]:
 
 
 def _edge_page(message: str) -> str:
-    """What a proxy in front of the API answers, so no JSON."""
+    """Return the page of a proxy in front of the API, which is not JSON."""
     return f"<html><head><title>{message}</title></head><body><h1>{message}</h1></body></html>"
 
 
@@ -145,7 +145,7 @@ _BODIES: Mapping[int, Callable[[str], dict[str, Any] | str]] = {
     524: _edge_page,
 }
 
-# What a fault of that status says.
+# The text of a fault with that status.
 MESSAGES: Mapping[int, str] = {
     400: "Your prompt violates the content policy of the model provider",
     401: "Authentication failed",

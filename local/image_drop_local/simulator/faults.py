@@ -1,7 +1,7 @@
-"""Failures on demand: which calls they strike, and what they do.
+"""Failures on demand: which calls they affect, and what they do.
 
-An HTTP status strikes as that error: 408, 504 and 524 after the work and charged, any other before
-it and free. The words:
+An HTTP status answers with that error: 408, 504 and 524 after the work and charged, any other
+before it and free. The words:
 
 | fault | what the client sees | charged |
 |---|---|---|
@@ -12,12 +12,13 @@ it and free. The words:
 | `drop_after`, `reset_after` | connection closed or reset after the work, before any byte | yes |
 | `drop_mid` | half of the answer, then the connection closes | yes |
 | `html`, `empty` | 200 with a web page; 200 with nothing | yes |
-| `truncated`, `jpeg` | half of the picture as if it were all of it; JPEG whatever was asked | yes |
+| `truncated`, `jpeg` | half of the picture as if it were complete; JPEG in any case | yes |
 | `content_violation`, `blurred` | 200 with that header | yes |
 | `slow` | the right answer, `seconds` (1) late | yes |
 | `slow_head`, `slow_body` | a byte of its headers or body every `seconds` (1) | yes |
 
-How Venice charges a call that failed after the work is not documented; this is the dear assumption.
+Whether Venice charges a call that failed after the work is not documented; this is the more
+expensive assumption.
 """
 
 from collections.abc import Mapping
@@ -67,13 +68,13 @@ Target = Literal["edit", "multi-edit", "background-remove", "models", "rate_limi
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One failure and the calls that it strikes.
+    """One failure and the calls that it affects.
 
-    `endpoint` (None: the three image endpoints), `model`, and `prompt` (a part of it) narrow it;
-    `times` None means until it is removed. For a 429: `retry_after` (seconds) is sent if given, and
-    `reset_after` moves `x-ratelimit-reset-requests` to that many seconds from now, in `reset_unit`.
-    `charged` overrides the table above, for example for a 422 of Venice's own moderation.
-    `echo_key`: an error's words repeat the API key.
+    `endpoint` (None: the three image endpoints), `model` and `prompt` (a part of it) select calls.
+    `times`: the number of calls; None means until it is removed. For a 429, `retry_after` (seconds)
+    is sent if given, and `reset_after` moves `x-ratelimit-reset-requests` to that many seconds from
+    now, in `reset_unit`. `charged` overrides the table above, for example for a 422 of Venice's own
+    moderation. `echo_key`: the error's text repeats the API key.
     """
 
     answer: Status | Word
@@ -102,7 +103,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def delay(self) -> float:
-        """Seconds that the answer comes late."""
+        """The seconds by which the answer is late."""
         late = 1.0 if self.seconds is None else self.seconds
         return late if self.answer == "slow" else 0.0
 
@@ -115,7 +116,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return self.answer not in FREE
 
     def error(self, key: str | None = None) -> ApiError | None:
-        """The error that the fault answers with, if it is one. `key`: of the request."""
+        """Return the error that the fault answers with, or None. `key`: of the request."""
         if self.answer == "overloaded":
             return errors.overloaded(self.retry_after)
         if not isinstance(self.answer, int):
@@ -129,7 +130,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return ApiError(self.answer, message, headers=headers)
 
     def spoil(self, answer: Answer) -> Answer:
-        """What the client gets instead of the good `answer`."""
+        """Return the answer that the client gets instead of the good one."""
         if self.answer in DELIVERIES:
             default = 300.0 if self.answer == "timeout" else 1.0
             hold = default if self.seconds is None else self.seconds
@@ -155,14 +156,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Faults:
-    """The faults that wait for a call; of several that fit, the one added first strikes."""
+    """The faults that wait for a call; the first added one that matches is used."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._waiting: list[Fault] = []
 
     def add(self, answer: int | Word, **matching: Any) -> None:
-        """Raises `msgspec.ValidationError` that names what is wrong with the fault."""
+        """Add a fault. Raise a `msgspec.ValidationError` that names what is wrong with it."""
         fault = msgspec.convert({"answer": answer, **matching}, Fault)
         with self._lock:
             self._waiting.append(fault)
@@ -178,7 +179,7 @@ class Faults:
     def take(
         self, endpoint: str, model: str | None = None, prompt: str = "", *, unread: bool = False
     ) -> Fault | None:
-        """The fault for this call, used up by one. `unread`: one that strikes an unread request."""
+        """Return the fault for this call and count it. `unread`: before the request is read."""
         with self._lock:
             for place, fault in enumerate(self._waiting):
                 early = fault.answer == "reset"

@@ -1,4 +1,4 @@
-"""The images of a request: from base64, URL or file part to bytes that Venice would take."""
+"""The images of a request: from base64, URL or file part to bytes that Venice would accept."""
 
 import base64
 import binascii
@@ -27,10 +27,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class ImageRules:
-    """What an endpoint takes for an image; file parts are taken by all.
+    """The forms of an image that an endpoint accepts; all of them accept file parts.
 
-    `edits`: the image is edited, which takes more formats and has limits of size; removing a
-    background has none. (That it takes no HEIC is assumed: Venice does not look, its provider may.)
+    `edits`: the image is edited, which allows more formats and has limits of size; removing a
+    background has none. (That it accepts no HEIC is assumed: Venice does not check, its provider
+    may.)
     """
 
     urls: bool = True
@@ -39,9 +40,9 @@ class ImageRules:
 
 
 def read_image(value: object, field: str, rules: ImageRules, documents: Documents) -> bytes:
-    """The bytes of one image, checked by its header for format, bytes and pixels.
+    """Return the bytes of one image, checked by its header for format, bytes and pixels.
 
-    Raises `ApiError` 400, 404 (a URL that cannot be fetched), 413, or 422 (too many pixels, by the
+    Raise `ApiError` 400, 404 (a URL that cannot be fetched), 413, or 422 (too many pixels, by the
     newer documents).
     """
     if isinstance(value, bytes):
@@ -79,7 +80,7 @@ def _from_text(text: str, field: str, rules: ImageRules) -> bytes:
 
 
 def _fetch(url: str) -> bytes:
-    """Fetches from this machine only; any other host gives a placeholder picture."""
+    """Fetch a URL from this machine only; any other host gives a placeholder picture."""
     if urlsplit(url).hostname not in LOOPBACK:
         return pictures.placeholder(url)
     try:
@@ -99,7 +100,7 @@ def _fetch(url: str) -> bytes:
 
 
 def _check_size(size: tuple[int, int] | None, documents: Documents) -> None:
-    """`size`: width and height; None where Pillow refuses to tell a size that large."""
+    """Raise `ApiError` for a bad size. `size`: None if it is so large that Pillow refuses it."""
     pixels = size[0] * size[1] if size else MAX_PIXELS + 1
     if size and min(size) < MIN_SIDE:
         detail = f"{size[0]}x{size[1]}; at least {MIN_SIDE} on each side are needed."

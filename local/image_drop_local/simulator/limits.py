@@ -12,7 +12,7 @@ from image_drop_local.simulator.settings import Settings
 
 @dataclass(frozen=True)
 class Quota:
-    """Where a model stands right after one call asked for a place."""
+    """The state of a model's limit right after a call."""
 
     granted: bool
     limit: int
@@ -21,7 +21,7 @@ class Quota:
 
 
 class RateLimit:
-    """Counts granted calls only: a refused call takes no place (assumed; Venice does not say)."""
+    """The rate limit. Refused calls do not count, which is assumed: Venice does not say."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -46,7 +46,7 @@ class RateLimit:
 
 
 class LockOut:
-    """Too many failures of one key in a short time shut that key out for as long again."""
+    """The lock-out: too many failures of a key in a short time lock it out for as long again."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -56,17 +56,17 @@ class LockOut:
 
     @property
     def begun(self) -> int:
-        """How many lock-outs there have been."""
+        """The number of lock-outs so far."""
         return self._begun
 
     def ends(self, key: str, now: float) -> float | None:
-        """When the key is let in again, or None if it is not shut out."""
+        """Return the end of the key's lock-out, or None if there is none."""
         with self._lock:
             until = self._until.get(key, 0.0)
             return until if until > now else None
 
     def left(self, key: str, now: float, settings: Settings) -> int:
-        """How many failures the key may still have."""
+        """Return how many failures the key may still have."""
         with self._lock:
             failures = self._recent(key, now, settings)
             return max(0, settings.lockout_failures - len(failures))

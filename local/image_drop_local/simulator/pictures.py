@@ -1,8 +1,7 @@
-"""The simulator's pictures: real edits by Pillow, so that a person sees that something happened.
+"""The simulator's pictures: real edits by Pillow, so that you see that something happened.
 
-They imitate what Venice does only in kind: a cut-out has true transparency, an edit is a change
-that depends on the prompt. Every edit carries a small mark in its corner, every file says who made
-it.
+They only resemble Venice's: a cut-out has true transparency, an edit is a change that depends on
+the prompt. Every edit has a small mark in its corner, and every file names its maker.
 """
 
 import hashlib
@@ -45,7 +44,7 @@ class UnreadableImageError(Exception):
 def edit(
     images: tuple[bytes, ...], prompt: str, *, aspect_ratio: str, resolution: str, form: str
 ) -> bytes:
-    """The first image changed by `prompt`, the others laid over it; `form`: png, jpeg or webp."""
+    """Return the first image changed by `prompt`, and the others on it. `form`: png, jpeg, webp."""
     side = LONG_SIDE.get(resolution, LONG_SIDE["1K"])
     base, *layers = (_open(data, side) for data in images)
     digest = hashlib.sha256(prompt.encode()).digest()
@@ -59,10 +58,10 @@ def edit(
 
 
 def cut_out(data: bytes) -> bytes:
-    """PNG with an alpha channel: what the border colours reach by flooding is transparent.
+    """Return a PNG in which everything that a flood from the border reaches is transparent.
 
-    Where the flood takes almost nothing or almost everything, an ellipse with a soft edge stands in
-    for the subject, so that the result always has transparency.
+    If the flood reaches almost nothing or almost everything, an ellipse with a soft edge replaces
+    the subject, so that the result always has transparency.
     """
     picture = _flat(_open(data, CUT_OUT_LONG_SIDE))
     subject = _subject(picture)
@@ -71,7 +70,7 @@ def cut_out(data: bytes) -> bytes:
 
 
 def placeholder(url: str) -> bytes:
-    """512 × 512 in the place of a picture on the internet, coloured by its URL before the `?`."""
+    """Return 512 × 512 pixels instead of a picture on the internet, coloured by its URL."""
     digest = hashlib.sha256(url.partition("?")[0].encode()).digest()
     picture = Image.new("RGB", (512, 512), (240, 240, 240))
     draw = ImageDraw.Draw(picture)
@@ -82,7 +81,7 @@ def placeholder(url: str) -> bytes:
 
 @cache
 def canned(form: str, *, transparent: bool) -> bytes:
-    """A small ready-made answer for measurements of everything but the picture."""
+    """Return a small ready-made answer for measurements of everything but the picture."""
     picture = Image.new("RGB", (64, 64), (70, 110, 160))
     if transparent:
         picture.putalpha(_ellipse(picture.size))
@@ -94,7 +93,7 @@ def to_jpeg(data: bytes) -> bytes:
 
 
 def _open(data: bytes, long_side: int) -> Image.Image:
-    """Upright and no larger than `long_side`; a JPEG is decoded at a smaller scale at once."""
+    """Return the image upright and no larger than `long_side`; decode a JPEG at a smaller scale."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.draft("RGB", (long_side, long_side))
@@ -110,7 +109,7 @@ def _open(data: bytes, long_side: int) -> Image.Image:
 
 
 def _flat(image: Image.Image) -> Image.Image:
-    """RGB, on white where it was transparent."""
+    """Return the image as RGB, with white for transparency."""
     if image.mode != "RGBA":
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
@@ -143,7 +142,7 @@ def _encoded(picture: Image.Image, form: str) -> bytes:
 
 
 def _subject(picture: Image.Image) -> Image.Image:
-    """Mask (L) of what stays, at the picture's size."""
+    """Return the mask (L) of the subject, at the picture's size."""
     small = picture.copy()
     small.thumbnail((FLOOD_SIDE, FLOOD_SIDE))
     mask = _flooded(small.filter(ImageFilter.MedianFilter(3)))
@@ -159,7 +158,7 @@ def _subject(picture: Image.Image) -> Image.Image:
 
 
 def _without_crumbs(mask: Image.Image) -> Image.Image:
-    """Without the islands that are much smaller than the largest."""
+    """Return the mask without islands that are much smaller than the largest."""
     islands = []
     while (place := mask.tobytes().find(b"\xff")) >= 0:
         ImageDraw.floodfill(mask, (place % mask.width, place // mask.width), 128)
@@ -173,12 +172,12 @@ def _without_crumbs(mask: Image.Image) -> Image.Image:
 
 
 def _steep(value: float) -> float:
-    """Narrows the ramp of a blurred edge and draws it inwards, off the background's fringe."""
+    """Return a steeper value, which moves a blurred edge inwards, off the background's fringe."""
     return min(255.0, max(0.0, (value - 110) * 255 / 110))
 
 
 def _flooded(small: Image.Image) -> Image.Image:
-    """Floods a copy from those points of the border that have about the border's usual colour."""
+    """Return what a flood does not reach, from border points of about the border's usual colour."""
     reached = (255, 0, 254)  # a colour that photographs hardly have
     width, height = small.size
     border = list(
@@ -230,7 +229,7 @@ def _poster(picture: Image.Image, colour: Colour) -> Image.Image:
 
 
 def _ink(picture: Image.Image, colour: Colour) -> Image.Image:
-    """Dark lines on a sheet of pale `colour`."""
+    """Return dark lines on pale `colour`."""
     edges = picture.convert("L").filter(ImageFilter.SMOOTH).filter(ImageFilter.FIND_EDGES)
     lines = ImageOps.invert(ImageOps.autocontrast(edges, cutoff=2))
     paper = (255 - colour[0] // 6, 255 - colour[1] // 6, 255 - colour[2] // 6)
@@ -265,14 +264,14 @@ EFFECTS: tuple[Effect, ...] = (_duotone, _poster, _ink, _comic, _sunset, _night,
 
 
 def _vignette(size: tuple[int, int]) -> Image.Image:
-    """White at the corners, black in the middle."""
+    """Return a mask that is white at the corners and black in the middle."""
     return Image.radial_gradient("L").resize(size).point(lambda value: max(0, value - 90))
 
 
 def _laid_over(
     original: Image.Image, picture: Image.Image, layer: Image.Image, place: int
 ) -> Image.Image:
-    """A transparent layer covers the picture, a grey one masks the change, others are insets."""
+    """Return the picture with a layer: a transparent one covers, a grey one masks, others inset."""
     if layer.mode == "RGBA" and layer.getchannel("A").getextrema()[0] == 0:
         fitted = ImageOps.fit(layer, picture.size)
         return Image.alpha_composite(picture.convert("RGBA"), fitted).convert("RGB")
@@ -287,7 +286,7 @@ def _laid_over(
 
 
 def _mark(picture: Image.Image) -> None:
-    """ "simulation" in the lower right corner, legible and small."""
+    """Write a small "simulation" into the lower right corner."""
     size = max(10, round(math.sqrt(picture.width * picture.height) / 50))
     font = ImageFont.load_default(size)
     draw = ImageDraw.Draw(picture, "RGBA")

@@ -1,4 +1,4 @@
-"""Requests of the three image endpoints: the closed schemas, and what a schema cannot say."""
+"""Requests of the three image endpoints: the closed schemas, and what a schema cannot express."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ SCHEMAS: dict[Endpoint, type[Edit | MultiEdit | BackgroundRemove]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A request that Venice would carry out. `images`: the bytes of each, the base first."""
+    """A request that Venice would accept. `images`: the bytes of each, the base image first."""
 
     endpoint: Endpoint
     model: Model
@@ -81,7 +81,7 @@ class Order:
 
 
 def read_order(http: Request, endpoint: Endpoint, documents: Documents) -> Order:
-    """Raises `ApiError` for everything that the documents refuse."""
+    """Return the order in a request. Raise `ApiError` for everything that the documents refuse."""
     body = _body(http, endpoint, documents)
     try:
         asked = msgspec.convert(body, SCHEMAS[endpoint])
@@ -123,7 +123,7 @@ def _json(http: Request) -> dict[str, Any]:
 
 
 def _form(http: Request, endpoint: Endpoint, documents: Documents) -> dict[str, Any]:
-    """Text parts and file parts as one object; the rules that differ from JSON are here."""
+    """Return text parts and file parts as one object, with the rules that differ from JSON."""
     body: dict[str, Any] = {}
     for name, texts in http.form.lists():
         if name in ("images", "image_url") or len(texts) > 1:
@@ -143,7 +143,7 @@ def _form(http: Request, endpoint: Endpoint, documents: Documents) -> dict[str, 
 
 
 def _flag(text: str) -> bool | str:
-    """Text parts have no booleans; anything but these words is left for the schema to refuse."""
+    """Return a text part as a boolean; leave other words for the schema to refuse."""
     return {"true": True, "false": False}.get(text, text)
 
 
@@ -216,7 +216,7 @@ def _output_format(asked: Edit | MultiEdit, resolution: str) -> OutputFormat:
 
 
 def _ratio(asked: Edit | MultiEdit, constraints: Mapping[str, Any], images: int) -> str:
-    """Some models ignore the ratio where there is only one image."""
+    """Return the aspect ratio, which some models ignore for a single image."""
     ignored = images == 1 and constraints.get("singleImageAspectRatio") is False
     return "auto" if asked.aspect_ratio is UNSET or ignored else asked.aspect_ratio
 
@@ -224,9 +224,9 @@ def _ratio(asked: Edit | MultiEdit, constraints: Mapping[str, Any], images: int)
 def _fits_model(
     asked: Edit | MultiEdit, constraints: Mapping[str, Any], model: Model, images: int
 ) -> None:
-    """An option that the model does not list is a 400, as venice-errors says of all models.
+    """Raise 400 for an option that the model does not list, as venice-errors says of all models.
 
-    But multi-edit drops a resolution without a word where the model has none.
+    But multi-edit silently ignores a resolution if the model has none.
     """
     longest = constraints["promptCharacterLimit"]
     if len(asked.prompt) > longest:

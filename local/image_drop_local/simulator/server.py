@@ -79,7 +79,7 @@ class Simulator:
         return self._api.calls.charges()
 
     def wait_until_idle(self, seconds: float = 10.0) -> None:
-        """Until no call is worked on, whose client may have gone. Raises `TimeoutError`."""
+        """Wait until no call is in progress; its client may have gone. Raise `TimeoutError`."""
         if not self._api.calls.wait_until_idle(seconds):
             raise TimeoutError(f"A call is still worked on after {seconds:g} s")
 
@@ -97,7 +97,7 @@ class Simulator:
         return self._api.lock_out.begun
 
     def change(self, **settings: Any) -> None:
-        """Changes some settings from the next request on."""
+        """Change some settings from the next request on."""
         self._api.settings = self._api.settings.changed(settings)
 
     def __enter__(self) -> Self:
@@ -149,14 +149,14 @@ class Simulator:
         return self._api.answer(http)
 
     def _slowly(self, data: bytes, connection: socket.socket, seconds: float) -> Iterator[bytes]:
-        """A byte every `seconds`, until the client has gone or the simulator closes."""
+        """Yield a byte every `seconds`, until the client has gone or the simulator closes."""
         for place in range(len(data)):
             yield data[place : place + 1]
             if self._closing.wait(seconds) or _has_gone(connection):
                 _drop(connection)
 
     def _hold(self, connection: socket.socket, seconds: float) -> None:
-        """Until the time is over, the client has gone, or the simulator closes."""
+        """Wait until the time is over, the client has gone, or the simulator closes."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self._closing.wait(0.05):
             if _has_gone(connection):
@@ -166,7 +166,7 @@ class Simulator:
 class _QuietHandler(WSGIRequestHandler):
     @override
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """No access log: the calls are recorded instead."""
+        """Write no access log, because the calls are recorded."""
 
 
 def _has_gone(connection: socket.socket) -> bool:
@@ -188,14 +188,14 @@ def _head(response: Response) -> bytes:
 
 
 def _reset(connection: socket.socket) -> None:
-    """Closes the connection without the courtesy of an end; what was not read is thrown away."""
+    """Close the connection with a reset; discard what was not read."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     os.close(connection.detach())  # `close` would wait for the server's own file on it
     raise ConnectionResetError("reset on purpose")
 
 
 def _drop(connection: socket.socket) -> None:
-    """Closes the connection; the server takes the error for a client that went away."""
+    """Close the connection; the server treats the error as a client that has gone."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
     raise ConnectionResetError("dropped on purpose")

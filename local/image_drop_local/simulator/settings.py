@@ -1,4 +1,4 @@
-"""What can be switched on a running simulator."""
+"""The settings of a simulator, which can change while it runs."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,26 +10,26 @@ Account = Literal["ok", "no_balance", "spend_limit", "bad_key", "forbidden"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every switch, with the default that is hardest on a client.
+    """All settings; each default is the hardest one for a client.
 
     - `limit`: calls of one model in each `window` (seconds). Venice: 20 a minute.
     - `window_kind`: `fixed` windows start at multiples of `window` since 1970; a `sliding` one
       looks back from now. Venice does not say which it uses.
-    - `latency`: seconds of real time that a picture takes.
-    - `documents`: where Venice's documents disagree and either may be right, `spec` takes the
-      reading of its OpenAPI file, which is stricter; `skill` that of its newer agent skills (422
-      for too many pixels, data: URLs accepted everywhere, unknown parts of a multi-edit form
-      ignored, error budget in the headers, failures seen before it not counted).
+    - `latency`: seconds of real time for a picture.
+    - `documents`: which of Venice's documents count if they disagree and either may be right:
+      `spec`, its OpenAPI file, which is stricter, or `skill`, its newer agent skills (422 for too
+      many pixels, data: URLs accepted everywhere, unknown parts of a multi-edit form ignored,
+      error budget in the headers, failures seen before it not counted).
     - `pictures`: `real` edits, or `fast`: a small ready-made picture after the same checks.
     - `reset_unit`: unit of `x-ratelimit-reset-requests`, a Unix time.
     - `retry_after`: send `Retry-After` with a 429 of the rate limit or the lock-out.
     - `lockout_failures`, `lockout_seconds`: more failures of one key than this within that time
-      lock the key out for as long again. Failures are 4xx but 429; `lockout_counts_429` counts
-      refused calls, too. (Venice's newer documents say 50 for 20.)
+      lock the key out for as long again. Failures are 4xx except 429; `lockout_counts_429` counts
+      refused calls, too. (Venice's newer documents say 50 instead of 20.)
     - `account`: what is wrong with the account. `spend_limit` is the limit of the key itself,
       which `GET /api_keys/rate_limits` does not show: it still says that access is permitted.
     - `bad_keys`: keys that get 401; any other key is good.
-    - `balance_usd`: money at the start; every charged call takes its price from it.
+    - `balance_usd`: the balance at the start; every charged call reduces it.
     - `deprecated`: model → ISO date of its end; answered in the deprecation headers.
     """
 
@@ -50,5 +50,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     deprecated: dict[str, str] = {}
 
     def changed(self, changes: dict[str, Any]) -> "Settings":
-        """A copy with `changes`; raises `msgspec.ValidationError` that names a bad one."""
+        """Return a copy with `changes`. Raise a `msgspec.ValidationError` that names a bad one."""
         return msgspec.convert(msgspec.to_builtins(self) | changes, Settings)

@@ -1,4 +1,4 @@
-"""Draws a finish: subject, shadow and background on a canvas, saved within its byte limit."""
+"""Draw a finish: subject, shadow and background on a canvas, saved within its byte limit."""
 
 import io
 import math
@@ -17,15 +17,15 @@ _SHADOW_BLUR = 0.02
 _SHADOW_DROP = 0.015
 _SHADOW_STRENGTH = 0.35
 
-# Alpha up to this is the haze that a cut-out leaves around its subject, not the subject.
+# Alpha up to this belongs to the haze that a cut-out leaves around its subject.
 _HAZE = 8
 
 
 def render(finish: Finish, png: bytes, background_image: bytes | None = None) -> bytes:
     """Return `png` framed and saved as `finish` says.
 
-    `background_image`: the file that `finish.background_key` names, in any format that can be
-    dropped. Raise `LayerError` when it cannot be used, `ImageError` when `png` cannot.
+    `background_image`: the file that `finish.background_key` names, in any supported format.
+    Raise `LayerError` when it cannot be used, `ImageError` when `png` cannot.
     """
     backdrop = _usable(finish, background_image)
     with decoding(png):
@@ -48,21 +48,21 @@ def _subject(png: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(png), formats=["PNG"])
     if image.width * image.height > photos.MAX_PIXELS:
         raise TooLargeError(
-            f"The result is {image.width:,} × {image.height:,} pixels; a finish can be drawn up to "
-            f"{photos.MAX_PIXELS:,}."
+            f"The result is {image.width:,} × {image.height:,} pixels. A finish is limited to "
+            f"{photos.MAX_PIXELS:,} pixels."
         )
     return image.convert("RGBA")
 
 
 def _trimmed(image: Image.Image) -> Image.Image:
-    """Without the transparent edges; as it is where nothing is visible at all."""
+    """Return the image without its transparent edges, or as it is if nothing is visible."""
     visible = image.getchannel("A").point(lambda alpha: 255 * (alpha > _HAZE))
     box = visible.getbbox()
     return image.crop(box) if box else image
 
 
 def _layout(finish: Finish, subject: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Size of the canvas and of the subject in it."""
+    """Return the size of the canvas, and of the subject in it."""
     if finish.canvas:
         margin = _margin(finish, min(finish.canvas))
         room = (finish.canvas[0] - 2 * margin, finish.canvas[1] - 2 * margin)
@@ -79,7 +79,7 @@ def _layout(finish: Finish, subject: tuple[int, int]) -> tuple[tuple[int, int], 
 
 
 def _margin(finish: Finish, shorter: int) -> int:
-    """Pixels on each side; at least one pixel is left for the subject."""
+    """Return the pixels on each side, which leave at least one pixel for the subject."""
     wanted = finish.margin if isinstance(finish.margin, int) else _part(finish.margin) * shorter
     return min(round(wanted), (shorter - 1) // 2)
 
@@ -93,14 +93,14 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 
 def _usable(finish: Finish, image: bytes | None) -> bytes | None:
-    """The background as `images.prepare` leaves it: it is as little to be trusted as a photo."""
+    """Return the background as `photos.prepare_photo` does; it is as untrusted as a photo."""
     key = finish.background_key
     if key is None:
         return None
     try:
         return photos.prepare_photo(image or b"", smallest=False).data
     except ImageError as error:
-        # No word about what it is: whoever wrote the instructions may not be allowed to read it.
+        # Without a reason: whoever wrote the instructions may not be allowed to read the image.
         raise LayerError(f"The background {key} cannot be used.") from error
 
 
@@ -114,7 +114,7 @@ def _background(finish: Finish, size: tuple[int, int], image: bytes | None) -> I
 
 
 def _covering(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The middle of `image`, scaled so that it fills `size`."""
+    """Return the middle of `image`, scaled so that it fills `size`."""
     scale = max(size[0] / image.width, size[1] / image.height)
     width, height = size[0] / scale, size[1] / scale
     left, top = (image.width - width) / 2, (image.height - height) / 2
@@ -138,7 +138,7 @@ def _cast_shadow(canvas: Image.Image, subject: Image.Image, left: int, top: int)
 
 
 def _saved(canvas: Image.Image, finish: Finish) -> bytes:
-    """Encoded within `max_bytes`: first with less quality, then at 0.9 of the sides, and again."""
+    """Return the image within `max_bytes`, first with less quality, then at 0.9 of its sides."""
     image = canvas.convert("RGB") if finish.format == "jpeg" else without_idle_alpha(canvas)
     while True:
         for options in _encodings(finish.format):
@@ -149,7 +149,7 @@ def _saved(canvas: Image.Image, finish: Finish) -> bytes:
 
 
 def _encodings(name: str) -> tuple[dict[str, Any], ...]:
-    """Pillow's options, best first. PNG has no quality, so only its size can give way."""
+    """Return Pillow's options, best first. PNG has no quality, so only its size can shrink."""
     if name == "png":
         return ({"format": "PNG"},)
     if name == "webp":

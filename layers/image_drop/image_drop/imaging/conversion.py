@@ -1,25 +1,25 @@
-"""Makes of any image one that Venice takes. Runs as a process, one for each image.
+"""Convert any image to one that Venice accepts, in a separate process for each image.
 
     python -m image_drop.imaging.conversion TASK SECONDS  < image  > a line of JSON, the new image
 
-The process confines itself before it decodes anything, so that no decoder has to be trusted: it
-has its memory and CPU time, and can neither open nor write a file, not even the parent's
-environment in /proc. The kernel refuses more, whichever way a file brings it about. Within the
-memory these sizes can be decoded, N being the number of pixels; Pillow keeps RGB and RGBA in
-4 bytes a pixel:
+The process confines itself before it decodes anything, so that no decoder has to be trusted. It
+has limited memory and CPU time, and can neither open nor write a file, not even the parent's
+environment in /proc. The kernel enforces this, whatever a file makes a decoder do. Within the
+memory, these sizes can be decoded. N is the number of pixels; Pillow keeps RGB and RGBA in 4 bytes
+a pixel:
 
     limit                         660 MB
     - interpreter and Pillow       30 MB
     - a second copy, shrunk       133 MB   33,177,600 × 4
-    - the file itself              60 MB   or whatever it has
+    - the file itself              60 MB   or its real size
     = for the decoder             437 MB
 
     PNG, GIF, BMP, TIFF   4 × N   109 MP
     WebP                 16 × N    27 MP   Pillow's two copies, the decoder's two canvases
     HEIC, AVIF            8 × N    54 MP   Pillow's copy, the decoder's RGB and its YCbCr
-    JPEG                  4 × N   109 MP, in several scans (progressive) 3 to 6 × N more. What is
-                                  above that is decoded at 1/2, 1/4 or 1/8 of its sides; there
-                                  CPU time is the limit, MAX_JPEG_PIXELS.
+    JPEG                  4 × N   109 MP; in several scans (progressive) 3 to 6 × N more. A larger
+                                  one is decoded at 1/2, 1/4 or 1/8 of its sides; then CPU time is
+                                  the limit, MAX_JPEG_PIXELS.
 """
 
 import io
@@ -61,7 +61,7 @@ _FORMATS = {
 _LOSSLESS = ("image/png", "image/gif", "image/bmp", "image/tiff")
 _SENT_AS_IS = ("image/jpeg", "image/png", "image/webp")
 
-# EXIF orientation → what makes the image upright.
+# EXIF orientation → the change that makes the image upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -77,7 +77,7 @@ _ORIENTATION_TAG = 0x0112
 def to_photo(data: bytes, *, smallest: bool = True) -> Photo:
     """Return the image within Venice's limits: upright, sRGB, 8 bits, one frame, no metadata.
 
-    Transparency is kept. `smallest`: as for `photos.prepare_photo`. Raises `DamagedImageError`,
+    Transparency is kept. `smallest`: as for `photos.prepare_photo`. Raise `DamagedImageError`,
     `NotAnImageError`, `TooSmallError` or `TooLargeError`.
     """
     check = partial(check_size, smallest=smallest)
@@ -105,10 +105,10 @@ def to_png(data: bytes) -> Photo:
 
 @contextmanager
 def decoding(data: bytes) -> Iterator[None]:
-    """Whatever Pillow and its codecs throw or warn of in the block becomes one of our errors."""
+    """Turn any error of Pillow and its codecs in the body into one of ours; ignore warnings."""
     media_type = media_type_of(data)
     if media_type is None:
-        raise NotAnImageError(f"The {len(data):,} bytes begin like no image format.")
+        raise NotAnImageError(f"The {len(data):,} bytes do not begin like any image format.")
     name = _FORMATS[media_type][0]
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # sizes are checked here, exactly
     try:
@@ -118,22 +118,22 @@ def decoding(data: bytes) -> Iterator[None]:
         raise
     except MemoryError:
         raise TooLargeError(
-            f"Decoding the {name} of {len(data):,} bytes takes more than "
+            f"Decoding the {name} file of {len(data):,} bytes needs more than "
             f"{CONVERSION_MEMORY:,} bytes of memory."
         ) from None
     except Exception as error:
         if isinstance(error, ImportError) or getattr(error, "errno", None) == EMFILE:
-            raise  # a module that `_import_all_for` has forgotten, no fault of the image
-        # Files that lie make them throw nearly every class that Python has.
+            raise  # `_import_all_for` lacks a module; the image is not at fault
+        # Malformed files make decoders raise nearly every class that Python has.
         raise DamagedImageError(
-            f"The {name} of {len(data):,} bytes cannot be decoded ({type(error).__name__})."
+            f"The {name} file of {len(data):,} bytes cannot be decoded ({type(error).__name__})."
         ) from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
 
 def _opened(data: bytes, check: Callable[[int, int], None] | None) -> Image.Image:
-    """The image with its header read, its size checked and its pixels not yet decoded."""
+    """Return the image with its header read, its size checked and its pixels not yet decoded."""
     name, module, _ = _FORMATS[media_type_of(data) or ""]
     _load_plugin(module)
     image = Image.open(io.BytesIO(data), formats=[name])
@@ -152,7 +152,7 @@ def _load_plugin(module: str) -> None:
 
 
 def _normalised(image: Image.Image, data: bytes, max_pixels: int) -> tuple[Image.Image, list[str]]:
-    """The decoded image, upright, in sRGB and at most `max_pixels`, and what was done to it."""
+    """Return the image decoded, upright, in sRGB, within `max_pixels`, and the changes made."""
     media_type = media_type_of(data) or ""
     changes = []
     if media_type not in _SENT_AS_IS:
@@ -161,17 +161,17 @@ def _normalised(image: Image.Image, data: bytes, max_pixels: int) -> tuple[Image
         changes.append("first-frame")  # a JPEG's further frames are previews and depth maps
     orientation = _orientation(image)
     profile = image.info.get("icc_profile") or b""
-    original = image.size
+    full_size = image.size
     _make_fit(image, media_type, data)
     image.load()
-    upright = orientation == 1 or media_type == "image/tiff"  # Pillow has turned it while loading
+    upright = orientation == 1 or media_type == "image/tiff"  # Pillow turns a TIFF while loading
 
     if image.mode in DEEP or (media_type == "image/png" and image.mode != "P" and data[24] != 8):
         changes.append("8-bit")  # data[24]: bits per sample
     elif image.mode not in PLAIN or image.mode == "CMYK":
         changes.append("rgb")
     size = _reduced(image.size, max_pixels)
-    if size not in (original, original[::-1]):
+    if size not in (full_size, full_size[::-1]):
         changes.append("shrunk")
     image = redrawn(image, size)
     if profile and not is_srgb(profile):
@@ -196,9 +196,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _make_fit(image: Image.Image, media_type: str, data: bytes) -> None:
-    """Refuse what cannot be decoded in the memory; let a JPEG be decoded smaller where that helps.
+    """Refuse an image that does not fit into memory; have a JPEG decoded smaller if that helps.
 
-    A lower resolution is chosen only where the full one does not fit, since it costs sharpness.
+    A lower resolution is used only if the full one does not fit, because it costs sharpness.
     """
     name, _, bytes_per_pixel = _FORMATS[media_type]
     pixels = image.width * image.height
@@ -207,8 +207,7 @@ def _make_fit(image: Image.Image, media_type: str, data: bytes) -> None:
     figures = f"The image is {image.width:,} × {image.height:,} = {pixels:,} pixels"
     if pixels > limit:
         raise TooLargeError(
-            f"{figures}; a {name} file of {len(data):,} bytes can be worked on up to {limit:,} "
-            "pixels."
+            f"{figures}. The limit for a {name} file of {len(data):,} bytes is {limit:,} pixels."
         )
     if name == "JPEG":
         header = read_header(data)
@@ -218,8 +217,8 @@ def _make_fit(image: Image.Image, media_type: str, data: bytes) -> None:
                 image.draft(None, (image.width // scale, image.height // scale))
                 return
         raise TooLargeError(
-            f"{figures}; decoding its several scans takes {buffered:,} bytes beside the pixels, of "
-            f"{max(room, 0):,}. Save it as a baseline (not progressive) JPEG."
+            f"{figures}. Decoding its several scans needs {buffered:,} bytes in addition to the "
+            f"pixels, and {max(room, 0):,} are free. Save it as a baseline (not progressive) JPEG."
         )
 
 
@@ -233,11 +232,11 @@ def _reduced(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
 
 
 class _FullError(Exception):
-    """When an encoder has written more than is allowed."""
+    """Raised when an encoder has written more than the limit."""
 
 
 class _Bounded(io.BytesIO):
-    """Stops an encoder as soon as its result is too large, not when it has finished."""
+    """A buffer that stops an encoder as soon as its output is too large."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -250,7 +249,7 @@ class _Bounded(io.BytesIO):
 
 
 def encode_within(image: Image.Image, max_bytes: int, **options: Any) -> bytes | None:
-    """`image` saved with Pillow's `options`; None as soon as that takes more than `max_bytes`."""
+    """Return `image` saved with Pillow's `options`, or None if that exceeds `max_bytes`."""
     target = _Bounded(max_bytes)
     try:
         image.save(target, **options)
@@ -260,9 +259,9 @@ def encode_within(image: Image.Image, max_bytes: int, **options: Any) -> bytes |
 
 
 def _encoded(image: Image.Image, lossless: bool) -> tuple[bytes, str, tuple[int, int], list[str]]:
-    """Bytes below `MAX_BYTES`, media type, size, changes: the best quality that fits.
+    """Return bytes below `MAX_BYTES`, media type, size and changes, in the best quality that fits.
 
-    Only if none does is the image made smaller: to 0.8 of its sides, until one fits.
+    If none fits, shrink the image to 0.8 of its sides until one does.
     """
     words: list[str] = []
     while True:
@@ -276,9 +275,9 @@ def _encoded(image: Image.Image, lossless: bool) -> tuple[bytes, str, tuple[int,
 
 
 def _encodings(image: Image.Image, lossless: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Media type and Pillow's options of each encoding that is worth a try, best first.
+    """Yield the media type and Pillow's options of each encoding to try, best first.
 
-    Transparency is kept in PNG only: encoding a large WebP takes 30 bytes a pixel.
+    Transparency is kept in PNG only, because encoding a large WebP needs 30 bytes a pixel.
     """
     alpha = image.mode in ("LA", "RGBA")
     if alpha or lossless:
@@ -312,7 +311,7 @@ def main(task: str, seconds: int, source: BinaryIO, target: BinaryIO) -> None:
     except MemoryError:
         outcome = Outcome(
             error="TooLargeError",
-            detail=f"The file takes more than {CONVERSION_MEMORY:,} bytes of memory.",
+            detail=f"The file needs more than {CONVERSION_MEMORY:,} bytes of memory.",
         )
     else:
         image = photo.data
@@ -328,13 +327,13 @@ def main(task: str, seconds: int, source: BinaryIO, target: BinaryIO) -> None:
 
 def _limit_resources(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # pipes are no files
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # does not apply to pipes
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (CONVERSION_MEMORY, CONVERSION_MEMORY))
 
 
 def _import_all_for(data: bytes) -> None:
-    """Import now what Pillow would import in the middle of its work."""
+    """Import in advance what Pillow would import during its work."""
     Image.preinit()
     import_module("PIL.ImageCms")
     if media_type := media_type_of(data):
@@ -342,7 +341,7 @@ def _import_all_for(data: bytes) -> None:
 
 
 def _close_the_file_system() -> None:
-    """From here on only the descriptors that are open can be used: source and target."""
+    """Allow no descriptors beyond those that are open: source and target."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
 

@@ -1,8 +1,8 @@
-"""Runs `image_drop.imaging.conversion` as a process of its own, and ends it where it goes too far.
+"""Run `image_drop.imaging.conversion` as a separate process, and end it beyond its limits.
 
 A decoder is the one part of this package that a hostile file may take over. So it gets no
-environment, no file and no more memory and time than an honest image needs; whatever happens to
-it, the function goes on and writes a report.
+environment, no file, and no more memory and time than an honest image needs. Whatever happens to
+it, the function continues and writes a report.
 """
 
 import os
@@ -23,8 +23,8 @@ from image_drop.errors import (
 )
 from image_drop.imaging.headers import media_type_of
 
-# 1,024 MB function: 1,024 - 120 for its imports - 200 for the largest file - 44 in reserve.
-# The sums for each format stand in image_drop.imaging.conversion.
+# In a function of 1,024 MB: 1,024 - 120 for its imports - 200 for the largest file - 44 in reserve.
+# image_drop.imaging.conversion has the sums for each format.
 CONVERSION_MEMORY = 660_000_000
 
 _ERRORS: dict[str, type[ImageError]] = {
@@ -35,7 +35,7 @@ _ERRORS: dict[str, type[ImageError]] = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What a conversion may take: whole seconds of CPU, and seconds by the clock."""
+    """The limits of a conversion: whole seconds of CPU, and seconds by the clock."""
 
     cpu_seconds: int
     wall_seconds: float
@@ -43,13 +43,13 @@ class Limits:
 
 # The slowest honest files that were measured take 4.5 s of a server's x86 core: 48 megapixels in
 # Display P3, as a PNG that has to be compressed. Four times that leaves room for slower cores such
-# as Graviton2. A function of 1,024 MB gets 1,024 / 1,769 of a core: 20 s of CPU are 35 s by the
-# clock, which has to end only what sleeps.
+# as Graviton2. A function of 1,024 MB gets 1,024 / 1,769 of a core, so 20 s of CPU are 35 s by the
+# clock. The clock's limit is only for a process that sleeps.
 LIMITS = Limits(cpu_seconds=20, wall_seconds=60)
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """First line of what the process writes; the bytes of the image follow it."""
+    """The first line of the process's output; the bytes of the image follow it."""
 
     error: str = ""
     detail: str = ""
@@ -60,11 +60,10 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def convert(task: str, data: bytes, limits: Limits) -> tuple[Outcome, bytes]:
-    """Return what `image_drop.imaging.conversion` makes of `data`; raise the errors that it raises.
+    """Return the outcome and the image of a conversion, or raise the error that it raised.
 
-    Raises `TooLargeError` beyond the limits, `DamagedImageError` for a file that crashes its
-    decoder, `ImageDropError` when the process itself does not work, for which no image is to
-    blame.
+    Raise `TooLargeError` beyond the limits, `DamagedImageError` for a file that crashes its
+    decoder, and `ImageDropError` when the process itself does not work, whatever the image.
     """
     size, seconds = f"{len(data):,} bytes", str(limits.cpu_seconds)
     try:
@@ -82,12 +81,12 @@ def convert(task: str, data: bytes, limits: Limits) -> tuple[Outcome, bytes]:
         ) from None
     if process.returncode in (-SIGXCPU, -SIGKILL):
         raise TooLargeError(
-            f"Decoding the {size} takes more than {seconds} seconds of CPU "
+            f"Decoding the {size} needs more than {seconds} seconds of CPU "
             f"or {CONVERSION_MEMORY:,} bytes of memory."
         )
     if process.returncode < 0:
         raise DamagedImageError(
-            f"The {size} begin as {media_type_of(data)} and crash its decoder "
+            f"The {size} begin as {media_type_of(data)} but crash its decoder "
             f"(signal {-process.returncode})."
         )
     if process.returncode > 0:
@@ -101,7 +100,7 @@ def convert(task: str, data: bytes, limits: Limits) -> tuple[Outcome, bytes]:
 
 
 def _environment() -> dict[str, str]:
-    """Where Python and its libraries are, and nothing else: no credentials near a decoder."""
+    """Return the paths of Python and its libraries only, so that no decoder sees credentials."""
     found = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    # One malloc arena: each further one takes address space that counts as memory.
+    # One malloc arena, because each further one takes address space that counts as memory.
     return found | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_ARENA_MAX": "1"}

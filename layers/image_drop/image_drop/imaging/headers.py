@@ -1,7 +1,7 @@
-"""What a JPEG, PNG or WebP says about itself, and whether it is all there, without decoding it.
+"""The facts in the header of a JPEG, PNG or WebP, and whether the file is complete.
 
-Reading these few facts is what lets an image go to Venice untouched, at a cost far below that
-of any decoder: nothing is copied, Pillow is not even imported. Sources: ITU T.81 (JPEG), the PNG
+These few facts allow an image to go to Venice untouched, at a cost far below that of a decoder:
+nothing is decoded or copied, and Pillow is not even imported. Sources: ITU T.81 (JPEG), the PNG
 specification (third edition), RFC 9649 (WebP), Exif 2.32 and ICC.1:2022.
 """
 
@@ -51,9 +51,9 @@ class Header:
 
     `ordinary`: 8 bits per sample, grey or RGB with or without alpha, no palette, one frame.
     `orientation`: EXIF, 1 (upright) to 8. `profile`: the ICC profile, empty if there is none.
-    `end`: offset of the first byte behind the image; phones put video and depth maps there.
-    `buffered`: bytes a decoder has to hold besides the pixels (the coefficients of a JPEG that
-    comes in several scans).
+    `end`: offset of the first byte after the image; phones put video and depth maps there.
+    `buffered`: bytes that a decoder has to hold in addition to the pixels (the coefficients of a
+    JPEG with several scans).
     """
 
     media_type: str
@@ -67,7 +67,7 @@ class Header:
 
 
 def media_type_of(data: bytes) -> str | None:
-    """The media type by the first bytes; names and Content-Type are not believed."""
+    """Return the media type by the first bytes; names and Content-Type are not reliable."""
     for magic, media_type in _MAGIC:
         if data.startswith(magic):
             return media_type
@@ -81,14 +81,14 @@ def media_type_of(data: bytes) -> str | None:
 def _iso_media_type(box: bytes) -> str | None:
     brands = [box[8:12], *(box[i : i + 4] for i in range(16, len(box), 4))]
     known = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
-    # "mif1" alone says only "an image of this container"; AVIF names itself in addition.
+    # "mif1" alone only means "an image in this container"; an AVIF file also has its own brand.
     return "image/avif" if "image/avif" in known else next(iter(known), None)
 
 
 def read_header(data: bytes) -> Header | None:
-    """The header of a complete JPEG, PNG or WebP; None for anything else.
+    """Return the header of a complete JPEG, PNG or WebP, or None for anything else.
 
-    Raises `DamagedImageError` when the file is cut off, its structure is broken or it has no
+    Raise `DamagedImageError` when the file is cut off, its structure is broken or it has no
     pixels.
     """
     media_type = media_type_of(data)
@@ -100,7 +100,7 @@ def read_header(data: bytes) -> Header | None:
     except (struct.error, IndexError):
         raise _damaged(media_type, "has a header that is too short") from None
     if header.width * header.height == 0:
-        raise _damaged(media_type, f"says that it has {header.width:,} × {header.height:,} pixels")
+        raise _damaged(media_type, f"has a size of {header.width:,} × {header.height:,} pixels")
     return header
 
 
@@ -149,7 +149,7 @@ def _read_jpeg(data: bytes) -> Header:
 
 
 def _coefficient_bytes(width: int, height: int, components: int, frame: bytes) -> int:
-    """2 bytes for each sample, of all components at their sampling."""
+    """Return the bytes of a JPEG's coefficients: 2 for each sample of all components."""
     factors = [divmod(frame[7 + 3 * i], 16) for i in range(components)]
     across = max((h for h, _ in factors), default=0) or 1
     down = max((v for _, v in factors), default=0) or 1
@@ -168,10 +168,10 @@ def _read_png(data: bytes) -> Header:
         raise _damaged("image/png", "does not begin with its header")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     for kind, start, content, length, end in png_chunks(data):
-        # Upper case: a chunk that no decoder may skip.
+        # Upper case: a critical chunk, which no decoder may skip.
         if kind[:1].isupper() and zlib.crc32(view[start + 4 : end - 4]) != _checksum(data, end):
             raise _damaged("image/png", f"is damaged at byte {start:,}: wrong checksum")
-        if kind not in kinds:  # of the others none may be repeated, so only the first one counts
+        if kind not in kinds:  # the others must not be repeated, so only the first one counts
             if kind == b"iCCP":
                 profile = _inflated_profile(data[content : content + length])
             elif kind == b"eXIf":
@@ -197,7 +197,7 @@ def _checksum(data: bytes, end: int) -> int:
 
 
 def _inflated_profile(body: bytes) -> bytes:
-    """Content of iCCP: name, NUL, method, zlib stream; empty if it cannot be read."""
+    """Return the profile in an iCCP chunk (name, NUL, method, zlib stream), or nothing."""
     try:
         compressed = body[body.index(b"\0") + 2 :]
         return zlib.decompressobj().decompress(compressed, MAX_PROFILE_BYTES)
@@ -243,7 +243,7 @@ def _webp_size(chunks: dict[bytes, bytes]) -> tuple[int, int]:
 
 
 def read_orientation(exif: bytes) -> int:
-    """EXIF orientation, 1 to 8; 1 when there is none or it cannot be read.
+    """Return the EXIF orientation, 1 to 8; 1 if there is none or it cannot be read.
 
     EXIF is a small TIFF file: byte order, offset of the first directory, entries of 12 bytes.
     """
@@ -272,10 +272,10 @@ _SRGB_MIDDLE = 0.2140  # linear light of the value 0.5: ((0.5 + 0.055) / 1.055) 
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether an ICC profile means sRGB, or its grey; by its numbers, since names vary.
+    """Return whether an ICC profile is sRGB, or its grey; by its numbers, because names vary.
 
-    Every primary within 0.002 and the middle of the tone curve within 0.005: a colour then
-    differs by at most two of 255. A gamma of 2.2 passes.
+    Every primary must be within 0.002 and the middle of the tone curve within 0.005. A colour then
+    differs by at most 2 of 255. A gamma of 2.2 passes.
     """
     try:
         (count,) = struct.unpack_from(">I", profile, 128)
@@ -300,7 +300,7 @@ def _near(profile: bytes, offset: int, expected: tuple[float, ...]) -> bool:
 
 
 def _curve_middle(profile: bytes, offset: int) -> float:
-    """What a tone curve makes of 0.5; 0 for kinds that no sRGB profile uses."""
+    """Return a tone curve's value at 0.5; 0 for kinds that no sRGB profile uses."""
     kind, _, count = struct.unpack_from(">4sII", profile, offset)
     if kind == b"curv" and count > 1:
         middle = struct.unpack_from(">2H", profile, offset + 12 + 2 * ((count - 1) // 2))

@@ -1,11 +1,11 @@
-"""Removes from a file what is not the picture, without decoding it.
+"""Remove everything but the picture from a file, without decoding it.
 
-A photo tells more than it shows: where it was taken and by whom, the camera's serial number, a
-thumbnail of what was cropped away, the seconds of video behind it. Only parts from a short list
-are copied, so what nobody has thought of is left out as well: everything that makes the pixels
-and the ICC profile; no EXIF, XMP, IPTC, comments, texts, times, previews, further images of a
-multi-picture file, nor anything between the parts or behind the end of the image. EXIF's
-orientation goes with the rest, so an image has to be upright (`Header.orientation` 1).
+A photo holds more than its picture: where it was taken and by whom, the camera's serial number, a
+thumbnail of what was cropped away, seconds of video after it. Only parts from a short list are
+copied, so unknown kinds of metadata are removed as well. Kept are the parts that make the pixels,
+and the ICC profile. Removed are EXIF, XMP, IPTC, comments, texts, times, previews, further images
+of a multi-picture file, and anything between the parts or after the end of the image. EXIF's
+orientation is removed too, so an image has to be upright (`Header.orientation` 1).
 """
 
 import struct
@@ -20,13 +20,13 @@ from image_drop.imaging.parts import (
     webp_chunks,
 )
 
-# The frame headers C0 to CF; Huffman and arithmetic tables lie among them. Then DQT, DNL, DRI.
+# The frame headers C0 to CF, with the Huffman and arithmetic tables among them; DQT, DNL, DRI.
 _JPEG_PICTURE = frozenset((*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD, START_OF_SCAN, END_OF_IMAGE))
 _JFIF, _ICC, _ADOBE = 0xE0, 0xE2, 0xEE  # application segments that change what pixels look like
 
 _PNG_PICTURE = (b"IHDR", b"PLTE", b"IDAT")
-# Chunks that say what the samples mean, each with the most bytes that it has by its definition:
-# what is longer carries something else.
+# Chunks that define the meaning of the samples, each with the most bytes that its definition
+# allows: a longer one carries something else.
 _PNG_MEANING = {
     b"iCCP": 1 << 31,
     b"sRGB": 1,
@@ -51,8 +51,8 @@ type Piece = bytes | memoryview
 def without_metadata(data: bytes, media_type: str) -> bytes:
     """Return a JPEG, PNG or WebP of one frame without its metadata, the picture byte for byte.
 
-    `data` itself comes back where there is nothing to remove. Costs one walk over the parts and
-    one copy: about 3 ms for a JPEG of 5 MB. Raises `DamagedImageError`.
+    Return `data` itself if there is nothing to remove. This costs one walk over the parts and one
+    copy, about 3 ms for a JPEG of 5 MB. Raise `DamagedImageError`.
     """
     pieces = {"image/jpeg": _of_jpeg, "image/png": _of_png, "image/webp": _of_webp}[media_type]
     kept = b"".join(pieces(data))
@@ -66,7 +66,7 @@ def _of_jpeg(data: bytes) -> Iterator[Piece]:
         if code in _JPEG_PICTURE:
             yield view[start:end]
         elif code == _JFIF and length >= 14 and data.startswith(b"JFIF\0", content):
-            # Version and density; its thumbnail, 0 × 0 pixels from here on, is left out.
+            # Version and density, and a thumbnail of 0 × 0 pixels instead of the real one.
             yield b"\xff\xe0\0\x10" + data[content : content + 12] + b"\0\0"
         elif code == _ADOBE and length >= 12 and data.startswith(b"Adobe", content):
             yield b"\xff\xee\0\x0e" + data[content : content + 12]
@@ -77,7 +77,7 @@ def _of_jpeg(data: bytes) -> Iterator[Piece]:
 def _of_png(data: bytes) -> Iterator[Piece]:
     view = memoryview(data)
     yield PNG_SIGNATURE
-    seen = set()  # these chunks may be there once
+    seen = set()  # each of these chunks is allowed once
     for kind, start, _, length, end in png_chunks(data):
         if kind in _PNG_PICTURE:
             yield view[start:end]

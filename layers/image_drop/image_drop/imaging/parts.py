@@ -1,8 +1,8 @@
-"""The parts that a JPEG, PNG or WebP file is made of, by their places, without decoding them.
+"""The parts of a JPEG, PNG or WebP file, by their offsets, without decoding them.
 
-`image_headers` reads its facts from them, `photo_metadata` copies those that make the picture.
-Nothing is copied here, and every walk is linear in the file and ends after `MAX_PARTS`. Sources:
-ITU T.81 annex B (JPEG), the PNG specification (third edition), RFC 9649 (WebP).
+`headers` reads its facts from them, and `metadata` copies those that make the picture. Nothing is
+copied here. Every walk is linear in the file's size and ends after `MAX_PARTS`. Sources: ITU T.81
+annex B (JPEG), the PNG specification (third edition), RFC 9649 (WebP).
 """
 
 import re
@@ -16,18 +16,18 @@ MAX_PARTS = 200_000  # a 200 MB PNG in the usual chunks of 8 KB has 25,000
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
-_STANDALONE = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))  # without a length; 00 is no marker
-# What ends the picture data of a scan: any marker in use but the restarts, D0 to D7. In the data
-# itself FF is always followed by 00.
+_STANDALONE = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))  # without a length; 00 is not a marker
+# Any marker in use except the restarts, D0 to D7, ends the picture data of a scan. In the data
+# itself, FF is always followed by 00.
 _SCAN_END = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 
 
 class Segment(NamedTuple):
-    """A JPEG's marker segment, a start of scan together with its picture data."""
+    """A JPEG's marker segment; a start of scan includes its picture data."""
 
     code: int  # second byte of the marker
     start: int  # of the marker
-    content: int  # behind marker and length
+    content: int  # after marker and length
     length: int  # of the content, without the picture data of a scan
     end: int  # first byte behind the segment
 
@@ -43,10 +43,10 @@ class Chunk(NamedTuple):
 
 
 def jpeg_segments(data: bytes) -> Iterator[Segment]:
-    """Yield the segments behind the start of image, the last of them the end of image.
+    """Yield the segments after the start of image; the last one is the end of image.
 
-    Decoders step over bytes between segments, so these belong to none. Raises
-    `DamagedImageError` for a file that is cut off, or that has more than `MAX_PARTS` segments.
+    Bytes between segments belong to none, because decoders skip them. Raise `DamagedImageError`
+    for a file that is cut off or has more than `MAX_PARTS` segments.
     """
     position, size = 2, len(data)
     for _ in range(MAX_PARTS):
@@ -69,7 +69,7 @@ def jpeg_segments(data: bytes) -> Iterator[Segment]:
 
 
 def _extent(data: bytes, start: int) -> tuple[int, int]:
-    """Length of a segment's content, and where it ends."""
+    """Return the length of a segment's content, and its end."""
     length = int.from_bytes(data[start + 2 : start + 4])
     end = start + 2 + length
     if start + 4 > len(data) or end > len(data):
@@ -82,12 +82,12 @@ def _extent(data: bytes, start: int) -> tuple[int, int]:
 def _end_of_scan(data: bytes, start: int) -> int:
     found = _SCAN_END.search(data, start)
     if found is None:
-        _cut_off("JPEG", data, "no end marker")
+        _cut_off("JPEG", data, "before an end marker")
     return found.start()
 
 
 def png_chunks(data: bytes) -> Iterator[Chunk]:
-    """Yield the chunks, IEND the last of them; raises as `jpeg_segments` does."""
+    """Yield the chunks; the last one is IEND. Raise the same as `jpeg_segments`."""
     position = len(PNG_SIGNATURE)
     for _ in range(MAX_PARTS):
         if position + 12 > len(data):
@@ -104,7 +104,7 @@ def png_chunks(data: bytes) -> Iterator[Chunk]:
 
 
 def webp_chunks(data: bytes) -> Iterator[Chunk]:
-    """Yield the chunks within the RIFF container; raises as `jpeg_segments` does."""
+    """Yield the chunks in the RIFF container. Raise the same as `jpeg_segments`."""
     whole = webp_end(data)
     position = 12
     for _ in range(MAX_PARTS):
@@ -114,19 +114,19 @@ def webp_chunks(data: bytes) -> Iterator[Chunk]:
         end = position + 8 + length
         if end > whole:
             _cut_off("WebP", data)
-        end = min(end + length % 2, whole)  # some writers leave the last padding byte out
+        end = min(end + length % 2, whole)  # some writers omit the last padding byte
         yield Chunk(kind, position, position + 8, length, end)
         position = end
     raise DamagedImageError(f"The WebP has more than {MAX_PARTS:,} chunks.")
 
 
 def webp_end(data: bytes) -> int:
-    """Return the offset of the first byte behind the RIFF container."""
+    """Return the offset of the first byte after the RIFF container."""
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
-        _cut_off("WebP", data, f"{end:,} are announced")
+        _cut_off("WebP", data, f"and should have {end:,}")
     return end
 
 
-def _cut_off(name: str, data: bytes, missing: str = "and it goes on") -> NoReturn:
-    raise DamagedImageError(f"The {name} is cut off: {len(data):,} bytes are there, {missing}.")
+def _cut_off(name: str, data: bytes, missing: str = "before the end of the image") -> NoReturn:
+    raise DamagedImageError(f"The {name} is cut off after {len(data):,} bytes, {missing}.")

@@ -1,10 +1,10 @@
 """An image on its way to Venice and back: bytes in, bytes out.
 
-A file that Venice takes as it is goes there with its picture untouched and its metadata removed;
-only its header is read for that. Every other file is converted by Pillow in a process of its own,
-see `conversion_process`. HEIC and AVIF are always converted, although Venice takes them: what
-phones write is turned, in Display P3 and full of metadata, and no reader short enough
-to trust can tell that a file is not.
+A file that Venice accepts as it is goes there with its picture untouched and its metadata removed;
+only its header is read for that. Pillow converts every other file in a separate process, see
+`conversion_process`. HEIC and AVIF are always converted, although Venice accepts them: phones
+write them turned, in Display P3 and full of metadata, and no reader that is short enough to trust
+can exclude that.
 """
 
 from collections.abc import Sequence
@@ -36,38 +36,38 @@ __all__ = [
     "to_png",
 ]
 
-# What Venice takes for edit and multi-edit. For background-remove it checks the bytes only; the
-# largest size is kept there, because an image has to be decoded within our memory.
+# Venice's limits for edit and multi-edit. For background-remove it checks the bytes only, but the
+# largest size applies there as well, because an image has to be decoded within our memory.
 MIN_PIXELS = 65_536  # 256 × 256
 MIN_SIDE = 64
 MAX_PIXELS = 33_177_600  # 7680 × 4320
 MAX_BYTES = 25_000_000  # exclusive: "under 25 MB", read as the smaller of its two meanings
 MAX_FILES = 10  # in one multipart request
 
-# Our own limit, for Venice names none: no edit model makes anything of a line.
+# Our own limit, because Venice names none: no edit model can do anything with a line.
 MAX_RATIO = 100
 
-# The largest known edit has 16,777,216 pixels. Twice the largest image that goes in leaves room
-# for models to come, and 4 × 66 MB for whoever opens the result.
+# The largest known edit has 16,777,216 pixels. Twice the largest input leaves room for future
+# models, and takes 4 × 66 MB to open.
 MAX_RESULT_PIXELS = 2 * MAX_PIXELS
 
-# Of a multi-edit's images in bytes, as they are sent and as they lie in the bucket. In a function
-# of 1,024 MB: 120 for its imports + 660 for a conversion + 100 prepared + 140 being read. Once all
-# are prepared, the body of the request takes 2 × 100.
+# Bytes of a multi-edit's images, as sent and as stored in the bucket. In a function of 1,024 MB:
+# 120 for its imports + 660 for a conversion + 100 prepared + 140 being read. Once all are prepared,
+# the body of the request takes 2 × 100.
 MAX_TOGETHER = 100_000_000
 MAX_READ_TOGETHER = 140_000_000
 
 
 @dataclass(frozen=True)
 class Photo:
-    """What is sent to Venice.
+    """An image as it is sent to Venice.
 
-    `changes` says in short, stable words what was done to the original, () if nothing:
+    `changes`: short, stable words for what was changed in the file, () for nothing:
     `converted-from-<format>`, `first-frame`, `8-bit`, `rgb` (from CMYK, Lab or a palette), `srgb`
     (from the embedded colour profile), `rotated`, `shrunk`, `compressed` (to fit `MAX_BYTES`),
-    `metadata-removed` (from a file whose picture was left as it is; a conversion never keeps any),
-    `trailer-cut` (of a file that keeps its metadata: video or depth map that a phone had put behind
-    the image), `re-encoded` (a rare coding, nothing else).
+    `metadata-removed` (from a file whose picture is unchanged; a conversion never keeps any),
+    `trailer-cut` (from a file that keeps its metadata: a video or depth map that a phone has put
+    after the image), `re-encoded` (a rare coding, nothing else).
     """
 
     data: bytes
@@ -84,24 +84,24 @@ def prepare_photo(
     keep_metadata: bool = False,
     limits: Limits = LIMITS,
 ) -> Photo:
-    """Return the image as Venice takes it, with as little changed as possible.
+    """Return the image as Venice accepts it, with as few changes as possible.
 
-    The picture of an 8-bit JPEG (progressive ones too: every decoder reads them, and converting
+    The picture of an 8-bit JPEG (also a progressive one: every decoder reads it, and converting
     would cost quality), PNG or WebP is sent untouched if it is grey or RGB(A), one frame,
     upright, in sRGB and within the limits. A palette PNG is converted, because that loses nothing
-    and not every decoder turns a palette into colours by itself.
+    and not every decoder resolves a palette by itself.
 
-    `smallest`: refuse what is below the smallest size of edit and multi-edit; background-remove
-    has none. `keep_metadata`: of a file that is sent untouched, all its bytes; otherwise only
-    picture and colour profile leave. `limits`: of a conversion. Raises `EmptyFileError`,
-    `NotAnImageError`, `DamagedImageError`, `TooSmallError` or `TooLargeError`.
+    `smallest`: refuse an image below the smallest size of edit and multi-edit; background-remove
+    has none. `keep_metadata`: send all bytes of an untouched file; otherwise send only picture and
+    colour profile. `limits`: of a conversion. Raise `EmptyFileError`, `NotAnImageError`,
+    `DamagedImageError`, `TooSmallError` or `TooLargeError`.
     """
     if not data:
         raise EmptyFileError("The file has 0 bytes.")
     if media_type_of(data) is None:
         raise NotAnImageError(
-            f"The first of the file's {len(data):,} bytes are {data[:8].hex(' ')}: "
-            "no image format begins like this."
+            f"The file has {len(data):,} bytes and begins with {data[:8].hex(' ')}. "
+            "No supported image format begins like this."
         )
     header = read_header(data)
     if header:
@@ -114,18 +114,18 @@ def prepare_photo(
 def to_png(data: bytes, *, keep_metadata: bool = False, limits: Limits = LIMITS) -> bytes:
     """Return Venice's answer as PNG, without metadata unless `keep_metadata`.
 
-    A PNG keeps its pixels and colour chunks byte for byte; a JPEG, a WebP and a PNG that lies on
-    its side are converted with their transparency. A PNG counts as whole when all its chunks are
-    there and their checksums are right. Raises `NotAnImageError`, `DamagedImageError` or
-    `TooLargeError`, beyond `MAX_RESULT_PIXELS`.
+    A PNG keeps its pixels and colour chunks byte for byte. A JPEG, a WebP and a turned PNG are
+    converted, with their transparency. A PNG is complete when all its chunks are there and their
+    checksums are right. Raise `NotAnImageError`, `DamagedImageError`, or `TooLargeError` beyond
+    `MAX_RESULT_PIXELS`.
     """
     header = read_header(data)
     if header is None:
-        raise NotAnImageError(f"The {len(data):,} bytes are no PNG, JPEG or WebP.")
+        raise NotAnImageError(f"The {len(data):,} bytes are not a PNG, JPEG or WebP.")
     if header.width * header.height > MAX_RESULT_PIXELS:
         raise TooLargeError(
             f"The result is {header.width:,} × {header.height:,} = "
-            f"{header.width * header.height:,} pixels; up to {MAX_RESULT_PIXELS:,} are taken."
+            f"{header.width * header.height:,} pixels. The limit is {MAX_RESULT_PIXELS:,}."
         )
     if header.media_type != "image/png":
         return _converted("to-png", data, limits).data
@@ -137,36 +137,36 @@ def to_png(data: bytes, *, keep_metadata: bool = False, limits: Limits = LIMITS)
 
 
 def check_size(width: int, height: int, *, smallest: bool) -> None:
-    """Raise `TooSmallError` or `TooLargeError` for a size that no shrinking can make right."""
+    """Raise `TooSmallError` or `TooLargeError` for a size that shrinking cannot correct."""
     figures = f"The image is {width:,} × {height:,} = {width * height:,} pixels"
     if smallest and (width * height < MIN_PIXELS or min(width, height) < MIN_SIDE):
         raise TooSmallError(
-            f"{figures}; Venice takes {MIN_PIXELS:,} to {MAX_PIXELS:,}, with at least {MIN_SIDE} "
-            "on each side."
+            f"{figures}. Venice accepts {MIN_PIXELS:,} to {MAX_PIXELS:,} pixels, with at least "
+            f"{MIN_SIDE} on each side."
         )
     ratio = max(width, height) // min(width, height)
     if ratio > MAX_RATIO:
         raise TooLargeError(
-            f"{figures}, and one side is {ratio:,} times the other; up to {MAX_RATIO} times can be "
-            "edited. Crop it."
+            f"{figures}, and one side is {ratio:,} times the other. The limit is {MAX_RATIO} "
+            "times. Crop the image."
         )
 
 
 def check_together(photos: Sequence[Photo]) -> None:
     """Raise `LayerError` when an image and its layers are too many or too large for one request.
 
-    Up to `MAX_FILES` of together `MAX_TOGETHER` bytes. To stay within the memory, ask after each
-    photo that is prepared, and let the originals have `MAX_READ_TOGETHER` bytes at most.
+    The limits are `MAX_FILES` files and `MAX_TOGETHER` bytes together. To stay within the memory,
+    check after each photo that is prepared, and read at most `MAX_READ_TOGETHER` bytes of input.
     """
     if len(photos) > MAX_FILES:
         raise LayerError(
-            f"The image and its layers are {len(photos)} files; one request takes {MAX_FILES}. "
-            "Remove some layers."
+            f"The image and its layers are {len(photos)} files. The limit for one request is "
+            f"{MAX_FILES}. Remove some layers."
         )
     size = sum(len(photo.data) for photo in photos)
     if size > MAX_TOGETHER:
         raise LayerError(
-            f"The image and its layers have {size:,} bytes together; one request takes "
+            f"The image and its layers have {size:,} bytes together. The limit for one request is "
             f"{MAX_TOGETHER:,}. Save some of them smaller."
         )
 
@@ -181,7 +181,7 @@ def _is_fit(header: Header) -> bool:
 
 
 def _untouched(data: bytes, header: Header, keep_metadata: bool) -> Photo | None:
-    """The picture as it is; None where it has too many bytes."""
+    """Return the picture as it is, or None if it has too many bytes."""
     kept, changes = data, tuple[str, ...]()
     if not keep_metadata:
         kept = without_metadata(data, header.media_type)

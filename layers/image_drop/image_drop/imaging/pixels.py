@@ -1,4 +1,4 @@
-"""Changes the pixels of a decoded image: size, depth, mode and colour space."""
+"""Change the pixels of a decoded image: size, depth, mode and colour space."""
 
 import io
 import math
@@ -6,18 +6,18 @@ from typing import Any
 
 from PIL import Image
 
-# Pillow's modes that are sent on without a change of their samples; all others become one of them.
+# Pillow's modes whose samples are not changed; all others are converted to one of them.
 PLAIN = {"L", "LA", "RGB", "RGBA", "CMYK"}
 DEEP = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 _STRIP = 256  # rows that are worked on at a time
 
 
 def redrawn(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The image in that size and in a plain mode.
+    """Return the image in that size and in a plain mode.
 
-    Strip by strip, so that never more than one full copy of the original exists: at once, a
-    60-megapixel RGBA image takes 241 MB more to multiply its colours by their alpha, 179 MB for
-    the horizontal pass, and 133 MB twice for the result.
+    It works strip by strip, so that there is never more than one full copy of the image. As a
+    whole, a 60-megapixel RGBA image would need 241 MB more to multiply its colours by their alpha,
+    179 MB for the horizontal pass, and 133 MB twice for the result.
     """
     transparent = "transparency" in image.info
     if image.size == size and image.mode in PLAIN and not transparent:
@@ -41,10 +41,13 @@ def redrawn(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _plain(image: Image.Image, extrema: Any) -> Image.Image:
-    """8 bits per sample, no palette. Deeper samples are scaled (Pillow alone would clip them)."""
+    """Return the image with 8 bits per sample and no palette.
+
+    Deeper samples are scaled, because Pillow alone would clip them.
+    """
     transparency = image.info.get("transparency")
     if image.mode in DEEP:
-        # 32-bit integers and floats have no white of their own: the brightest sample is white.
+        # 32-bit integers and floats define no white, so the brightest sample becomes white.
         low, high = extrema
         factor = 256 / (high - low) if image.mode.startswith("I;") else 255 / (high - low or 1)
         wide = image if image.mode == "F" else image.convert("I")
@@ -61,7 +64,7 @@ def _plain(image: Image.Image, extrema: Any) -> Image.Image:
 
 
 def in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, bool]:
-    """The image in sRGB, and whether the profile could be used; one that is broken is ignored."""
+    """Return the image in sRGB, and whether the profile was used; a broken profile is ignored."""
     from PIL import ImageCms  # 5 ms, and few images need it
 
     alpha = image.getchannel("A") if image.mode == "LA" else None
@@ -85,6 +88,7 @@ def in_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, bool]:
 
 
 def without_idle_alpha(image: Image.Image) -> Image.Image:
+    """Return the image without its alpha channel if that is opaque everywhere."""
     if image.mode in ("LA", "RGBA") and image.getextrema()[-1] == (255, 255):
         return image.convert(image.mode[:-1])
     return image

@@ -1,1 +1,1 @@
-"""What a person wants: the words, where they come from, and the options of a finish."""
+"""What a person wants: the keys of instructions, their sources, and the options of a finish."""

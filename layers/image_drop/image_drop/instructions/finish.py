@@ -1,7 +1,7 @@
-"""What is done to an edit before it is stored: the instruction key `finish`.
+"""The instruction key `finish`: how an edit is framed and saved.
 
-This module knows the words and their limits. The drawing is `imaging.canvas`, which needs Pillow
-and is imported by the first image that has a finish.
+This module holds the options and their limits. `imaging.canvas` draws; it needs Pillow and is
+imported by the first image that has a finish.
 """
 
 import re
@@ -13,16 +13,16 @@ from msgspec import Meta
 
 from image_drop.errors import InvalidValueError
 
-MAX_SIDE = 10_000  # pixels; also the most that Amazon takes
+MAX_SIDE = 10_000  # pixels; also Amazon's limit
 MAX_CANVAS_PIXELS = 16_000_000  # 4,000 × 4,000; encoding WebP takes 28 bytes a pixel: 450 MB
 
-# End of a pattern, for Python and for the ECMAScript of the published schema: Python's $ alone
-# matches before a line feed, too, and has no other end that both know.
+# End of a pattern, for Python and for the ECMAScript of the published schema. Python's $ alone also
+# matches before a line feed, and no other anchor exists in both.
 END = r"$(?!\n)"
 
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
-# The published figures of the shops. A finish may change each of them with a key of its own.
+# The published figures of the shops. A finish can override each of them with its own keys.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # Amazon's main image, as sellers' guides quote Seller Central's product image guide in
     # November 2026: pure white, RGB 255, 255, 255; the product fills 85 % or more of the frame;
@@ -38,7 +38,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     # Shopify's product media, as guides quote its help center in November 2026: up to
     # 5,000 × 5,000 pixels or 25 megapixels, smaller than 20 MB; 2,048 × 2,048 looks best for
-    # square images. A background is not prescribed.
+    # square images. No background is required.
     "shopify": {
         "trim": True,
         "size": "2048x2048",
@@ -47,7 +47,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "format": "jpeg",
         "max_bytes": 19_999_999,
     },
-    # No shop's rule: what most of them can use.
+    # Not the rule of one shop, but what most of them accept.
     "square-white": {
         "trim": True,
         "size": "2000x2000",
@@ -63,23 +63,23 @@ Preset = Literal["amazon", "shopify", "square-white"]
 class Finish(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """How a result is framed and saved. The descriptions below are shown in errors and schema."""
+    """How a result is framed and saved. Errors and the schema show the descriptions below."""
 
     trim: Annotated[
-        bool, Meta(description="true or false: cut off what is transparent around the subject")
+        bool, Meta(description="true or false: crop the transparent area around the subject")
     ] = False
     margin: Annotated[
         Annotated[int, Meta(ge=0, le=MAX_SIDE // 2 - 1)]
         | Annotated[str, Meta(pattern=r"^[0-4]?[0-9](\.[0-9]{1,2})?%" + END)],
         Meta(
-            description="pixels (0 to 4999), or per cent of the canvas's shorter side "
+            description="pixels (0 to 4999), or a percentage of the canvas's shorter side "
             '("0%" to "49.99%"), kept free on each side'
         ),
     ] = 0
     size: Annotated[
         Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}" + END)] | None,
         Meta(
-            description='width and height of the canvas in pixels such as "2000x2000": sides up '
+            description='width and height of the canvas in pixels, such as "2000x2000": sides up '
             "to 10,000, together up to 16,000,000 pixels; the subject is fitted and centred"
         ),
     ] = None
@@ -101,8 +101,8 @@ class Finish(
     max_bytes: Annotated[
         Annotated[int, Meta(ge=10_000, le=50_000_000)] | None,
         Meta(
-            description="10,000 to 50,000,000: the result is saved in lower quality, then made "
-            "smaller, until it has no more bytes than that"
+            description="10,000 to 50,000,000: the most bytes of the result, which is saved in "
+            "lower quality and then made smaller until it fits"
         ),
     ] = None
     preset: Annotated[
@@ -112,9 +112,9 @@ class Finish(
 
     @classmethod
     def parse(cls, value: object) -> "Finish":
-        """From decoded JSON: an object, or only the name of a preset (tags hold no objects).
+        """Return a finish from JSON: an object, or the name of a preset (for tags).
 
-        Raises `InvalidValueError` that names the key, its value and what is allowed.
+        Raise an `InvalidValueError` that names the key, its value and what is allowed.
         """
         own = {"preset": value} if isinstance(value, str) else value
         if not isinstance(own, Mapping):
@@ -160,15 +160,15 @@ def _check(key: object, value: object) -> None:
 
         near = difflib.get_close_matches(str(key), hints, 1)
         raise InvalidValueError(
-            f"finish has no key {key!r}"
-            + (f"; did you mean {near[0]!r}? " if near else ". ")
-            + f"It has {', '.join(hints)}."
+            f"finish has no key {key!r}. "
+            + (f"Did you mean {near[0]!r}? " if near else "")
+            + f"Its keys are: {', '.join(hints)}."
         )
     try:
         msgspec.convert({key: value}, Finish)
     except msgspec.ValidationError:
         raise InvalidValueError(
-            f"finish.{key} is {value!r}; allowed: {_description(hints[key])}."
+            f"finish.{key} is {value!r}. Allowed: {_description(hints[key])}."
         ) from None
 
 
@@ -177,23 +177,23 @@ def _description(hint: Any) -> str:
 
 
 def _check_together(finish: Finish) -> None:
-    """What a pattern cannot say."""
+    """Raise `InvalidValueError` for what a pattern cannot check."""
     if finish.canvas:
         width, height = finish.canvas
         if max(width, height) > MAX_SIDE or width * height > MAX_CANVAS_PIXELS:
             raise InvalidValueError(
-                f"finish.size is {finish.size} = {width * height:,} pixels; allowed: sides up to "
-                f"{MAX_SIDE:,}, together up to {MAX_CANVAS_PIXELS:,}."
+                f"finish.size is {finish.size}, which is {width * height:,} pixels. Allowed: sides "
+                f"up to {MAX_SIDE:,}, together up to {MAX_CANVAS_PIXELS:,}."
             )
         if isinstance(finish.margin, int) and 2 * finish.margin >= min(width, height):
             raise InvalidValueError(
-                f"finish.margin is {finish.margin} on each side of {finish.size}: nothing is left "
-                f"for the subject; allowed: up to {(min(width, height) - 1) // 2}."
+                f"finish.margin is {finish.margin} on each side of {finish.size}, which leaves no "
+                f"room for the subject. Allowed: up to {(min(width, height) - 1) // 2}."
             )
     key = finish.background_key
     if key is not None and "." not in key:
         raise InvalidValueError(
-            f"finish.background is {key!r}: neither a colour nor the key of an image; allowed: "
+            f"finish.background is {key!r}, neither a colour nor the key of an image. Allowed: "
             f"{_description(get_type_hints(Finish, include_extras=True)['background'])}."
         )
 

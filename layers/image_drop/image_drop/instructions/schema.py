@@ -1,6 +1,6 @@
-"""The keys of instructions: what a person can want done with an image.
+"""The keys of instructions: what a person can ask for.
 
-The schema that editors use for completion is `json_schema()`, published as
+`json_schema()` is the schema that editors use for completion, published as
 `events/schema/instructions.json`.
 """
 
@@ -16,7 +16,7 @@ VARIANT_NAME = r"^[a-z0-9][a-z0-9-]{0,31}" + END
 
 
 class Mode(StrEnum):
-    """The endpoints of Venice, by the words that people write."""
+    """Venice's endpoints, by the words that people write."""
 
     EDIT = "edit"
     MULTI_EDIT = "multi-edit"
@@ -30,19 +30,19 @@ Quality = Literal["low", "medium", "high"]
 class Instructions(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 ):
-    """One edit. Limits are Venice's of 2026-10-02; those of the model are checked as well."""
+    """One edit. The limits are Venice's of 2026-10-02; the model's own are checked as well."""
 
     mode: Annotated[
         Mode | None,
-        Meta(description="Which edit. May be left out where there is a prompt."),
+        Meta(description="The kind of edit. You can leave it out if there is a prompt."),
     ] = None
     prompt: Annotated[
         Annotated[str, Meta(min_length=1, max_length=32_768, pattern=r"\S")] | None,
-        Meta(description="What to do, in words. Not for background-remove."),
+        Meta(description="What to do, in words. background-remove does not use it."),
     ] = None
     model: Annotated[
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}" + END)] | None,
-        Meta(description="A Venice edit model. Left out: Venice's own default."),
+        Meta(description="A Venice edit model. Without one, Venice uses its own default."),
     ] = None
     aspect_ratio: AspectRatio | None = None
     layers: Annotated[
@@ -53,7 +53,7 @@ class Instructions(
         | None,
         Meta(
             description="Masks or overlays for multi-edit: keys relative to the image's folder, "
-            "or https URLs. At most 9; most models take 2 or 5."
+            "or https URLs. At most 9; most models accept 2 or 5."
         ),
     ] = None
     resolution: Annotated[str, Meta(min_length=1, max_length=10, pattern=r"^\w+" + END)] | None = (
@@ -66,25 +66,25 @@ class Instructions(
         Finish | None, Meta(description="How the result is framed and saved, after the edit.")
     ] = None
     keep_original: Annotated[
-        bool | None, Meta(description="Keep Venice's untouched answer beside a finished result.")
+        bool | None, Meta(description="Keep Venice's untouched answer next to a finished result.")
     ] = None
     variants: Annotated[
         dict[Annotated[str, Meta(pattern=VARIANT_NAME)], "Instructions"] | None,
         Meta(
-            description="Several results of one image, by name; each takes over what stands "
-            "outside, key by key."
+            description="Several results of one image, by name. Each inherits the keys outside "
+            "of variants that it does not set itself."
         ),
     ] = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The keys that are set, as plain JSON values."""
+        """Return the keys that are set, as plain JSON values."""
         return msgspec.to_builtins(self)  # type: ignore[no-any-return]
 
 
 KEYS = tuple(field.name for field in msgspec.structs.fields(Instructions))
 TAKES = {
     "mode": "one of " + ", ".join(Mode),
-    "prompt": "a text of 1 to 32,768 characters that is not only white space",
+    "prompt": "a text of 1 to 32,768 characters, not only white space",
     "model": "the name of a Venice edit model",
     "aspect_ratio": "one of " + ", ".join(get_args(AspectRatio)),
     "layers": "a list of 1 to 9 keys or https URLs (in a tag: separated by spaces)",
@@ -94,13 +94,13 @@ TAKES = {
     "enhance_prompt": "true or false",
     "finish": "an object, or the name of a preset",
     "keep_original": "true or false",
-    "variants": "an object of 1 to 20 names (small letters, digits, hyphens), each with an object "
-    "of instructions that has no variants of its own",
+    "variants": "an object of 1 to 20 names (lower-case letters, digits, hyphens), each with "
+    "instructions that have no variants of their own",
 }
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a sidecar or folder file."""
+    """Return the JSON Schema of a sidecar or folder file."""
     schema = msgspec.json.schema(Instructions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -1,6 +1,6 @@
-"""Where instructions come from: five places, merged key by key and checked.
+"""The sources of instructions: five places, merged key by key and checked.
 
-Pure: texts and mappings in, `Instructions` out.
+This module is pure: texts and mappings in, `Instructions` out.
 """
 
 import json
@@ -26,15 +26,15 @@ from image_drop.instructions.schema import KEYS, TAKES, Instructions, Mode
 
 MAX_FILE_BYTES = 65_536
 MAX_VARIANTS = 20
-MAX_IMAGES = 10  # files in a request to multi-edit, the photo included; most models take fewer
+MAX_IMAGES = 10  # files in a request to multi-edit, with the photo; most models accept fewer
 
 
 @dataclass(frozen=True)
 class Source:
     """One place that instructions come from.
 
-    `strict`: every key must be known. Tags and metadata are not strict: other tools write
-    theirs there (cost allocation, file times), so only a near miss such as `promt` is an error.
+    `strict`: every key must be known. Tags and metadata are not strict, because other tools write
+    there as well (cost allocation, file times). Only a near miss such as `promt` is an error.
     """
 
     name: str
@@ -43,37 +43,40 @@ class Source:
 
 
 def from_file(name: str, content: bytes) -> Source:
-    """Read a sidecar or folder file. Raises `UnreadableInstructionsError`."""
+    """Read a sidecar or folder file. Raise `UnreadableInstructionsError`."""
     if len(content) > MAX_FILE_BYTES:
         raise UnreadableInstructionsError(f"{name} is larger than {MAX_FILE_BYTES:,} bytes.")
     try:
         values = json.loads(content.decode("utf-8-sig"))
-        json.dumps(values, ensure_ascii=False).encode()  # refuses "\\ud800", which is no text
+        json.dumps(values, ensure_ascii=False).encode()  # refuses "\\ud800", which is not text
     except UnicodeDecodeError as error:
         raise UnreadableInstructionsError(f"{name} is not UTF-8 text.") from error
     except (ValueError, RecursionError) as error:
         raise UnreadableInstructionsError(f"{name} is not JSON: {error}.") from error
     if not isinstance(values, dict):
-        raise UnreadableInstructionsError(f"{name} is JSON, but not an object in braces.")
+        raise UnreadableInstructionsError(f"{name} is JSON but not an object in braces.")
     values.pop("$schema", None)
     return Source(name, values)
 
 
 def from_tags(tags: Mapping[str, str]) -> Source:
-    """Object tags. `layers` holds names separated by spaces."""
+    """Return the instructions in object tags. `layers`: names separated by spaces."""
     return Source("the object tags", _split_layers(tags), strict=False)
 
 
 def from_metadata(metadata: Mapping[str, str]) -> Source:
-    """User metadata (`x-amz-meta-…`). S3 returns text beyond ASCII in the form of RFC 2047."""
+    """Return the instructions in user metadata (`x-amz-meta-…`).
+
+    S3 returns text beyond ASCII in the form of RFC 2047.
+    """
     decoded = {key: _decoded(text) for key, text in metadata.items()}
     if decoded.get("mode", "").isdigit():
-        del decoded["mode"]  # s3fs and its like keep a file's permissions there
+        del decoded["mode"]  # s3fs and similar tools keep a file's permissions there
     return Source("the user metadata", _split_layers(decoded), strict=False)
 
 
 def from_defaults(mode: str, prompt: str) -> Source:
-    """The template's parameters `DefaultMode` and `DefaultPrompt`; empty means none."""
+    """Return the template's parameters `DefaultMode` and `DefaultPrompt`; empty means none."""
     given = {"mode": mode, "prompt": prompt}
     return Source("the template's defaults", {key: text for key, text in given.items() if text})
 
@@ -95,9 +98,8 @@ class Variants:
 def resolve(sources: Sequence[Source]) -> OneEdit | Variants:
     """Merge sources, nearest first, key by key.
 
-    Keys that the mode's endpoint does not
-    know stay in the result; the Venice client leaves them out. Raises an `InstructionsError` that
-    names the source and the key.
+    Keys that the mode does not use stay in the result; the Venice client leaves them out. Raise an
+    `InstructionsError` that names the source and the key.
     """
     merged: dict[str, Any] = {}
     for source in reversed(sources):
@@ -114,7 +116,7 @@ def resolve(sources: Sequence[Source]) -> OneEdit | Variants:
 
 
 def checked(source: Source) -> dict[str, Any]:
-    """The known keys of one source, with valid values. Raises an `InstructionsError`."""
+    """Return the known keys of one source, with valid values. Raise an `InstructionsError`."""
     values = {}
     for key, value in source.values.items():
         if key in KEYS:
@@ -127,10 +129,10 @@ def checked(source: Source) -> dict[str, Any]:
 def _decoded(text: str) -> str:
     try:
         decoded = str(make_header(decode_header(text)))
-        decoded.encode()  # UTF-7 can hold half of a character, which is no text
+        decoded.encode()  # UTF-7 can hold half of a character, which is not text
         return decoded
     except (HeaderParseError, LookupError, ValueError):
-        return text  # it only looks like RFC 2047
+        return text  # it only resembles RFC 2047
 
 
 def _split_layers(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -141,28 +143,28 @@ def _split_layers(texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _unknown_key(source: Source, key: str) -> UnknownKeyError | None:
-    # Where other tools write, only what is almost one of our keys is taken for one.
+    # If other tools write there too, only a key very similar to ours counts as a mistake.
     nearest = nearest_of(key, KEYS, similarity=0.7 if source.strict else 0.85)
     if nearest:
         return UnknownKeyError(
-            f"{key!r} in {source.name} does not exist. Did you mean {nearest!r}?"
+            f"The key {key!r} in {source.name} does not exist. Did you mean {nearest!r}?"
         )
     if source.strict:
         return UnknownKeyError(
-            f"{key!r} in {source.name} does not exist. The keys are: {', '.join(KEYS)}."
+            f"The key {key!r} in {source.name} does not exist. The keys are: {', '.join(KEYS)}."
         )
     return None
 
 
 def nearest_of(word: str, words: Iterable[str], similarity: float = 0.7) -> str | None:
-    """The most similar of `words`, or None where none has that `similarity` (0 to 1)."""
+    """Return the most similar of `words`, or None if none has this `similarity` (0 to 1)."""
     import difflib  # 1 ms, and only a wrong word needs it
 
     return next(iter(difflib.get_close_matches(word.lower(), list(words), 1, similarity)), None)
 
 
 def _checked_value(source: Source, key: str, value: Any) -> Any:
-    """The value as plain JSON of the right type."""
+    """Return the value as plain JSON of the right type. Raise an `InstructionsError`."""
     if key == "mode" and value not in list(Mode):
         raise _unknown_mode(source, value)
     try:
@@ -172,19 +174,19 @@ def _checked_value(source: Source, key: str, value: Any) -> Any:
             value = _parsed_finish(source, value)
         if key == "variants":
             value = _checked_variants(source, value)
-        # Text may stand for a number or a boolean; the text "null" stands for nothing.
+        # Text may represent a number or a boolean; the text "null" is no value.
         values = msgspec.convert({key: value}, Instructions, strict=False).as_dict()
         if key not in values:
             raise msgspec.ValidationError("null")
         return values[key]
     except msgspec.ValidationError as error:
         raise InvalidValueError(
-            f"{key} in {source.name} is {_shown(value)}; it takes {TAKES[key]}."
+            f"{key} in {source.name} is {_shown(value)}. It must be {TAKES[key]}."
         ) from error
 
 
 def _tier(value: Any) -> Any:
-    """`4k` is `4K`, so that an edit has one name for it; other words stay as they are."""
+    """Return `4K` for `4k`, so that both are the same edit; leave other words as they are."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]+k", value):
         return value.upper()
     return value
@@ -223,11 +225,11 @@ def _settle(merged: Instructions, variant: str | None) -> Instructions:
     what = f"the variant {variant!r} of this image" if variant else "this image"
     if merged.mode is None:
         if merged.prompt is None:
-            raise NoInstructionsError(f"No mode and no prompt was found for {what}.")
+            raise NoInstructionsError(f"There is neither a mode nor a prompt for {what}.")
         mode = Mode.MULTI_EDIT if merged.layers else Mode.EDIT
         merged = msgspec.structs.replace(merged, mode=mode)
     if merged.mode is not Mode.BACKGROUND_REMOVE and merged.prompt is None:
-        raise MissingPromptError(f"The mode of {what} is {merged.mode}, and there is no prompt.")
+        raise MissingPromptError(f"The mode of {what} is {merged.mode}, but there is no prompt.")
     if merged.mode is Mode.MULTI_EDIT:
         _check_layers(merged)
     return merged
@@ -237,8 +239,8 @@ def _check_layers(merged: Instructions) -> None:
     layers = merged.layers or ()
     if 1 + len(layers) > MAX_IMAGES:
         raise InvalidValueError(
-            f"There are {len(layers)} layers; multi-edit accepts at most {MAX_IMAGES} images, "
-            f"the photo and {MAX_IMAGES - 1} layers. Remove some."
+            f"layers has {len(layers)} entries, but multi-edit accepts at most "
+            f"{MAX_IMAGES - 1}. Remove some."
         )
     for layer in layers:
         if "://" in layer and not layer.startswith("https://"):

@@ -1,8 +1,8 @@
 """A value that all functions share and change: one item of the state table, by compare-and-swap.
 
-boto3 repeats a request whose answer was lost, and a conditional write then fails on its own
-success. So a change is applied again to what is there now: give everything that is added an id of
-its own, and let a change that finds its id do nothing.
+boto3 repeats a request whose answer was lost, and a conditional write then fails because of its
+own success. So a change is applied again to the new value: give everything that you add an id,
+and let a change that finds its id do nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,12 +16,12 @@ from image_drop.errors import StorageBusyError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TRIES = 40  # at a conflicting write; ten uploads at once were seen to need up to ten
+TRIES = 40  # at a conflicting write; ten simultaneous uploads were measured to need up to ten
 
 
 @dataclass(frozen=True)
 class AtomicItem[T]:
-    """The value of one item, which is `empty` while there is no item.
+    """The value of one item; `empty` while there is no item.
 
     The item holds the value as MessagePack and a version that counts its changes.
     """
@@ -42,10 +42,10 @@ class AtomicItem[T]:
         return value, int(item["version"]["N"])
 
     def swap(self, version: int, value: T, expiration: float | None = None) -> bool:
-        """Write a value in place of the one with `version`; whether that was still there.
+        """Replace the value with this `version`; return whether it was still there.
 
-        False may also mean that the answer was lost: read again. `expiration`, in seconds since
-        1970, is when DynamoDB may remove the item.
+        False may also mean that the answer was lost, so read again. `expiration`: when DynamoDB
+        may remove the item, in seconds since 1970.
         """
         item: dict[str, Any] = {
             "id": {"S": self.id},
@@ -67,9 +67,9 @@ class AtomicItem[T]:
         pause: Callable[[int], None] = lambda _: None,
         expiration: float | None = None,
     ) -> T:
-        """Change the value, and return what it is then. A change that changes nothing is free.
+        """Change the value, and return the new one. A change that changes nothing is free.
 
-        `pause` is called after a conflict, with its number. Raises `StorageBusyError` after 40.
+        `pause` is called after each conflict, with its number. Raise `StorageBusyError` after 40.
         """
         for conflicts in range(1, TRIES + 1):
             value, version = self.read()
@@ -77,7 +77,7 @@ class AtomicItem[T]:
             if changed == value or self.swap(version, changed, expiration):
                 return changed
             pause(conflicts)
-        raise StorageBusyError(f"Too many functions change the state {self.id!r} at the same time.")
+        raise StorageBusyError(f"Too many functions update the item {self.id!r} at the same time.")
 
 
 def _unchanged(version: int) -> Mapping[str, Any]:

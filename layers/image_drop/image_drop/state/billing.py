@@ -1,9 +1,9 @@
 """Money: each call is reserved before it is made, and settled when its charge is known.
 
-Every call has an id. `begin` writes it into the record of its image and reserves its price on the
-day, in one transaction; `settle` turns the reservation into spend, or gives it back, under the
-condition that the call is still open. So whatever is repeated, lost or killed, spend and
-unconfirmed together are at least what Venice charged, and no call is counted twice.
+Every call has an id. `begin` writes it into the record of its image and reserves its price for the
+day, in one transaction. `settle` turns the reservation into spend, or releases it, if the call is
+still open. So whatever is repeated, lost or killed, spend and unconfirmed together are at least
+what Venice charged, and no call counts twice.
 
 A call that is never settled stays unconfirmed: Venice has no idempotency key, so a call that was
 sent and never answered may have been charged.
@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from image_drop.errors import EditTooDearError, OutcomeUnknownError, SpendLimitError
 from image_drop.state.circuit_breaker import RECHECK_AFTER
-from image_drop.state.records import Call, CallState, Hold, Record, Records, RefusedMoveError
+from image_drop.state.edit_record import Call, CallState, Record
+from image_drop.state.records import Hold, Records, RefusedMoveError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-MAX_UNANSWERED = 2  # calls for the same thing that may have been charged; there is no third
-SPEND_TTL = 400 * 86_400  # seconds: a year, and some to compare
-MICRO = 1_000_000  # of a dollar, so that sums are exact
+MAX_UNANSWERED = 2  # calls for the same edit that may have been charged; there is no third
+SPEND_TTL = 400 * 86_400  # seconds: a year, and some more to compare years
+MICRO = 1_000_000  # in a dollar, so that sums are exact
 
 
 @dataclass(frozen=True)
 class Day:
-    """What one day of UTC came to, in US dollars.
+    """The spend of one day of UTC, in US dollars.
 
-    `unconfirmed_usd`: calls in flight, and calls that stayed without an answer and may have been
-    charged.
+    `unconfirmed_usd`: calls in flight, and calls without an answer, which may have been charged.
     """
 
     date: str
@@ -42,13 +42,13 @@ class Day:
 
     @property
     def at_most_usd(self) -> float:
-        """What it cost if all that is unconfirmed was charged."""
+        """The spend if every unconfirmed call was charged."""
         return round(self.usd + self.unconfirmed_usd, 6)
 
 
 @dataclass(frozen=True)
 class Billing:
-    """The account book. `limit_usd`: for a day of UTC; 0 is none."""
+    """The ledger of all calls. `limit_usd`: for a day of UTC; 0 is no limit."""
 
     dynamodb: "DynamoDBClient"
     table: str
@@ -56,35 +56,35 @@ class Billing:
     limit_usd: float = 0.0
 
     def day(self, now: float) -> Day:
-        """The day that `now`, in seconds since 1970, lies in."""
+        """Return the spend of the day of `now`, in seconds since 1970."""
         item = self.dynamodb.get_item(
             TableName=self.table, Key={"id": {"S": _day_id(date_of(now))}}, ConsistentRead=True
         ).get("Item", {})
         return _day(date_of(now), item)
 
     def spent_error(self, now: float) -> SpendLimitError | None:
-        """The error that nothing is left of the day; None where something is."""
+        """Return the error when nothing is left of the day's limit, else None."""
         day = self.day(now)
         if not self.limit_usd or day.at_most_usd < self.limit_usd:
             return None
         return spend_limit_error(day, self.limit_usd, now)
 
     def begin(self, hold: Hold, call: Call) -> None:
-        """Reserve a call's price and note that it is about to be made.
+        """Reserve a call's price and note that the call is about to be made.
 
-        Raises `OutcomeUnknownError` where two calls for the same thing stayed without an answer,
-        `EditTooDearError` where the call alone costs more than the day's limit, and
-        `SpendLimitError` where it does not fit into what is left of the day.
+        Raise `OutcomeUnknownError` when two calls for the same edit got no answer,
+        `EditTooDearError` when the call alone costs more than the day's limit, and
+        `SpendLimitError` when it does not fit into what is left of the day.
         """
         if hold.record.unanswered(call.digest, call.drop) >= MAX_UNANSWERED:
             raise OutcomeUnknownError(
-                f"{MAX_UNANSWERED} calls for this edit stayed without an answer."
+                f"Venice did not answer {MAX_UNANSWERED} calls for this edit."
             )
         limit = round(self.limit_usd * MICRO)
         if limit and call.micro_usd > limit:
             raise EditTooDearError(
-                f"This edit costs ${call.micro_usd / MICRO:,.2f}, more than the limit of a day, "
-                f"${self.limit_usd:,.2f} (DailySpendLimitUSD)."
+                f"The edit would cost ${call.micro_usd / MICRO:,.2f} at Venice. The limit for a "
+                f"whole day is ${self.limit_usd:,.2f} (DailySpendLimitUSD)."
             )
         reserve = _move(call.date, call.at, unconfirmed=call.micro_usd, committed=call.micro_usd)
         if limit:
@@ -96,15 +96,15 @@ class Billing:
             raise spend_limit_error(self.day(call.at), self.limit_usd, call.at) from error
 
     def settle(self, id: str, settlement: "Settlement") -> None:
-        """Say what a call cost, whoever holds the record by now; once, however often it is said."""
+        """Settle a call, whoever holds the record by now; repeating it changes nothing."""
         self.records.change(id, settlement.change, settlement.move)
 
 
 @dataclass(frozen=True)
 class Settlement:
-    """What a call cost: a change of its record, and the move of money that goes with it.
+    """The cost of a call: a change of its record, and the move of money that goes with it.
 
-    `state`: `PAID` or `FREE`. Where the call is not open any more, nothing changes.
+    `state`: `PAID` or `FREE`. If the call is no longer open, nothing changes.
     """
 
     call_id: str
@@ -114,17 +114,17 @@ class Settlement:
 
     @property
     def usd(self) -> float:
-        """The same in US dollars."""
+        """The cost in US dollars."""
         return self.micro_usd / MICRO
 
     def change(self, record: Record) -> Record:
-        """The record with the call settled."""
+        """Return the record with the call settled."""
         if self._open_call(record) is None:
             return record
         return record.settled(self.call_id, self.state, self.micro_usd)
 
     def move(self, record: Record) -> Mapping[str, Any] | None:
-        """How the day of the call changes, as an update for `Records`."""
+        """Return the change of the call's day, as an update for `Records`."""
         call = self._open_call(record)
         if call is None:
             return None
@@ -146,26 +146,26 @@ class Settlement:
 
 
 def spend_limit_error(day: Day, limit_usd: float, now: float) -> SpendLimitError:
-    """The error that no more calls fit into the day."""
+    """Return the error that no more calls fit into the day's limit."""
     return SpendLimitError(
-        f"${day.at_most_usd:,.2f} of the ${limit_usd:,.2f} for {day.date} are spent or reserved. "
+        f"${day.at_most_usd:,.2f} of the ${limit_usd:,.2f} for {day.date} is spent or reserved. "
         f"Calls resume at {_midnight(now):%Y-%m-%d %H:%M} UTC.",
         retry_at=now + RECHECK_AFTER,
     )
 
 
 def date_of(now: float) -> str:
-    """The day of UTC, such as 2026-11-24."""
+    """Return the day of UTC, such as 2026-11-24."""
     return datetime.fromtimestamp(now, UTC).date().isoformat()
 
 
 def micro(usd: float) -> int:
-    """Dollars in millionths, exact from here on."""
+    """Return dollars as a whole number of millionths, so that sums are exact."""
     return round(usd * MICRO)
 
 
 def _move(date: str, now: float, *, model: str = "", **sums: int) -> dict[str, Any]:
-    """An update that adds to the sums of a day, and to the calls and dollars of a model."""
+    """Return an update that adds to the sums of a day, and to the calls and dollars of a model."""
     if model:
         sums |= {f"calls#{model}": 1, f"usd#{model}": sums["usd"]}
     names = {f"#a{number}": name for number, name in enumerate(sums)}

@@ -1,4 +1,4 @@
-"""Venice's list of models in the state table: one item, which the account watch renews."""
+"""Venice's list of models in the state table: one item, which the account watch updates."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ITEM = "catalogue"
-MAX_AGE = 3_600.0  # seconds; then the account watch asks again, for a new model is used at once
-RECHECK_AFTER = 3_600.0  # seconds; how long an environment goes without reading the table
+MAX_AGE = 3_600.0  # seconds until the account watch fetches it again; people use new models soon
+RECHECK_AFTER = 3_600.0  # seconds until an environment reads the table again
 
 
 @dataclass
@@ -34,7 +34,7 @@ class CatalogueStore:
     _read_at: float | None = None
 
     def current(self) -> Catalogue:
-        """Return the catalogue. Never raises: what was known before counts without the table."""
+        """Return the catalogue. It never raises: if the table fails, the last one is used."""
         if self._read_at is None or self.now() >= self._read_at + RECHECK_AFTER:
             self._read_at = self.now()
             try:
@@ -44,14 +44,14 @@ class CatalogueStore:
         return self._catalogue
 
     def is_old(self) -> bool:
-        """Whether it is time to ask Venice for its list."""
+        """Return whether it is time to ask Venice for its list."""
         self.current()
         return self.now() >= self._kept_at + MAX_AGE
 
     def keep(self, listed: Mapping[str, Model]) -> None:
-        """Put Venice's list in the place of the former one. Raises botocore's errors.
+        """Replace the stored list. Raise botocore's errors.
 
-        Thirty models are 7 KB of JSON; an item of DynamoDB may have 400.
+        Thirty models are 7 KB of JSON; DynamoDB allows 400 KB for an item.
         """
         self._catalogue, self._kept_at = Catalogue(dict(listed)), self.now()
         self.dynamodb.put_item(

@@ -1,11 +1,11 @@
-"""The line: a circuit breaker that says whether calls are made at all.
+"""The circuit breaker: whether calls are made at all, or processing is paused.
 
-A key that Venice does not accept, an empty balance or a spent budget is no image's fault. The
-line stops, so that the backlog waits in the queue instead of failing one by one. `account` watches
-it and, when the account works again, lets one edit alone try before all others follow.
+A key that Venice does not accept, an empty balance or a spent budget is not the fault of any
+image. Processing pauses, so that the backlog waits in the queue instead of failing one by one.
+`account` watches the pause. When the account works again, it tries one edit before the others.
 
-A model that is refused while others are accepted is another matter: its refusals are *blamed* on
-its images for an hour, and do not stop the line.
+A model that Venice refuses while it accepts others is different. For an hour such refusals are
+*tolerated*: they count as failures of their images and do not pause processing.
 """
 
 import secrets
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
 
 ITEM = "circuit-breaker"
 RECHECK_AFTER = 60.0  # seconds; by then the account watch has paused the queue
-EVIDENCE = 600.0  # seconds within which a refusal and an accepted call tell of the same account
-BLAMED_FOR = 3600.0  # seconds
-REFUSALS = 2  # of a model, after which the trials of the next seconds pass over it
-PASSED_OVER = 240.0  # seconds; the account watch looks every 300
+EVIDENCE = 600.0  # seconds; a refusal and an accepted call this close are of the same account
+TOLERATED_FOR = 3600.0  # seconds
+REFUSALS = 2  # of a model, after which trials skip it
+SKIPPED_FOR = 240.0  # seconds; the account watch runs every 300
 
 
 @dataclass(frozen=True)
 class Status:
-    """The line at one moment. Times in seconds since 1970.
+    """The state of the circuit breaker. Times in seconds since 1970.
 
-    `reason` is an error code. `id` names the stop, or the resumption, that led here. `limit_usd`:
-    the day's limit, where that is why it stopped. `stopped_for`: seconds, of a resumption.
-    `announced`: whether the event bus knows. `refused`: the last times of each refusal during the
-    stop; `blamed`: until when which ones are the images' own.
+    `stopped`: whether processing is paused. `reason`: an error code. `id`: of the pause or the
+    resumption that led here. `limit_usd`: the daily spend limit, if that is the reason.
+    `stopped_for`: after a resumption, the seconds of the pause. `announced`: whether the event
+    bus has it. `refused`: the last times of each refusal during the pause. `tolerated`: until
+    when each refusal does not pause processing. A refusal is a status and a model, as text.
     """
 
     stopped: bool = False
@@ -48,14 +49,14 @@ class Status:
     stopped_for: float = 0.0
     announced: bool = True
     refused: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    blamed: Mapping[str, float] = field(default_factory=dict)
+    tolerated: Mapping[str, float] = field(default_factory=dict)
 
 
 def is_renewed(status: Status, limit_usd: float, now: float) -> bool:
-    """Return whether a stop for the day's limit is over: a new day of UTC, or a higher limit.
+    """Return whether a pause for the daily limit is over: a new day of UTC, or a higher limit.
 
-    `limit_usd` is the limit of today, 0 for none. What the day has come to is not asked: it goes
-    up and down with calls in flight, and the line would flap.
+    `limit_usd`: the current limit, 0 for none. The day's spend does not count, because it goes up
+    and down with calls in flight, and the pause would start and end all the time.
     """
     raised = not limit_usd or limit_usd > (status.limit_usd or 0.0)
     return raised or _day(now) > _day(status.since)
@@ -63,9 +64,9 @@ def is_renewed(status: Status, limit_usd: float, now: float) -> bool:
 
 @dataclass(frozen=True)
 class CircuitBreaker:
-    """The line's state, one item that all functions read before they call.
+    """The state, one item that all functions read before each call.
 
-    `new_id` names a change, so that one whose answer was lost is known when it is met again.
+    `new_id` makes an id for each change, so that a change whose answer was lost is recognized.
     """
 
     dynamodb: "DynamoDBClient"
@@ -73,23 +74,23 @@ class CircuitBreaker:
     new_id: Callable[[], str] = field(default=partial(secrets.token_hex, 6))
 
     def status(self) -> Status:
-        """Return the line as it is now."""
+        """Return the state as it is now."""
         return self._item.read()[0]
 
     def require(self, now: float, *, trial: str | None = None) -> None:
-        """Do nothing when calls may be made. Raises `ProcessingPausedError` when not.
+        """Raise `ProcessingPausedError` while processing is paused.
 
-        `trial`: the model of an edit that tries a stopped line. It may, unless the same model has
-        just been refused twice: then an edit with another model tells more.
+        `trial`: the model of an edit that tests whether processing can resume. It is let through
+        unless Venice has just refused the same model twice; then another model is a better test.
         """
         status = self.status()
         if not status.stopped:
             return
         if trial is None:
             raise ProcessingPausedError(
-                f"The line is stopped: {status.detail}", retry_at=now + RECHECK_AFTER
+                f"Processing is paused. {status.detail}", retry_at=now + RECHECK_AFTER
             )
-        if _refusals(status, trial, now - PASSED_OVER) >= REFUSALS:
+        if _refusals(status, trial, now - SKIPPED_FOR) >= REFUSALS:
             raise ProcessingPausedError(
                 f"Venice has just refused {trial} twice.", retry_at=now + RECHECK_AFTER
             )
@@ -104,11 +105,11 @@ class CircuitBreaker:
         status: int | None = None,
         limit_usd: float | None = None,
     ) -> bool:
-        """Stop the line; whether that is news, and so has to be announced.
+        """Pause processing; return whether that is new and has to be announced.
 
-        `model` and `status` tell of a call that was refused; without them, the account itself was.
-        `limit_usd`: the day's limit, where that is reached; it also takes the place of another
-        reason, for then nothing is to be tried.
+        `model` and `status`: of a refused call; without them, the account itself was refused.
+        `limit_usd`: the daily spend limit, if it is reached; it also replaces another reason,
+        because then no trial is allowed.
         """
         refusal = {_refusal(model, status): (now,)} if model else {}
         new = Status(
@@ -117,10 +118,10 @@ class CircuitBreaker:
         return self._item.change(partial(_stopped, new=new)).id == new.id
 
     def resume(self, now: float, *, stop: str | None = None, accepted: bool = False) -> bool:
-        """Let calls be made again; whether the line was stopped until now.
+        """Resume processing; return whether it was paused until now.
 
-        `stop`: the id of the stop that is over; any other one stays. `accepted`: a call has been
-        accepted, so what was refused a short time ago is blamed on its images.
+        `stop`: the id of the pause that is over; any other pause stays. `accepted`: Venice has
+        accepted a call, so the refusals of the last minutes are tolerated from now on.
         """
         new = Status(since=now, id=self.new_id(), announced=False)
         return self._item.change(partial(_resumed, new=new, stop=stop, accepted=accepted)).id == (
@@ -128,12 +129,12 @@ class CircuitBreaker:
         )
 
     def note_announced(self, id: str) -> None:
-        """Note that the event bus knows of the stop, or of the resumption, with this id."""
+        """Note that the event bus has the pause or the resumption with this id."""
         self._item.change(lambda now: replace(now, announced=True) if now.id == id else now)
 
-    def blames(self, model: str, status: int | None, now: float) -> bool:
-        """Return whether such a refusal is the images' own, since other calls are accepted."""
-        return self.status().blamed.get(_refusal(model, status), 0.0) > now
+    def tolerates(self, model: str, status: int | None, now: float) -> bool:
+        """Return whether such a refusal does not pause processing, since others are accepted."""
+        return self.status().tolerated.get(_refusal(model, status), 0.0) > now
 
     @property
     def _item(self) -> AtomicItem[Status]:
@@ -146,37 +147,37 @@ def _stopped(old: Status, new: Status) -> Status:
     if old.stopped and (new.limit_usd is None or old.limit_usd is not None):
         return replace(old, refused=_noted(old.refused, new))
     refused = _noted(old.refused, new) if old.stopped else new.refused
-    return replace(new, refused=refused, blamed={} if _is_general(new) else old.blamed)
+    return replace(new, refused=refused, tolerated={} if _is_general(new) else old.tolerated)
 
 
 def _noted(old: Mapping[str, tuple[float, ...]], new: Status) -> Mapping[str, tuple[float, ...]]:
-    """The refusals with a new one, of which many calls at once may tell."""
+    """Return the refusals with a new one, which many calls may report at once."""
     if _is_general(new):
         return {}
     noted = dict(old)
     for refusal, (at,) in new.refused.items():
-        recent = tuple(time for time in old.get(refusal, ()) if time > at - PASSED_OVER)
+        recent = tuple(time for time in old.get(refusal, ()) if time > at - SKIPPED_FOR)
         if len(recent) < REFUSALS:
             noted[refusal] = (*recent, at)
     return noted
 
 
 def _is_general(stop: Status) -> bool:
-    """Whether the account itself is refused, which is no evidence against a model."""
+    """Return whether the account itself was refused, which says nothing about a model."""
     return not stop.refused and stop.limit_usd is None
 
 
 def _resumed(old: Status, new: Status, stop: str | None, accepted: bool) -> Status:
     if not old.stopped or stop not in (None, old.id):
         return old
-    blamed = {refusal: until for refusal, until in old.blamed.items() if until > new.since}
+    tolerated = {refusal: until for refusal, until in old.tolerated.items() if until > new.since}
     if accepted:
-        blamed |= {
-            refusal: new.since + BLAMED_FOR
+        tolerated |= {
+            refusal: new.since + TOLERATED_FOR
             for refusal, times in old.refused.items()
             if times[-1] > new.since - EVIDENCE
         }
-    return replace(new, stopped_for=new.since - old.since, blamed=blamed)
+    return replace(new, stopped_for=new.since - old.since, tolerated=tolerated)
 
 
 def _refusals(status: Status, model: str, since: float) -> int:

@@ -1,7 +1,7 @@
-"""How often a queue message has failed: failures are counted, waits are not.
+"""How often a queue message has failed. Waiting does not count.
 
 SQS counts receives, and most of them are waits: for a slot, for the account, for a layer. So each
-failure is noted by the number of its receive, in a set, where a repeated request changes nothing.
+failure adds the number of its receive to a set, where a repeated request changes nothing.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Failures:
     table: str
 
     def add(self, message_id: str, receive: int, now: float) -> int:
-        """Note that a receive of a message has failed; how many have."""
+        """Note that a receive of a message has failed; return how many have."""
         answer = self.dynamodb.update_item(
             TableName=self.table,
             Key={"id": {"S": f"message#{message_id}"}},

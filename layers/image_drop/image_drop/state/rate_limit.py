@@ -1,16 +1,16 @@
 """One rate limiter for all functions: sliding-window logs of all models in one item.
 
 Venice allows a number of requests a minute for each model and account, and locks a key out for
-half a minute after more than 20 failures in 30 s, whatever the model. Both are held by handing out
-*slots*, times at which one call may start:
+half a minute after more than 20 failures in 30 s, whatever the model. The limiter keeps both
+limits by giving out *slots*, times at which one call may start:
 
 - The slots of a model's last minute are kept, so the limit holds whether Venice counts in fixed
   minutes or in a sliding one, and a small drop still starts at once.
-- Calls in flight count as failures in advance, as far as they are *in doubt*. Like TCP's slow
-  start, a model begins with the 14 that the key can bear; each success lets one more call be in
-  flight, and a failure takes half of that away.
+- Calls in flight count as failures in advance while they are *unconfirmed*. As in TCP's slow
+  start, a model begins with the 14 failures that the key can have; each success allows one more
+  call in flight, and a failure halves that number.
 
-The first half of this module decides and is pure; `RateLimiter` at the end keeps the state in
+The first half of this module decides and is pure. `RateLimiter` at the end keeps the state in
 DynamoDB. All times are seconds since 1970.
 """
 
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 DEFAULT_LIMIT = 20  # requests a minute, Venice's own default for images
-MOST = 1000  # requests a minute that are believed; it bounds the size of the item
+MOST = 1000  # requests a minute; a higher limit counts as this, which bounds the item's size
 WINDOW = 60.0
-MARGIN = 1.1  # 2 × 0.5 s that two Lambda clocks may differ, and some for a request's way
+MARGIN = 1.1  # 2 × 0.5 s that two Lambda clocks may differ, and some for the network
 FAILURE_WINDOW = 30.0
 FAILURE_BUDGET = 14  # Venice locks the key out above 20; its own advice is to stay below 15
-YOUNG = 10  # calls, at the full rate of all models, of which none need have been answered yet
-TRUSTED_FOR = 60.0  # after a success; what has stood idle for longer begins anew
-LONGEST_CALL = 300.0  # Lambda's timeout: nobody is at work after it
-RATES_TTL = 86_400.0  # after the last use; the account watch teaches the limits again
+YOUNG = 10  # calls, at the full rate of all models, that may all be too young for an answer
+TRUSTED_FOR = 60.0  # after a success; a model that was idle for longer begins again
+LONGEST_CALL = 300.0  # Lambda's timeout: no call is in flight after it
+RATES_TTL = 86_400.0  # after the last use; the account watch then sets the limits again
 MOST_MODELS = 200  # Venice has about 30 that edit
-RECHECK_AFTER = 1.0  # for an answer that takes a call in flight out of doubt
-RETRY_AFTER = 5.0  # the same, for who does not wait
-ALL_MODELS = "all models"  # stands for all models; no model has a name with a space in it
+RECHECK_AFTER = 1.0  # until a caller that waits checks again for an answer to a call in flight
+RETRY_AFTER = 5.0  # the same for a caller that does not wait
+ALL_MODELS = "all models"  # stands for all models; no model has a space in its name
 
 
 @dataclass(frozen=True)
 class SlotLog:
     """The calls of one model.
 
-    `times`: its slots of the last minute, oldest first, some still to come. `limit`: slots a
-    minute. `in_flight`: the slots of calls without an answer, by id. `trust`: how many of those
-    are not in doubt, until `trusted_until`. Nothing starts before `blocked_until`.
+    `times`: its slots of the last minute, oldest first, some still in the future. `limit`: slots
+    a minute. `in_flight`: the slots of calls without an answer, by id. `trust`: how many of those
+    do not count as unconfirmed, until `trusted_until`. No call starts before `blocked_until`.
     """
 
     times: tuple[float, ...] = ()
@@ -64,23 +64,23 @@ class SlotLog:
 
 @dataclass(frozen=True)
 class Rates:
-    """The logs of all models, and what counts for the key: failures by id, and a lock-out."""
+    """The logs of all models, and the state of the key: failures by id, and a lock-out."""
 
     logs: Mapping[str, SlotLog] = field(default_factory=dict)
     failures: Mapping[str, float] = field(default_factory=dict)
     blocked_until: float = 0.0
 
     def log(self, model: str) -> SlotLog:
-        """Return the log of a model, which is empty where nothing is known of it."""
+        """Return the log of a model, an empty one if the model is unknown."""
         return self.logs.get(model, SlotLog())
 
 
 def next_slot(rates: Rates, model: str, now: float) -> float:
-    """Return the earliest time at which one more call may start, as far as times tell.
+    """Return the earliest time at which one more call may start, judging by times alone.
 
-    Never more than `limit` slots in any 60 s. Of those, 14 may start at once and the others at the
-    model's own rate, so that the first failures are known before many more are made. Slots never
-    go back in time.
+    There are never more than `limit` slots in any 60 s. Of those, 14 may start at once and the
+    others at the model's own rate, so that the first failures are known before many more calls
+    are made. Slots never go back in time.
     """
     log = rates.log(model)
     pace = min(FAILURE_WINDOW + MARGIN, FAILURE_BUDGET * WINDOW / log.limit)
@@ -93,7 +93,7 @@ def next_slot(rates: Rates, model: str, now: float) -> float:
 
 
 def open_from(rates: Rates, model: str, now: float) -> float:
-    """Return when a call may start for all that has been refused: blocks and failures."""
+    """Return when a call may start after the refusals so far: blocks and failures."""
     failures = sorted(rates.failures.values())
     return max(
         now,
@@ -103,26 +103,26 @@ def open_from(rates: Rates, model: str, now: float) -> float:
     )
 
 
-def in_doubt(rates: Rates, now: float) -> int:
-    """Return how many calls have failed in the last 30 s, or may do so together.
+def unconfirmed(rates: Rates, now: float) -> int:
+    """Return how many calls have failed in the last 30 s, or may still fail together.
 
-    A call in flight is in doubt when its model has not earned trust for so many, or when it has
-    just begun: at the full rate of all models, ten may have.
+    A call in flight is unconfirmed if its model has not earned trust for so many calls, or if it
+    has just begun: at the full rate of all models, up to ten calls may have.
     """
     busy = [log for log in rates.logs.values() if log.in_flight]
     rate = sum(log.limit for log in busy) or 1
     young = now - min(FAILURE_WINDOW + MARGIN, YOUNG * WINDOW / rate)
     failed = sum(time > now - FAILURE_WINDOW - MARGIN for time in rates.failures.values())
-    return failed + sum(_doubtful(log, young, now) for log in busy)
+    return failed + sum(_unconfirmed_of(log, young, now) for log in busy)
 
 
 def may_start(rates: Rates, model: str, now: float) -> bool:
-    """Return whether a call whose slot has come may start after all that happened meanwhile."""
-    return open_from(rates, model, now) <= now and in_doubt(rates, now) <= FAILURE_BUDGET
+    """Return whether a call whose slot has come may still start, after what happened meanwhile."""
+    return open_from(rates, model, now) <= now and unconfirmed(rates, now) <= FAILURE_BUDGET
 
 
 def reserve(rates: Rates, model: str, id: str, slot: float, now: float) -> Rates:
-    """Return the rates with one more slot, without what no longer counts."""
+    """Return the rates with one more slot, and without entries that no longer count."""
     rates = _tidy(rates, now)
     log = rates.log(model)
     changed = replace(
@@ -140,13 +140,13 @@ def release(rates: Rates, model: str, id: str) -> Rates:
     if id not in log.in_flight:
         return rates
     times = list(log.times)
-    with suppress(ValueError):  # it has been out for longer than a minute
+    with suppress(ValueError):  # the slot is more than a minute old
         times.remove(log.in_flight[id])
     return _with(rates, model, replace(_without(log, id), times=tuple(times)))
 
 
 def succeed(rates: Rates, model: str, id: str, now: float) -> Rates:
-    """Return the rates after a call was answered well: one more may be in flight."""
+    """Return the rates after a call succeeded: one more may be in flight."""
     log = rates.log(model)
     if id not in log.in_flight:
         return rates
@@ -157,7 +157,7 @@ def succeed(rates: Rates, model: str, id: str, now: float) -> Rates:
 
 
 def miss(rates: Rates, model: str, id: str, now: float) -> Rates:
-    """Return the rates after a call ended otherwise: half of the model's trust is gone."""
+    """Return the rates after a call did not succeed: the model loses half of its trust."""
     log = rates.log(model)
     if id not in log.in_flight:
         return rates
@@ -173,7 +173,7 @@ def fail(rates: Rates, id: str, now: float) -> Rates:
 
 
 def block(rates: Rates, model: str, until: float) -> Rates:
-    """Return the rates where nothing starts before `until`; `ALL_MODELS` is a model, too."""
+    """Return the rates with a block until `until`, of one model or of `ALL_MODELS`."""
     if model == ALL_MODELS:
         return replace(rates, blocked_until=max(rates.blocked_until, until))
     log = rates.log(model)
@@ -181,25 +181,25 @@ def block(rates: Rates, model: str, until: float) -> Rates:
 
 
 def set_limits(rates: Rates, limits: Mapping[str, int], now: float) -> Rates:
-    """Return the rates with limits that Venice named, held between 1 and 1,000 a minute."""
+    """Return the rates with the limits that Venice named, clamped to 1 to 1,000 a minute."""
     logs = dict(rates.logs)
     for model, limit in limits.items():
         log = rates.log(model)
         known = min(max(limit, 1), MOST)
         if log.limit == known and log.used_at > now - RATES_TTL / 2:
-            continue  # nothing is written about it
+            continue  # saves a write
         if model in logs or len(logs) < MOST_MODELS:
             logs[model] = replace(log, limit=known, used_at=max(log.used_at, now))
     return replace(rates, logs=logs)
 
 
 def _room(times: Iterable[float], count: int, seconds: float) -> float:
-    """When `seconds` that hold at most `count` times have room for one more; 0 is at once."""
+    """Return when any `seconds` with at most `count` times have room for one more; 0 is now."""
     sequence = tuple(times)
     return sequence[-count] + seconds if len(sequence) >= count else 0.0
 
 
-def _doubtful(log: SlotLog, young: float, now: float) -> int:
+def _unconfirmed_of(log: SlotLog, young: float, now: float) -> int:
     slots = [slot for slot in log.in_flight.values() if slot > now - LONGEST_CALL]
     begun = sum(young < slot <= now + MARGIN for slot in slots)
     return max(begun, len(slots) - _trust(log, now))
@@ -220,7 +220,7 @@ def _without(log: SlotLog, id: str) -> SlotLog:
 
 
 def _tidy(rates: Rates, now: float) -> Rates:
-    """Forget slots of more than a minute ago, failures of half of one, and what nobody uses."""
+    """Remove slots older than a minute, failures older than half of one, and unused models."""
     logs = {
         model: replace(
             log,
@@ -237,7 +237,7 @@ def _tidy(rates: Rates, now: float) -> Rates:
 
 @dataclass
 class Slot:
-    """A slot that was waited for. Set `consumed` when the call is made; else it is given back."""
+    """A slot whose time has come. Set `consumed` when the call is made; else it is released."""
 
     at: float
     limit: int
@@ -246,11 +246,11 @@ class Slot:
 
 @dataclass(frozen=True)
 class RateLimiter:
-    """The limiter over DynamoDB.
+    """The limiter, with its state in DynamoDB.
 
     It reads first and writes only when the slot is near enough, so a burst of a thousand uploads
     reads one item and queues. A call costs two writes: its slot and its end.
-    `new_id` names a slot, so that a write whose answer was lost is known when it is met again.
+    `new_id` makes an id for each slot, so that a write whose answer was lost is recognized.
     """
 
     dynamodb: "DynamoDBClient"
@@ -262,10 +262,10 @@ class RateLimiter:
 
     @contextmanager
     def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
-        """Wait up to `max_slot_wait` seconds for a slot of `model`; the body is to use it at once.
+        """Wait up to `max_slot_wait` seconds for a slot of `model`; the body must use it at once.
 
-        How the body ends says how the call ended: a call that raises nothing has succeeded.
-        Raises `NoSlotError` with the time of the next slot when that is further away.
+        A body that raises nothing counts as a call that succeeded. Raise `NoSlotError`, with the
+        time of the next slot, when that is later.
         """
         id = self.new_id()
         slot = self._wait(model, id, self.now() + max_slot_wait)
@@ -277,7 +277,7 @@ class RateLimiter:
         self._end(model, id, succeed if slot.consumed else None)
 
     def block(self, model: str, until: float) -> None:
-        """Let nobody call before `until`. The model `ALL_MODELS` stands for all models."""
+        """Let no call start before `until`. The model `ALL_MODELS` stands for all models."""
         self._change(lambda rates: block(rates, model, until))
 
     def set_limit(self, model: str, limit: int) -> None:
@@ -290,7 +290,7 @@ class RateLimiter:
         self._change(lambda rates: set_limits(rates, limits, now))
 
     def record_failure(self) -> None:
-        """Venice answered a call with an error: it counts against the key, whatever the model."""
+        """Count an error that Venice answered against the key, whatever the model."""
         id, now = self.new_id(), self.now()
         self._change(lambda rates: fail(rates, id, now))
 
@@ -299,7 +299,7 @@ class RateLimiter:
         rates, _ = self._item.read()
         now = self.now()
         slot = next_slot(rates, model, now)
-        if in_doubt(reserve(rates, model, "", slot, now), now) > FAILURE_BUDGET:
+        if unconfirmed(reserve(rates, model, "", slot, now), now) > FAILURE_BUDGET:
             slot = max(slot, now + RECHECK_AFTER)
         return rates.log(model), slot
 
@@ -316,7 +316,7 @@ class RateLimiter:
             self.sleep(wait)
             if may_start(self._item.read()[0], model, self.now()):
                 return slot
-            # Calls failed while this one was waiting: its slot is void.
+            # Calls failed while this one was waiting, so its slot is no longer valid.
             self._change(lambda rates: release(rates, model, id))
 
     def _reserve(self, model: str, id: str, deadline: float) -> Slot:
@@ -324,13 +324,13 @@ class RateLimiter:
         while conflicts < TRIES:
             rates, version = self._item.read()
             now, log = self.now(), rates.log(model)
-            if id in log.in_flight:  # written by ourselves; the answer was lost
+            if id in log.in_flight:  # our own write succeeded, but its answer was lost
                 return Slot(log.in_flight[id], log.limit)
             slot = next_slot(rates, model, now)
             if slot > deadline:
-                raise NoSlotError("The next free slot is too far away.", retry_at=slot)
+                raise NoSlotError("The next free slot is too late for this try.", retry_at=slot)
             reserved = reserve(rates, model, id, slot, now)
-            if in_doubt(reserved, now) > FAILURE_BUDGET:
+            if unconfirmed(reserved, now) > FAILURE_BUDGET:
                 self._wait_for_answers(now, deadline)
             elif self._item.swap(version, reserved, now + RATES_TTL):
                 return Slot(slot, log.limit)
@@ -342,16 +342,16 @@ class RateLimiter:
     def _wait_for_answers(self, now: float, deadline: float) -> None:
         if now + RECHECK_AFTER > deadline:
             raise NoSlotError(
-                "As many calls are in flight as may fail together.", retry_at=now + RETRY_AFTER
+                "Too many calls are still without an answer.", retry_at=now + RETRY_AFTER
             )
         self.sleep(self.rng.uniform(RECHECK_AFTER / 2, RECHECK_AFTER))
 
     def _end(
         self, model: str, id: str, note: Callable[[Rates, str, str, float], Rates] | None
     ) -> None:
-        """Note how a slot ended; where that cannot be done, it ends by itself in five minutes."""
+        """Note how a slot ended; if that fails, the slot expires in five minutes."""
         now = self.now()
-        with suppress(Exception):  # a paid answer is never lost over a note
+        with suppress(Exception):  # never lose a paid answer because of a note
             if note is None:
                 self._change(lambda rates: release(rates, model, id))
             else:

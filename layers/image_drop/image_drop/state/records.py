@@ -1,198 +1,42 @@
-"""One record for each image and variant: who works on it, its paid calls, and how it ended.
+"""The records of images in DynamoDB, see `edit_record`: read, claimed, changed and released.
 
-The record is the truth about an edit; buckets, queue and events follow from it. It is one item of
-the state table that changes by compare-and-swap only: a write demands the version that was read.
-So of two writers one wins, and a request that boto3 repeats because its answer was lost fails its
-own condition; a look at the item then tells that it had succeeded.
+A record is one item of the state table that changes by compare-and-swap only: a write requires the
+version that was read. So one of two writers wins. A request that boto3 repeats because its answer
+was lost fails its own condition; reading the item then shows that it had succeeded.
 
-Money moves in the same transaction as the record that tells of it.
-
-The first half of this module is pure; `Records` at the end keeps the items in DynamoDB. All times
-are seconds since 1970.
+Money moves in the same transaction as the record of it. All times are seconds since 1970.
 """
 
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from botocore.exceptions import ClientError
 
 from image_drop.errors import InProgressError, StorageBusyError
+from image_drop.state.edit_record import Record
 from image_drop.telemetry import never_failing
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-RECORD_TTL = 400 * 86_400  # seconds: a year, and some to compare
-RECHECK_AFTER = 30.0  # seconds until a twin looks whether the holder is done
-MAX_CLOSED = 50  # settled calls that a record remembers; the days' sums know all of them
-MAX_HISTORY = 20  # steps
-MAX_DROPS = 20  # that an outcome remembers
-TRIES = 12  # at a conflicting transaction: all calls of a day meet at the day's item
-
-
-class CallState(StrEnum):
-    """What is known of a call's charge."""
-
-    OPEN = "open"  # sent or about to be, and not known to be charged or free
-    PAID = "paid"
-    FREE = "free"
-
-
-class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A call that was begun. `micro_usd`: millionths of a dollar, reserved first, then charged.
-
-    `digest`: what was asked for, see `Edit.call_digest`. `drop`: see `Outcome.drops`. `date`: the
-    day of UTC that it counts for.
-    """
-
-    id: str
-    digest: str
-    drop: str
-    at: float
-    date: str
-    model: str
-    micro_usd: int
-    state: CallState = CallState.OPEN
-
-
-class OutcomeKind(StrEnum):
-    """Where an edit's outcome can be seen."""
-
-    RESULT = "result"
-    REPORT = "report"
-    VARIANTS = "variants"  # each has a record of its own
-    DEAD_LETTER = "dead letter"  # with a report; a redrive tries again
-
-
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How an edit ended. `key` and `etag`: the object in the output bucket that shows it.
-
-    `edit_id`: see `Edit.id`; empty where the instructions were too wrong to make an edit of.
-    `drops`: the identities of what asked for it, versions of the image or explicit retries.
-    `source_etag`: of the image. `code`: of a report.
-    """
-
-    kind: OutcomeKind
-    edit_id: str
-    drops: tuple[str, ...]
-    source_etag: str
-    key: str
-    etag: str
-    at: float
-    code: str = ""
-
-
-class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Venice's last word on a call that has no report yet: it is not asked again.
-
-    `digest`, `drop`: as of a `Call`; the rest as of a `RefusedError`.
-    """
-
-    digest: str
-    drop: str
-    code: str
-    detail: str
-    status: int | None = None
-    request_id: str | None = None
-
-
-class Step(msgspec.Struct, frozen=True, array_like=True):
-    """A step in the life of an image, in short words."""
-
-    at: float
-    what: str
-
-
-class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What is known of one image, or of one variant of it.
-
-    `holder`: a random id while somebody works on it, until `held_until` at the latest.
-    `kept_digest`, `kept_key`: the paid answer that is kept in the output bucket, and to which call.
-    `outbox`: the event about the outcome, as JSON, until it is announced.
-    """
-
-    holder: str = ""
-    held_until: float = 0.0
-    calls: tuple[Call, ...] = ()
-    outcome: Outcome | None = None
-    refusal: Refusal | None = None
-    kept_digest: str = ""
-    kept_key: str = ""
-    outbox: str = ""
-    history: tuple[Step, ...] = ()
-
-    def is_held(self, now: float) -> bool:
-        """Whether somebody is at work. A holder that died is taken over when its time is up."""
-        return bool(self.holder) and now < self.held_until
-
-    def held(self, holder: str, until: float) -> "Record":
-        """The record in the hands of `holder`."""
-        return msgspec.structs.replace(self, holder=holder, held_until=until)
-
-    def released(self) -> "Record":
-        """The record in nobody's hands."""
-        return msgspec.structs.replace(self, holder="", held_until=0.0)
-
-    def call(self, id: str) -> Call | None:
-        """The call with this id."""
-        return next((each for each in self.calls if each.id == id), None)
-
-    def calls_for(self, digest: str, drop: str) -> tuple[Call, ...]:
-        """The calls that were begun for the same thing."""
-        return tuple(each for each in self.calls if (each.digest, each.drop) == (digest, drop))
-
-    def unanswered(self, digest: str, drop: str) -> int:
-        """How many of those may have been charged without anything to show for it."""
-        return sum(each.state is CallState.OPEN for each in self.calls_for(digest, drop))
-
-    def begun(self, call: Call) -> "Record":
-        """With one more call, once, and without the oldest settled ones."""
-        if self.call(call.id):
-            return self
-        closed = [each for each in self.calls if each.state is not CallState.OPEN]
-        forgotten = closed[: max(0, len(closed) - MAX_CLOSED)]
-        kept = tuple(each for each in self.calls if each not in forgotten)
-        return msgspec.structs.replace(self, calls=(*kept, call))
-
-    def settled(self, id: str, state: CallState, micro_usd: int) -> "Record":
-        """With the charge of a call known."""
-        return msgspec.structs.replace(
-            self,
-            calls=tuple(
-                msgspec.structs.replace(each, state=state, micro_usd=micro_usd)
-                if each.id == id
-                else each
-                for each in self.calls
-            ),
-        )
-
-    def after(self, step: Step) -> "Record":
-        """With one more step in its history."""
-        return msgspec.structs.replace(self, history=(*self.history, step)[-MAX_HISTORY:])
-
-
-def record_id(bucket: str, key: str, variant: str | None) -> str:
-    """The id of a record's item. Variants have no `#` in their names, so it is unambiguous."""
-    return f"edit#{variant or ''}#{bucket}/{key}"
-
-
-# --- in DynamoDB -----------------------------------------------------------------------------
+RECORD_TTL = 400 * 86_400  # seconds: a year, and some more to compare years
+RECHECK_AFTER = 30.0  # seconds until another delivery checks whether the holder is done
+TRIES = 12  # at a conflicting transaction: all calls of a day write the day's item
 
 
 class RecordChangedError(StorageBusyError):
-    """When a record is not what it was when it was read: somebody else works on it by now."""
+    """Raised when a record has changed since it was read, so another invocation works on it."""
 
 
 class RefusedMoveError(Exception):
-    """When the other item of a transaction did not meet its condition."""
+    """Raised when the other item of a transaction did not meet its condition."""
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """A record and the version of its item; version 0 is not there yet."""
+    """A record and the version of its item; version 0 is not stored yet."""
 
     id: str
     version: int
@@ -214,14 +58,14 @@ class Records:
     rng: random.Random
 
     def read(self, id: str) -> Stored:
-        """The record as it is now; an empty one where there is none."""
+        """Return the record as it is now, an empty one if there is none."""
         item = self.dynamodb.get_item(
             TableName=self.table, Key={"id": {"S": id}}, ConsistentRead=True
         ).get("Item")
         return _stored(id, item)
 
     def read_all(self, ids: Sequence[str]) -> dict[str, Record]:
-        """Up to 100 records by id; ids without a record are left out."""
+        """Return up to 100 records by id; ids without a record are left out."""
         keys = [{"id": {"S": id}} for id in ids]
         found: dict[str, Record] = {}
         for _ in range(TRIES):
@@ -234,30 +78,31 @@ class Records:
                 return found
             keys = list(left["Keys"])  # type: ignore[arg-type]
             self._back_off()
-        raise StorageBusyError("The state table did not give all records.")
+        raise StorageBusyError("The state table did not return all records.")
 
     def claim(self, id: str, holder: str, until: float) -> "Hold":
-        """Take an image in hand until a time. Raises `InProgressError` where another one has it."""
+        """Take an image until a time. Raise `InProgressError` when another invocation has it."""
         stored = self.read(id)
         if stored.record.is_held(self.now()):
             raise InProgressError(
-                "Another invocation works on this image.", retry_at=self.now() + RECHECK_AFTER
+                "Another invocation is working on this image.",
+                retry_at=self.now() + RECHECK_AFTER,
             )
         try:
             held = self.write(stored, stored.record.held(holder, until))
         except RecordChangedError as error:
             raise InProgressError(
-                "Another invocation has begun with this image.",
+                "Another invocation has just started on this image.",
                 retry_at=self.now() + RECHECK_AFTER,
             ) from error
         return Hold(self, holder, held, died=bool(stored.record.holder))
 
     def write(self, old: Stored, new: Record, move: Mapping[str, Any] | None = None) -> Stored:
-        """Put a record in the place of the one that was read.
+        """Replace the record that was read.
 
-        `move`: the update of another item that is made with it or not at all, as a parameter of
-        DynamoDB's `Update` without the table's name. Raises `RecordChangedError`, and
-        `RefusedMoveError` where the move's condition does not hold.
+        `move`: the update of another item in the same transaction, as a parameter of DynamoDB's
+        `Update` without the table's name. Raise `RecordChangedError`, or `RefusedMoveError` when
+        the move's condition does not hold.
         """
         stored = Stored(old.id, old.version + 1, new)
         put = self._put(old, stored)
@@ -273,7 +118,7 @@ class Records:
                 reasons = _reasons(error)
                 if not reasons:
                     raise
-                # A repeated request fails on its own success.
+                # A repeated request fails because of its own success.
                 if self.read(old.id) == stored:
                     return stored
                 if reasons[0] == "ConditionalCheckFailed":
@@ -285,7 +130,7 @@ class Records:
                 self._back_off()
             else:
                 return stored
-        raise StorageBusyError("Too many calls change the day's spend at the same time.")
+        raise StorageBusyError("Too many calls update the day's spend at the same time.")
 
     def change(
         self,
@@ -294,10 +139,10 @@ class Records:
         move: Move | None = None,
         known: Stored | None = None,
     ) -> Stored:
-        """Change a record, as often as others get in between.
+        """Change a record, again after each conflict with another writer.
 
-        `change` is to return the record as it is where there is nothing to do; then there is no
-        `move` either. `known`: the record as it was last seen, which spares reading it.
+        `change` returns the record itself if there is nothing to do; then `move` is not called.
+        `known`: the record as it was last seen, which saves a read.
         """
         for _ in range(TRIES):
             old = known or self.read(id)
@@ -309,7 +154,7 @@ class Records:
                 return self.write(old, new, move(old.record) if move else None)
             except RecordChangedError:
                 self._back_off()
-        raise StorageBusyError("Too many invocations change the record at the same time.")
+        raise StorageBusyError("Too many invocations update the record at the same time.")
 
     def _put(self, old: Stored, new: Stored) -> dict[str, Any]:
         condition: dict[str, Any] = (
@@ -337,9 +182,9 @@ class Records:
 
 @dataclass
 class Hold:
-    """An image in hand: nobody else writes anything for it until it is let go, or until its time.
+    """A claim on an image: no other invocation writes for it until its release, or its time.
 
-    `died`: whether the one who had it before never let it go. `owed`: a change that could not be
+    `died`: whether the previous holder never released it. `owed`: a change that could not be
     written when it was due, and is written with the release.
     """
 
@@ -348,7 +193,7 @@ class Hold:
     stored: Stored
     died: bool = False
     owed: tuple[Change, Move | None] | None = None
-    sure: bool = True  # whether `stored` is what the table holds: not after a write that failed
+    sure: bool = True  # whether the table holds `stored`; not known after a write that failed
 
     @property
     def record(self) -> Record:
@@ -356,11 +201,11 @@ class Hold:
         return self.stored.record
 
     def update(self, change: Change, move: Move | None = None) -> None:
-        """Change the record. Raises `InProgressError` where somebody else has taken it over."""
+        """Change the record. Raise `InProgressError` when another invocation has taken it over."""
 
         def changed(record: Record) -> Record:
             if record.holder != self.holder:
-                raise InProgressError("The time of this invocation was over; another one goes on.")
+                raise InProgressError("The time of this invocation is over; another one continues.")
             return change(record)
 
         known = self.stored if self.sure else None
@@ -369,14 +214,14 @@ class Hold:
         self.sure = True
 
     def update_or_owe(self, what: str, change: Change, move: Move | None = None) -> None:
-        """Change the record; where AWS does not let it, with the release."""
+        """Change the record; if AWS fails, change it with the release instead."""
         self.owed = change, move
         with never_failing(what):
             self.update(change, move)
             self.owed = None
 
     def release(self) -> None:
-        """Let it go."""
+        """Release the record, and write the owed change."""
         change, move = self.owed or (lambda record: record, None)
         self.update(lambda record: change(record).released(), move)
 
@@ -389,7 +234,7 @@ def _stored(id: str, item: Mapping[str, Any] | None) -> Stored:
 
 
 def _reasons(error: ClientError) -> list[str]:
-    """Why DynamoDB refused each item of a write, () where it is not about the items."""
+    """Return why DynamoDB refused each item of a write, [] for an error of another kind."""
     code = error.response["Error"]["Code"]
     if code == "ConditionalCheckFailedException":
         return ["ConditionalCheckFailed"]

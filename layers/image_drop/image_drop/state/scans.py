@@ -1,4 +1,4 @@
-"""The backfill's scan in the state table: one item, so that it can stop at any point."""
+"""The backfill's scan in the state table: one item, so that a scan can stop at any point."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,9 @@ LONGEST_UPLOAD = 7 * DAY
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
     """One walk through a prefix. Times in seconds since 1970; `seen` and `queued` count images.
 
-    `cursor`: everything up to this key has been seen. `automatic`: the schedule began it, and it
-    takes only what changed after `since`. `whole_at`: when a pass through the whole bucket last
-    began or ended; `whole_started`: when the last one that ended began.
+    `cursor`: everything up to this key has been seen. `automatic`: the schedule started it, and it
+    takes only images that changed after `since`. `whole_at`: when a scan of the whole bucket last
+    began or ended. `whole_started`: when the last completed one began.
     """
 
     prefix: str
@@ -41,34 +41,34 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlreadyRunningError(Exception):
-    """When a pass is to start while another one runs."""
+    """Raised when a scan should start while another one runs."""
 
 
 @dataclass(frozen=True)
 class ScanStore:
-    """The pass that runs, or the last one, in the state table.
+    """The running scan, or the last one, in the state table.
 
-    Each write demands that nobody has written since the last read. So of two invocations that
-    meet, one goes on and one stops, and a pass that was cancelled stays so.
+    A write succeeds only if nobody has written since the last read. So when two invocations meet,
+    one continues and one stops, and a cancelled scan stays cancelled.
     """
 
     dynamodb: "DynamoDBClient"
     table: str
 
     def current(self) -> Scan | None:
-        """The pass that runs, or the last one that ran."""
+        """Return the running scan, or else the last one."""
         item = self.dynamodb.get_item(
             TableName=self.table, Key={"id": {"S": ITEM}}, ConsistentRead=True
         ).get("Item")
         return msgspec.json.decode(item["scan"]["S"], type=Scan) if item else None
 
     def start(self, prefix: str, now: float, *, automatic: bool = False) -> Scan:
-        """Begin a pass; the functions go on with it. Raises `AlreadyRunningError`."""
+        """Start a scan, which the functions continue. Raise `AlreadyRunningError`."""
         last = self.current()
         if last and last.running:
             raise AlreadyRunningError(
-                f"A pass through {last.prefix!r} is running, {last.seen:,} images far. "
-                "Wait for its end, or cancel it."
+                f"A backfill of {last.prefix or 'the whole bucket'} is already running and has "
+                f"seen {last.seen:,} images. Wait until it ends, or cancel it."
             )
         whole_at = now if not prefix else last.whole_at if last else 0.0
         whole_started = last.whole_started if last else 0.0
@@ -81,11 +81,11 @@ class ScanStore:
             whole_at=whole_at,
         )
         if not self.advance(last, new):
-            raise AlreadyRunningError("Another pass was started at this moment.")
+            raise AlreadyRunningError("Another backfill was started at the same moment.")
         return new
 
     def cancel(self) -> Scan | None:
-        """Stop the running pass, if there is one; what it has queued is still done."""
+        """Cancel the running scan, if there is one; the images it has queued are still edited."""
         while (last := self.current()) and last.running:
             cancelled = msgspec.structs.replace(last, cancelled=True)
             if self.advance(last, cancelled):
@@ -93,7 +93,7 @@ class ScanStore:
         return last
 
     def advance(self, old: Scan | None, new: Scan) -> bool:
-        """Put a pass in the place of the one that was read; false where that has changed."""
+        """Replace the scan that was read; return False if it has changed since."""
         condition: dict[str, Any] = (
             {
                 "ConditionExpression": "#scan = :old",

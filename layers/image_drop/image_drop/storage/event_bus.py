@@ -20,13 +20,13 @@ class EventBus:
     events: "EventBridgeClient"
 
     def announce(self, event: Event) -> bool:
-        """Put an event on the bus; whether the bus took it. A failure is not raised."""
+        """Put an event on the bus; return whether the bus took it. Never raise a failure."""
         return self.put(event.name, msgspec.json.encode(event).decode())
 
     def put(self, name: str, detail: str) -> bool:
-        """Put an event on the bus, by its detail type; whether the bus took it.
+        """Put an event on the bus by its detail type; return whether the bus took it.
 
-        A failure is logged and counted, not raised.
+        Log and count a failure instead of raising it.
         """
         try:
             answer = self.events.put_events(

@@ -1,7 +1,7 @@
-"""The input bucket: the image as it is now, what is to be done with it, and its layers.
+"""The input bucket: the image as it is now, its instructions, and its layers.
 
-Strangers may have uploaded any of it. What they may decide is decided here: which instructions
-count, and which objects an image may name as its layers.
+Strangers may have uploaded any of it. This module decides what they can influence: which
+instructions count, and which objects an image may use as its layers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 MAX_LAYER_WAIT = 3600.0  # seconds
-SOONEST_LOOK, LATEST_LOOK = 5.0, 120.0  # seconds until a layer is looked for again
+SOONEST_LOOK, LATEST_LOOK = 5.0, 120.0  # seconds until the next check for a missing layer
 
 
 @dataclass(frozen=True)
 class InputObject:
     """One object of the input bucket at one moment. `size` is in bytes.
 
-    `version`: its version id, or the time of its last change where the bucket has no versions.
+    `version`: its version id, or the time of its last change if the bucket has no versions.
     """
 
     bucket: str
@@ -64,7 +64,7 @@ class InputBucket:
     untrusted_prefixes: tuple[str, ...] = ()
 
     def find(self, bucket: str, key: str) -> InputObject | None:
-        """Return the object as it is now, or None. Raises `UnreadableObjectError`."""
+        """Return the object as it is now, or None. Raise `UnreadableObjectError`."""
         try:
             head = self.s3.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
@@ -83,10 +83,10 @@ class InputBucket:
         )
 
     def sources(self, image: InputObject) -> list[Source]:
-        """Return where its instructions come from, nearest first, without the template's defaults.
+        """Return the sources of its instructions, nearest first, without the template's defaults.
 
-        What lies below an untrusted prefix is not asked for; `ignored` tells it.
-        Raises `UnreadableInstructionsError` and `UnreadableObjectError`.
+        Sources below an untrusted prefix are not read; `ignored` lists them.
+        Raise `UnreadableInstructionsError` and `UnreadableObjectError`.
         """
         bucket, key = image.bucket, image.key
         found: list[Source | None] = []
@@ -103,8 +103,8 @@ class InputBucket:
     def ignored(self, image: InputObject) -> tuple[str, ...]:
         """Return what `sources` leaves out, in words and without a request.
 
-        Whether there is a sidecar or a folder file below an untrusted prefix is not known, so that
-        is said of all; the metadata are known.
+        Without a request it is unknown whether there is a sidecar, a folder file or tags, so all
+        of them are named together. The metadata are known.
         """
         prefix = self._untrusted(image.key)
         if not prefix:
@@ -114,21 +114,21 @@ class InputBucket:
         return (f"instructions below {prefix}", *metadata)
 
     def read(self, image: InputObject, max_bytes: int) -> bytes:
-        """Return the object's bytes. Refused by its size first: an upload may have any.
+        """Return the object's bytes. Check its size first, because an upload may have any size.
 
-        Raises `TooLargeError`, `UnreadableObjectError`, `ImageDeletedError`, and
-        `ImageChangedError` when it is not the same object any more.
+        Raise `TooLargeError`, `UnreadableObjectError`, `ImageDeletedError`, or
+        `ImageChangedError` when it is no longer the same object.
         """
         if image.size > max_bytes:
             raise TooLargeError(
-                f"{image.key} has {image.size:,} bytes; the limit is {max_bytes:,}."
+                f"{image.key} has {image.size:,} bytes. The limit is {max_bytes:,} (MaxImageBytes)."
             )
         try:
             answer = self.s3.get_object(Bucket=image.bucket, Key=image.key, IfMatch=image.etag)
             return answer["Body"].read()
         except ClientError as error:
             if code_of(error) in MISSING:
-                raise ImageDeletedError(f"{image.key} is not in the bucket any more.") from error
+                raise ImageDeletedError(f"{image.key} is no longer in the bucket.") from error
             if code_of(error) in CHANGED:
                 raise ImageChangedError(f"{image.key} was replaced.") from error
             _report_refusal(error, image.key)
@@ -137,13 +137,13 @@ class InputBucket:
     def layer(self, image: InputObject, name: str, now: float) -> InputObject:
         """Return the layer `name`, a key relative to the image's folder.
 
-        It lies in the image's own folder, or in a `_layers/` of that folder or of one above. For an
-        image below an untrusted prefix, it lies above that prefix.
+        A layer is in the image's own folder, or in a `_layers/` of that folder or of one above. For
+        an image below an untrusted prefix, it is outside of that prefix.
 
-        Raises `LayerNotThereError` in the first hour after the image was uploaded, for layers may
-        come later than their image; the older the image, the longer until the next look. Otherwise
-        `LayerError`: before any request for a name that is not allowed, and in the same words
-        whatever is wrong.
+        Raise `LayerNotThereError` in the first hour after the image was uploaded, because layers
+        may come later than their image; the older the image, the longer until the next check.
+        Otherwise raise `LayerError`: before any request if the name is not allowed, and with the
+        same text whatever is wrong.
         """
         key = layer_key(image.key, name)
         if key is None or (self._untrusted(image.key) and self._untrusted(key)):
@@ -157,13 +157,13 @@ class InputBucket:
         age = max(0.0, now - image.changed_at.timestamp())
         if age < MAX_LAYER_WAIT:
             raise LayerNotThereError(
-                f"The layer {key} is not in the bucket yet.",
+                f"The layer {key} has not been uploaded yet.",
                 retry_at=now + min(max(age / 4, SOONEST_LOOK), LATEST_LOOK),
             )
         raise unusable_layer(key)
 
     def _untrusted(self, key: str) -> str | None:
-        """The widest untrusted folder that a key is in; None where it is in none."""
+        """Return the outermost untrusted folder that a key is in, or None."""
         around = [prefix for prefix in self.untrusted_prefixes if key.startswith(prefix)]
         return (min(around, key=len) or "/") if around else None
 
@@ -171,7 +171,7 @@ class InputBucket:
         try:
             answer = self.s3.get_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            # An image's key may be so long that no file can be next to it.
+            # An image's key may be so long that the key of a sidecar would exceed S3's limit.
             if code_of(error) in (*MISSING, *KEY_TOO_LONG):
                 return None
             _report_refusal(error, key)
@@ -184,7 +184,7 @@ class InputBucket:
         try:
             tags = self.s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
         except ClientError as error:
-            # Deleted this moment; reading it will say so. 405 is what a delete marker answers.
+            # Just deleted; reading it will raise that. A delete marker answers 405.
             if code_of(error) in (*MISSING, *DELETED):
                 return None
             _report_refusal(error, f"the tags of {key}")
@@ -193,7 +193,7 @@ class InputBucket:
 
 
 def folders_of(key: str) -> Iterator[str]:
-    """The folders that a key is in, nearest first, each with its slash; "" is the bucket itself."""
+    """Yield the folders that a key is in, nearest first, each with its slash; "" is the bucket."""
     folder = key
     while folder:
         folder = folder[: folder[:-1].rfind("/") + 1]
@@ -201,11 +201,11 @@ def folders_of(key: str) -> Iterator[str]:
 
 
 def layer_key(image_key: str, name: str) -> str | None:
-    """Return the key that `name` stands for next to an image, or None where it is not allowed.
+    """Return the key of the layer `name` of an image, or None if it is not allowed.
 
-    `name` is relative to the image's folder; with a slash before it, to the bucket. Only `.`, `..`
-    and empty steps of the name have a meaning: to S3 a key is a plain text, and so the image's own
-    folder is never rewritten.
+    `name` is relative to the image's folder, or to the bucket if it begins with a slash. Only the
+    steps of `name` are normalized (`.`, `..` and empty ones). To S3 a key is plain text, so the
+    image's own folder stays as it is.
     """
     own = next(folders_of(image_key))
     steps = [] if name.startswith("/") else own.split("/")[:-1]
@@ -223,20 +223,20 @@ def layer_key(image_key: str, name: str) -> str | None:
 
 
 def unusable_layer(name: str) -> LayerError:
-    """Return the report about a layer, the same whatever is wrong.
+    """Return the error about a layer, the same whatever is wrong.
 
-    A stranger may have named it: whether it exists, its size and its content are not theirs.
+    A stranger may have named it, and must not learn whether it exists, its size or its content.
     """
     shown = name if len(name) <= 80 else name[:79] + "…"
     return LayerError(f"The layer {shown!r} cannot be used.")
 
 
 def _version(head: "HeadObjectOutputTypeDef") -> str:
-    version = head.get("VersionId", "null")  # the id of an object that is older than the versions
+    version = head.get("VersionId", "null")  # S3's id of an object from before versioning
     return head["LastModified"].isoformat() if version == "null" else version
 
 
 def _report_refusal(error: ClientError, what: str) -> None:
-    """Raise `UnreadableObjectError` where S3 refuses an object for good."""
+    """Raise `UnreadableObjectError` if S3 refuses access to an object for good."""
     if code_of(error) in REFUSED:
-        raise UnreadableObjectError(f"S3 refuses to give {what}: {code_of(error)}.") from error
+        raise UnreadableObjectError(f"S3 refuses access to {what} ({code_of(error)}).") from error

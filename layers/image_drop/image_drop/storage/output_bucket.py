@@ -1,4 +1,4 @@
-"""The output bucket: results, reports, and which of two writers may store."""
+"""The output bucket: results, reports, and which of two writers wins."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MAX_METADATA = 2048  # S3's limit for all names and values together
-MAX_METADATA_VALUE = 1200  # so that a long key leaves room for the rest
+MAX_METADATA_VALUE = 1200  # leaves room for the others next to a long key
 REPORT_TYPE = "application/json; charset=utf-8"
 REPORT_SUFFIX = ".error.json"
-# Paid answers that are not results yet; hidden names are no images.
+# Paid answers that are not results yet. Hidden names are never images, so no result has this key.
 ANSWERS = ".image-drop/answers/"
-SUFFIXES = (".png", ".jpg", ".webp")  # of results, as a finish may have it
-MARKS = ("edit-id", "call-digest", "code")  # metadata of results, of kept answers, of reports
+SUFFIXES = (".png", ".jpg", ".webp")  # of results; a finish chooses the format
+MARKS = ("edit-id", "call-digest", "code")  # in the metadata of results, kept answers, reports
 FORMAT_FIELDS = ("key", "folder", "stem", "mode")
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person reads when there is no result; problem details in the manner of RFC 9457.
+    """What a person reads when there is no result, in the style of RFC 9457.
 
-    `attempts`: how many calls were made. `status` and `request_id` are Venice's, where it
-    answered. `at`: UTC, ISO 8601.
+    `attempts`: the number of calls. `status` and `request_id`: of Venice's answer, if there was
+    one. `at`: UTC, ISO 8601.
     """
 
     code: str
@@ -58,18 +58,18 @@ class Stored:
 
     @property
     def edit_id(self) -> str | None:
-        """The edit that it shows; None for objects that Image Drop did not make."""
+        """The edit whose result it is; None for objects that Image Drop did not make."""
         return self.metadata.get("edit-id")
 
     @property
     def source_key(self) -> str | None:
-        """The image that it was made of; None also where the key did not fit."""
+        """The key of its image; None also if the key did not fit into the metadata."""
         return from_metadata(self.metadata).get("source-key")
 
     def is_of(self, key: str, variant: str | None) -> bool:
-        """Whether Image Drop made it, of this very image and variant.
+        """Return whether Image Drop made it from this image and variant.
 
-        A key that is too long for the metadata is in none; then the variant has to do.
+        A key that is too long for the metadata is missing there; then only the variant counts.
         """
         made = not self.metadata.keys().isdisjoint(MARKS)
         same = self.metadata.get("source-key", _quoted(key)) == _quoted(key)
@@ -77,43 +77,43 @@ class Stored:
 
 
 class ResultChangedError(Exception):
-    """When another invocation has stored a result since it was last looked at."""
+    """Raised when another invocation has stored a result since the last read."""
 
 
 def output_key(key_format: str, key: str, mode: str, variant: str | None, suffix: str) -> str:
-    """Where a result goes: `photos/shoe.jpg` → `photos/shoe.jpg.png`, or `…jpg.cutout.png`.
+    """Return the key of a result: `photos/shoe.jpg` → `photos/shoe.jpg.png`, or `…jpg.cutout.png`.
 
-    `key_format` is the template's `OutputKeyFormat`, with the fields `{key}`, `{folder}` (with its
-    slash), `{stem}` and `{mode}`. A `.png` at its end gives way to the variant and `suffix`, such
-    as `.jpg`. Raises `SettingsError`.
+    `key_format`: the template's `OutputKeyFormat`, with the fields `{key}`, `{folder}` (with its
+    slash), `{stem}` and `{mode}`. The variant and `suffix`, such as `.jpg`, replace a `.png` at
+    its end. Raise `SettingsError`.
     """
     tail = f".{variant}{suffix}" if variant else suffix
     return _fitted(_path(key_format, key, mode), tail)
 
 
 def possible_keys(key_format: str, key: str, mode: str) -> tuple[str, ...]:
-    """Everywhere that the result of an image without variants can be, likeliest first."""
+    """Return the possible keys of the result of an image without variants, likeliest first."""
     path = _path(key_format, key, mode)
     return tuple(_fitted(path, suffix) for suffix in SUFFIXES)
 
 
 def answer_key(call_digest: str) -> str:
-    """Where a paid answer is kept until its edit is done; no image's result can be there."""
+    """Return the key of a paid answer until its edit is done; no result can have this key."""
     return f"{ANSWERS}{call_digest}"
 
 
 def original_key(output_key: str) -> str:
-    """Where Venice's own answer goes, next to a finished result, for `keep_original`."""
+    """Return the key of Venice's untouched answer, next to a finished result."""
     return output_key.rpartition(".")[0] + ".original.png"
 
 
 def report_key(key: str, variant: str | None) -> str:
-    """Where the report of an image goes: `photos/shoe.jpg` → `photos/shoe.jpg.error.json`."""
+    """Return the key of an image's report: `photos/shoe.jpg` → `photos/shoe.jpg.error.json`."""
     return _fitted(key, f".{variant}{REPORT_SUFFIX}" if variant else REPORT_SUFFIX)
 
 
 def report_keys(key: str, variant: str | None) -> tuple[str, str]:
-    """Where the report of an image goes, and where it goes when another image's is there.
+    """Return the key of an image's report, and the key to use if another image's report has it.
 
     The variant `b` of `a.jpg` and an image `a.jpg.b` would share a key.
     """
@@ -131,7 +131,7 @@ def report_on(
     attempts: int,
     now: float,
 ) -> Report:
-    """The report about an error."""
+    """Return the report about an error."""
     return Report(
         code=error.code,
         title=error.title,
@@ -148,14 +148,14 @@ def report_on(
 
 
 def encoded(report: Report) -> bytes:
-    """A report's bytes, for people to read."""
+    """Return a report's bytes, for people to read."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2)
 
 
 def as_metadata(values: Mapping[str, str | None]) -> dict[str, str]:
-    """User metadata that S3 takes: ASCII, percent-encoded where it is not.
+    """Return the values as user metadata for S3, percent-encoded where they are not ASCII.
 
-    A value that would not fit into S3's 2 KB is left out; the edit's event has it in full.
+    A value that does not fit into S3's 2 KB is left out; the edit's event has it in full.
     """
     kept: dict[str, str] = {}
     room = MAX_METADATA
@@ -169,7 +169,7 @@ def as_metadata(values: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def from_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """What `as_metadata` has made, as it was before."""
+    """Return the values that `as_metadata` encoded."""
     return {name: unquote(text) for name, text in metadata.items()}
 
 
@@ -181,7 +181,7 @@ class OutputBucket:
     bucket: str
 
     def find(self, key: str) -> Stored | None:
-        """The object at `key`, or None."""
+        """Return the object at `key`, or None."""
         try:
             head = self.s3.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
@@ -191,7 +191,7 @@ class OutputBucket:
         return Stored(key, head["ETag"], head["LastModified"], head["Metadata"])
 
     def read(self, key: str) -> tuple[Stored, str, bytes] | None:
-        """The object at `key`, its media type and its bytes, or None."""
+        """Return the object at `key`, its media type and its bytes, or None."""
         try:
             answer = self.s3.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
@@ -209,9 +209,9 @@ class OutputBucket:
         metadata: Mapping[str, str],
         seen: Stored | None,
     ) -> Stored:
-        """Write an object in the place of the one that was `seen` there (None: of nothing).
+        """Write an object over the one that was `seen` there; None means that there was none.
 
-        Raises `ResultChangedError` when that is not what is there any more.
+        Raise `ResultChangedError` when the object there is another one by now.
         """
         condition: dict[str, Any] = {"IfMatch": seen.etag} if seen else {"IfNoneMatch": "*"}
         try:
@@ -230,7 +230,7 @@ class OutputBucket:
         return Stored(key, answer["ETag"], datetime.now(UTC), metadata)
 
     def keep(self, key: str, data: bytes, media_type: str, metadata: Mapping[str, str]) -> None:
-        """Keep a paid answer, whatever was there before: only Image Drop writes there."""
+        """Store a paid answer unconditionally, because only Image Drop writes there."""
         self.s3.put_object(
             Bucket=self.bucket,
             Key=key,
@@ -240,9 +240,9 @@ class OutputBucket:
         )
 
     def remove(self, seen: Stored) -> None:
-        """Remove an object that is there, unless it is another one by now.
+        """Delete the object that was seen, unless it is another one by now.
 
-        In a bucket with versions a removal of what is not there would leave a delete marker.
+        In a bucket with versions, deleting a missing object would leave a delete marker.
         """
         try:
             self.s3.delete_object(Bucket=self.bucket, Key=seen.key, IfMatch=seen.etag)
@@ -262,13 +262,14 @@ def _path(key_format: str, key: str, mode: str) -> str:
         path = key_format.format(key=key, folder=folder + slash, stem=stem, mode=mode)
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise SettingsError(
-            f"OUTPUT_KEY_FORMAT {key_format!r} is not a format of {', '.join(FORMAT_FIELDS)}"
+            f"OutputKeyFormat is {key_format!r}. It can hold these fields only: "
+            f"{', '.join(f'{{{name}}}' for name in FORMAT_FIELDS)}."
         ) from error
     return path.removesuffix(".png")
 
 
 def _fitted(path: str, tail: str) -> str:
-    """`path + tail`, cut to what S3 takes; a hash keeps two long keys apart."""
+    """Return `path + tail`, cut to S3's limit; a hash distinguishes two long keys."""
     if len((path + tail).encode()) <= MAX_KEY_BYTES:
         return path + tail
     tail = f"~{hashlib.sha256(path.encode()).hexdigest()[:16]}{tail}"

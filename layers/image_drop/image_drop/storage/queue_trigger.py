@@ -1,4 +1,4 @@
-"""What feeds the retry function from the queue, and can be paused."""
+"""The trigger that feeds the retry function from the queue; it can be paused."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 class QueueTrigger:
     """The event source mapping that feeds the retry function from the queue.
 
-    While it is paused, messages stay in the queue and their tries are not counted. A change takes
-    effect in about a minute, and AWS refuses another one until then. To enable what is enabled
-    changes nothing, so the state need not be read.
+    While it is paused, messages stay in the queue and their receives are not counted. A change
+    takes effect in about a minute, and AWS refuses another one until then. Enabling an enabled
+    trigger changes nothing, so its state is not read.
     """
 
     awslambda: "LambdaClient"
     uuid: str
 
     def switch(self, *, on: bool) -> None:
-        """Feed the function, or pause; one that is changing is left to the next round."""
+        """Enable or disable the trigger; leave one that is still changing to the next round."""
         try:
             self.awslambda.update_event_source_mapping(UUID=self.uuid, Enabled=on)
         except ClientError as error:

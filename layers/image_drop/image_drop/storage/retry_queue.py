@@ -1,4 +1,4 @@
-"""The retry queue: where an edit waits for its next try."""
+"""The retry queue, in which an edit waits for its next try."""
 
 import json
 import math
@@ -24,7 +24,7 @@ _COUNTS: tuple["QueueAttributeNameType", ...] = (
     "ApproximateNumberOfMessagesDelayed",
     "ApproximateNumberOfMessagesNotVisible",
 )
-MAX_VISIBILITY = 43_000  # seconds; SQS allows 12 h from the receipt, and some of it is over
+MAX_VISIBILITY = 43_000  # seconds; SQS allows 12 h since the receipt, part of which has passed
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Message:
 class Depth:
     """Messages in a queue, by SQS's own approximate count.
 
-    `hidden`: received, and in progress or waiting for their next try; SQS does not tell which.
+    `hidden`: received, then in progress or waiting for their next try; SQS does not say which.
     """
 
     visible: int
@@ -71,9 +71,9 @@ class RetryQueue:
         )
 
     def send_all(self, found: Iterable[Upload]) -> None:
-        """Put any number of uploads in the queue, ten a request.
+        """Put any number of uploads in the queue, ten in a request.
 
-        What SQS did not take is sent again; raises `StorageBusyError` when it will not.
+        Messages that SQS did not take are sent again. Raise `StorageBusyError` after four times.
         """
         for uploads in batched(found, BATCH, strict=False):
             bodies = {str(number): message(upload) for number, upload in enumerate(uploads)}
@@ -87,11 +87,11 @@ class RetryQueue:
                     break
             else:
                 raise StorageBusyError(
-                    f"SQS did not take {len(bodies)} of {len(uploads)} messages."
+                    f"SQS did not accept {len(bodies)} of {len(uploads)} messages."
                 )
 
     def bury(self, body: str) -> None:
-        """Put a message into the dead-letter queue; a redrive sends it here again."""
+        """Put a message into the dead-letter queue; a redrive brings it back."""
         self.sqs.send_message(QueueUrl=self.dead_letter_url, MessageBody=body)
 
     def depth(self) -> Depth:
@@ -103,9 +103,9 @@ class RetryQueue:
         return depth_of(self.sqs, self.dead_letter_url)
 
     def postpone(self, receipt_handle: str, seconds: float) -> None:
-        """Hide a message that is being worked on for so many seconds from now.
+        """Hide a received message for so many seconds from now.
 
-        Never sent anew: Lambda ends a chain of re-sent messages after 16 rounds.
+        Do not send it again instead: Lambda stops a chain of re-sent messages after 16 rounds.
         """
         self.sqs.change_message_visibility(
             QueueUrl=self.url,
@@ -114,7 +114,7 @@ class RetryQueue:
         )
 
     def receive(self) -> Message | None:
-        """One message, or None where none is visible. It stays hidden for 30 minutes."""
+        """Return one message, which stays hidden for 30 minutes; None if none is visible."""
         answer = self.sqs.receive_message(
             QueueUrl=self.url,
             MaxNumberOfMessages=1,
@@ -127,11 +127,11 @@ class RetryQueue:
         return None
 
     def is_empty(self) -> bool:
-        """Whether no message is there, not even a hidden one; as far as SQS knows so soon."""
+        """Return whether the queue holds no message, hidden ones included; SQS's count may lag."""
         return self.depth().total == 0
 
     def delete(self, receipt_handle: str) -> None:
-        """Remove a message that was worked on."""
+        """Delete a message whose work is done."""
         self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=receipt_handle)
 
 
@@ -142,6 +142,6 @@ def depth_of(sqs: "SQSClient", url: str) -> Depth:
 
 
 def message(upload: Upload) -> str:
-    """An upload as the body of a message."""
-    # In ASCII, for SQS refuses some characters that a key may hold, such as U+FFFF.
+    """Return an upload as the body of a message."""
+    # In ASCII, because SQS refuses some characters that a key may hold, such as U+FFFF.
     return json.dumps(msgspec.to_builtins(upload))

@@ -1,4 +1,4 @@
-"""Venice's API key: an SSM SecureString, kept in memory for five minutes and nowhere else."""
+"""Venice's API key: an SSM SecureString, cached in memory for five minutes and nowhere else."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,22 +17,22 @@ MAX_AGE = 300  # seconds
 
 @dataclass(frozen=True)
 class ApiKey:
-    """The key behind a parameter's name. Calling it gives the key."""
+    """The key in a parameter of SSM. Call the object to get the key."""
 
     provider: SSMProvider
     name: str
 
     @classmethod
     def of(cls, ssm: "SSMClient", name: str) -> "ApiKey":
-        """The key in the parameter `name`."""
+        """Return the key in the parameter `name`."""
         return cls(SSMProvider(boto3_client=ssm), name)
 
     def __call__(self) -> str:
-        """The key. Raises `AccountError` where the parameter is missing or may not be read."""
+        """Return the key. Raise `AccountError` when the parameter is missing or forbidden."""
         return self._get(force_fetch=False)
 
     def replaced(self) -> bool:
-        """Fetch the key again; whether it is another one than before."""
+        """Fetch the key again; return whether it has changed."""
         return self._get(force_fetch=False) != self._get(force_fetch=True)
 
     def _get(self, *, force_fetch: bool) -> str:
@@ -44,8 +44,10 @@ class ApiKey:
             cause = error.__cause__ or error.__context__
             code = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else ""
             if code in ("ParameterNotFound", "AccessDeniedException"):
-                raise AccountError(f"The SSM parameter {self.name}: {code}.") from error
-            raise StorageBusyError(f"The SSM parameter {self.name} was not read.") from error
+                raise AccountError(
+                    f"The SSM parameter {self.name} cannot be read ({code})."
+                ) from error
+            raise StorageBusyError(f"AWS did not return the SSM parameter {self.name}.") from error
         text = str(key).strip()
         if not text or not text.isascii() or not text.isprintable():
             raise AccountError(f"The SSM parameter {self.name} does not hold an API key.")

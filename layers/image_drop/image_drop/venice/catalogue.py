@@ -1,7 +1,7 @@
-"""Venice's models: what an edit costs, and whether its model takes what is asked for.
+"""Venice's models: the price of an edit, and whether its model accepts the instructions.
 
-The account watch reads Venice's list (`GET /models`, free of charge) and keeps it. Until then, and
-where the list says nothing, `known_models` counts. Pure; `catalogue_store` keeps the list.
+The account watch reads Venice's list (`GET /models`, free of charge). Until then, and for what the
+list does not say, `known_models` counts. This module is pure; `catalogue_store` keeps the list.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,8 +17,8 @@ from image_drop.instructions.sources import nearest_of
 from image_drop.venice.known_models import ALIASES, DEFAULT_EDIT_MODEL, KNOWN
 from image_drop.venice.models import REMOVAL_MODEL, Limits, Model, Price
 
-ENHANCED_PROMPT_USD = 0.04  # for a prompt that was rewritten; Venice's pricing page, August 2026
-UNKNOWN_MODEL = "unknown"  # the limiter's one name for all models that the catalogue does not have
+ENHANCED_PROMPT_USD = 0.04  # for rewriting a prompt; Venice's pricing page, August 2026
+UNKNOWN_MODEL = "unknown"  # the limiter's name for all models that are not in the catalogue
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Catalogue:
 
     @cached_property
     def models(self) -> Mapping[str, Model]:
-        """All models by name: Venice's list, and `known_models` for what the list does not say."""
+        """All models by name: Venice's list, completed from `known_models`."""
         known = dict(KNOWN)
         for name, model in (self.listed or {}).items():
             ours = known.get(name, Model())
@@ -42,14 +42,14 @@ class Catalogue:
         return {name: each for name, each in self.models.items() if name != REMOVAL_MODEL}
 
     def name(self, mode: Mode, model: str | None) -> str:
-        """Return the name of the model that Venice runs. `model`: as asked for, None for none."""
+        """Return the name of the model that Venice runs. `model`: of the instructions, or None."""
         if mode is Mode.BACKGROUND_REMOVE:
             return REMOVAL_MODEL
         name = model or DEFAULT_EDIT_MODEL
         return name if name in self.models else ALIASES.get(name, name)
 
     def rate_model(self, mode: Mode, model: str | None) -> str:
-        """Return the name that the limiter counts a call under; there are as many as models."""
+        """Return the limiter's name for a call's model; there are only as many as known models."""
         if mode is Mode.BACKGROUND_REMOVE:
             return mode.value
         name = self.name(mode, model)
@@ -62,15 +62,15 @@ class Catalogue:
         images: int,
         *,
         enhanced: bool,
-        told: str | None = None,
+        answered: str | None = None,
     ) -> float:
-        """Return the US dollars of a call. A model without a known price costs as the dearest.
+        """Return the US dollars of a call. A model of unknown price costs as much as the dearest.
 
-        `sent`: `venice.parameters`, the request's fields besides its `images`. `images`: the photo
-        and its layers. `enhanced`: whether the prompt is rewritten. `told`: the model that Venice's
-        answer names; where its price is unknown, the model that was asked for counts.
+        `sent`: `client.parameters`, the request's fields besides its `images`. `images`: the photo
+        and its layers. `enhanced`: whether the prompt is rewritten. `answered`: the model in
+        Venice's answer; if its price is unknown, the model of the request counts.
         """
-        price = self._price(self.name(mode, told)) if told else None
+        price = self._price(self.name(mode, answered)) if answered else None
         price = price or self._price(self.name(mode, asked_model(sent)))
         if price:
             usd = price.of(images, sent.get("resolution") or "", sent.get("quality") or "")
@@ -79,15 +79,15 @@ class Catalogue:
         return round(usd + (ENHANCED_PROMPT_USD if enhanced else 0.0), 6)
 
     def check(self, wanted: Instructions, images: int) -> None:
-        """Raise `InvalidValueError` where the model would not accept the instructions.
+        """Raise `InvalidValueError` if the model would not accept the instructions.
 
-        `images`: the photo and its layers. Call it before a call is made, and never for a result
-        that is there: what models accept changes from month to month.
+        `images`: the photo and its layers. Check before a call, and never for a result that is
+        already there: what models accept changes from month to month.
 
-        A value that Venice would silently ignore is an error too, because nobody asks for nothing.
-        The aspect ratio `auto` always passes; `fitted` leaves it out where a model does not list
-        it. An unknown model passes until Venice's list has been read, and no model always does:
-        Venice may have changed its default.
+        A value that Venice would silently ignore is an error too, because its writer expects an
+        effect. The aspect ratio `auto` always passes; `fitted` leaves it out if the model does not
+        list it. An unknown model passes until Venice's list has been read. Instructions without a
+        model always pass, because Venice may have changed its default.
         """
         if wanted.mode is Mode.BACKGROUND_REMOVE:
             return
@@ -104,22 +104,22 @@ class Catalogue:
             raise InvalidValueError(" ".join(problems))
 
     def check_allowed(self, wanted: Instructions, allowed: tuple[str, ...]) -> None:
-        """Raise `ModelNotAllowedError` where the model is not among `allowed`; empty allows all.
+        """Raise `ModelNotAllowedError` if the model is not among `allowed`; empty allows all.
 
-        background-remove counts as the model `bria-bg-remover`. An alias counts as the model that
-        it stands for, and no model as Venice's default one.
+        background-remove counts as the model `bria-bg-remover`, an alias as the model that it
+        stands for, and no model as Venice's default.
         """
         name = self.name(wanted.mode or Mode.EDIT, wanted.model)
         if allowed and name not in {self.name(Mode.EDIT, each) for each in allowed}:
             raise ModelNotAllowedError(
-                f"The edit would use the model {name}. AllowedModels holds {', '.join(allowed)}."
+                f"The edit would use the model {name}. AllowedModels allows {', '.join(allowed)}."
             )
 
     def fitted(self, wanted: Instructions) -> Instructions:
         """Return the instructions without an aspect ratio `auto` that the model does not list.
 
-        For the request alone. The ids of an edit are made from the instructions as they were
-        given, so that a new list from Venice does not turn every edit into another one.
+        Use them for the request only. The ids of an edit are made from the original instructions,
+        so that a new list from Venice does not change the id of every edit.
         """
         limits = self._limits(self.name(Mode.EDIT, wanted.model))
         if wanted.aspect_ratio != "auto" or limits is None or "auto" in limits.ratios:
@@ -142,7 +142,7 @@ class Catalogue:
     def _unlisted(self, name: str) -> str:
         nearest = nearest_of(name, self._listed_edit_models)
         names = ", ".join(self._listed_edit_models)
-        hint = f"Did you mean {nearest}?" if nearest else f"It has these: {names}."
+        hint = f"Did you mean {nearest}?" if nearest else f"Its edit models are: {names}."
         return f"model is {name}, but Venice has no such edit model. {hint}"
 
 
@@ -158,7 +158,7 @@ def _described(asked: str | None, name: str) -> str:
 
 
 def _problems(wanted: Instructions, images: int, limits: Limits, model: str) -> Iterator[str]:
-    """One sentence for each value that the model does not accept."""
+    """Return one sentence for each value that the model does not accept."""
     multi = wanted.mode is Mode.MULTI_EDIT
     if multi and limits.images == 1:
         yield f"mode is multi-edit, but {model} edits a single image. Use the mode edit."

@@ -1,8 +1,8 @@
 """The client of Venice's three image endpoints: one method, one call, no retries.
 
-A call is made only by the pipeline, which knows about slots, locks and money; so nothing here
-sends anything twice. Facts are from Venice's API description of 2026-08-21 and its skill
-documents of 2026-10-02; where the two differ, what is sent is valid under both.
+Only the pipeline makes a call, because it knows about slots, locks and money. So nothing here
+sends a request twice. Facts are from Venice's API description of 2026-08-21 and its skill
+documents of 2026-10-02; where the two differ, the request is valid under both.
 """
 
 import base64
@@ -30,18 +30,18 @@ from image_drop.untrusted_text import printable, redact
 from image_drop.venice.exchange import MAX_ANSWER_BYTES, Reply, exchange
 from image_drop.venice.http_errors import error_for, is_true, rate_limit, violates
 
-CALL_SECONDS = 120.0  # what Venice's own command line waits
+CALL_SECONDS = 120.0  # as long as Venice's own command line waits
 SLOW_CALL_SECONDS = 210.0  # GPT Image at high quality takes more than two minutes
-ENHANCE_SECONDS = 30.0  # more: Venice says a prompt's rewrite takes up to that long
+ENHANCE_SECONDS = 30.0  # in addition; Venice says that rewriting a prompt takes up to that long
 PAGE_SECONDS = 30.0
 MAX_FILES = 10  # in a multipart request
-MAX_NAME = 100  # characters of a model that is believed in
+MAX_NAME = 100  # characters; a model with a longer name is ignored
 MAX_LIMIT = 999_999  # requests a minute; beyond it a number means nothing
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What one of Venice's endpoints is called and understands."""
+    """The path of one of Venice's endpoints, and the fields that it accepts."""
 
     path: str
     image_field: str
@@ -67,22 +67,22 @@ class Answer:
 
     @property
     def model(self) -> str | None:
-        """The model that made the edit, where the endpoint tells."""
+        """The model that made the edit, if the endpoint names it."""
         return self.headers.get("x-venice-model-id")
 
     @property
     def request_id(self) -> str | None:
-        """Cloudflare's ray id, which Venice's support asks for."""
+        """Cloudflare's ray id, which Venice's support needs."""
         return self.headers.get("CF-RAY")
 
     @property
     def rate_limit(self) -> int | None:
-        """Requests a minute for this model and account, where Venice names them."""
+        """Requests a minute for this model and account, if Venice names them."""
         return rate_limit(self.headers)
 
     @property
     def deprecation(self) -> str | None:
-        """Venice's warning that the model will go away."""
+        """Venice's warning that the model will be retired."""
         return self.headers.get("x-venice-model-deprecation-warning")
 
     @property
@@ -98,9 +98,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Account:
-    """What Venice says of the account behind the key.
+    """What Venice says about the account of the key.
 
-    `balance` in US dollars, with the day's DIEM credits, of which one buys a dollar's worth.
+    `balance`: in US dollars, with the day's DIEM credits, each of which is worth one dollar.
     `limits`: requests a minute by model.
     """
 
@@ -110,10 +110,10 @@ class Account:
 
 
 def parameters(instructions: Instructions) -> dict[str, Any]:
-    """The fields of the request besides the images: only those that the endpoint documents.
+    """Return the fields of the request besides the images: only those that the endpoint documents.
 
-    `output_format` goes with `resolution` only, since Venice answers PNG at 1K by itself and
-    JPEG above.
+    `output_format` is sent with `resolution` only, because Venice answers PNG by default at 1K
+    and JPEG above.
     """
     endpoint = ENDPOINTS[instructions.mode or Mode.EDIT]
     given = instructions.as_dict()
@@ -126,10 +126,10 @@ def parameters(instructions: Instructions) -> dict[str, Any]:
 
 
 def longest_call(instructions: Instructions) -> float:
-    """Return the seconds to give one call: 120, or 210 where the model is known to be slow.
+    """Return the time limit of one call in seconds: 120, or 210 if the model is known to be slow.
 
-    30 more where the prompt is rewritten first. With its 240 s the longest call leaves a minute of
-    Lambda's 300 s for the work before and after it.
+    Add 30 if the prompt is rewritten first. The longest call, 240 s, leaves a minute of Lambda's
+    300 s for the work before and after it.
     """
     sent = parameters(instructions)
     model, quality = instructions.model or "", sent.get("quality")
@@ -144,10 +144,9 @@ def longest_call(instructions: Instructions) -> float:
 
 @dataclass(frozen=True)
 class Venice:
-    """Venice behind a base URL. `api_key()` is asked at every call; `now()` is in seconds.
+    """Venice at a base URL. `api_key()` is called for every request; `now()` is in seconds.
 
-    `max_seconds`: no call takes longer, whatever its caller allows. `exchange`: how a request is
-    made.
+    `max_seconds`: no call takes longer, whatever its caller allows. `exchange`: makes a request.
     """
 
     base_url: str
@@ -161,7 +160,7 @@ class Venice:
     ) -> Answer:
         """Make one paid call that ends within `seconds`, headers and body included.
 
-        `pictures`: the image and its layers, which may be https URLs. Raises `LayerError` before
+        `pictures`: the image and its layers, which may be https URLs. Raise `LayerError` before
         the call, else `RateLimitedError`, `VeniceUnavailableError`, `NoAnswerError`,
         `AccountError` or `RefusedError`; their `charge` says whether the call was paid.
         """
@@ -175,15 +174,15 @@ class Venice:
         return _answer(reply)
 
     def account(self) -> Account:
-        """`GET /api_keys/rate_limits`, which is free.
+        """Fetch `GET /api_keys/rate_limits`, which is free.
 
-        Raises `AccountError` where the key is refused, `RetryableError` where no answer can be
-        understood.
+        Raise `AccountError` when the key is refused, `RetryableError` when there is no usable
+        answer.
         """
         return _account(self._get("/api_keys/rate_limits"))
 
     def models(self, kind: str) -> dict[str, Any]:
-        """`GET /models?type=…`: the catalogue with prices and limits. It is free."""
+        """Fetch `GET /models?type=…`, the catalogue with prices and limits, which is free."""
         return self._get(f"/models?type={kind}")
 
     def _get(self, path: str) -> dict[str, Any]:
@@ -198,16 +197,18 @@ class Venice:
         try:
             return msgspec.json.decode(reply.body, type=dict[str, Any])
         except (msgspec.DecodeError, RecursionError) as error:
-            raise VeniceUnavailableError(f"Venice's answer to {path} is no JSON object.") from error
+            raise VeniceUnavailableError(
+                f"Venice's answer to {path} is not a JSON object."
+            ) from error
 
     def _exchange(self, method: str, path: str, key: str, seconds: float, **body: Any) -> Reply:
-        """The answer, with headers that may be shown: Venice might echo the key in one of them."""
+        """Return the answer with redacted headers, in case Venice echoes the key in one of them."""
         reply = self.exchange(
             method,
             self.base_url + path,
             min(seconds, self.max_seconds),
             auth=_bearer(key),
-            headers={"Connection": "close"},  # there is no other call to keep it for
+            headers={"Connection": "close"},  # no other call would use it
             **body,
         )
         shown = {name: printable(redact(text, key)) for name, text in reply.headers.items()}
@@ -215,7 +216,7 @@ class Venice:
 
 
 def _bearer(key: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    """The key as requests' authentication, which a `.netrc` of the machine cannot replace."""
+    """Return the key as authentication for requests, which no `.netrc` file can replace."""
 
     def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {key}"
@@ -248,7 +249,7 @@ def _account(answer: dict[str, Any]) -> Account:
 
 
 def _amount(value: Any) -> float:
-    """A number that makes sense, clamped to 0 to 1e9. Raises `ValueError` or `OverflowError`."""
+    """Return a number, clamped to 0 to 1e9. Raise `ValueError` or `OverflowError`."""
     number = float(value)
     if math.isnan(number):
         raise ValueError("not a number")
@@ -258,14 +259,14 @@ def _amount(value: Any) -> float:
 def _body(
     endpoint: Endpoint, values: dict[str, Any], pictures: Sequence[Photo | str]
 ) -> dict[str, Any]:
-    """Multipart, which needs no base64; JSON only where a URL is among the pictures."""
+    """Return a multipart body, which needs no base64, or JSON if a picture is a URL."""
     if any(isinstance(picture, str) for picture in pictures):
         texts = [p if isinstance(p, str) else base64.b64encode(p.data).decode() for p in pictures]
         return {"json": values | {endpoint.image_field: texts}}
     if len(pictures) > MAX_FILES:
         raise LayerError(
-            f"Venice takes at most {MAX_FILES} images in one request, the image itself among "
-            f"them; there are {len(pictures)}."
+            f"Venice accepts at most {MAX_FILES} images in one request, including the image "
+            f"itself. This edit has {len(pictures)}. Remove some layers."
         )
     files = [
         (endpoint.image_field, (f"image-{number}", picture.data, picture.media_type))
@@ -280,17 +281,17 @@ def _form_text(value: Any) -> str:
 
 
 def _answer(reply: Reply) -> Answer:
-    told: dict[str, Any] = {"status": reply.status, "request_id": reply.headers.get("CF-RAY")}
+    facts: dict[str, Any] = {"status": reply.status, "request_id": reply.headers.get("CF-RAY")}
     if violates(reply.headers):
         raise ContentRefusedError(
-            "Venice marked the result as a content violation.", charge=Charge.MAYBE, **told
+            "Venice marked the result as a content violation.", charge=Charge.MAYBE, **facts
         )
     if len(reply.body) > MAX_ANSWER_BYTES:
         detail = f"Venice's answer is larger than {MAX_ANSWER_BYTES:,} bytes."
-        raise UnusableAnswerError(detail, **told)
+        raise UnusableAnswerError(detail, **facts)
     media_type = photos.media_type_of(reply.body)
     if media_type not in ("image/png", "image/jpeg", "image/webp"):
         kind = reply.headers.get("Content-Type", "no type")
         detail = f"Venice answered {len(reply.body):,} bytes of {printable(kind, 100)!r}."
-        raise UnusableAnswerError(detail, **told)
+        raise UnusableAnswerError(detail, **facts)
     return Answer(reply.body, media_type, reply.headers)

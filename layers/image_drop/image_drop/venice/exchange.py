@@ -1,10 +1,10 @@
-"""One HTTP request: a deadline for the whole of it, and whether it may have been sent.
+"""One HTTP request: with a deadline for all of it, and whether it may have been sent.
 
-Both decide about money. A read timeout is no deadline: it starts again with every packet. And
-requests raises the same `ConnectionError` for a refused connection and for one that broke after
-the request had arrived. So a thread of its own makes the request and the caller waits for it, and
-the connection itself reports when it is established (TLS included): until then no byte of the
-request has left, from then on nobody can tell how much has arrived.
+Both decide about money. A read timeout is not a deadline, because it starts again with every
+packet. And requests raises the same `ConnectionError` for a refused connection and for one that
+broke after the request had arrived. So a separate thread makes the request while the caller waits,
+and the connection reports when it is established, TLS included. Until then no byte of the request
+has been sent. From then on, nobody can know how much has arrived.
 """
 
 import os
@@ -26,8 +26,8 @@ from image_drop.errors import ImageDropError, NoAnswerError, VeniceUnavailableEr
 
 CONNECT_TIMEOUT = 10.0  # seconds, for each address of the host
 MAX_ANSWER_BYTES = 50 * 1024 * 1024
-PIECE = 65_536  # bytes that an answer is read by: each is in memory besides what has been read
-MAX_ERROR_BYTES = 65_536  # of an error's body; what explains anything is far shorter
+PIECE = 65_536  # bytes of an answer read at a time, in memory in addition to what was read
+MAX_ERROR_BYTES = 65_536  # of an error's body; explanations are far shorter
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class Reply:
     """An HTTP answer; of a body beyond `MAX_ANSWER_BYTES` (200) or `MAX_ERROR_BYTES`, a part."""
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)  # looked up in any case
+    headers: Mapping[str, str] = field(repr=False)  # names in any case
     body: bytes = field(default=b"", repr=False)
 
 
 def exchange(method: str, url: str, seconds: float, **request: Any) -> Reply:
-    """Make one request, without redirects and repetitions, that ends within `seconds`.
+    """Make one request that ends within `seconds`, without redirects or retries.
 
-    `request`: what `requests.request` takes besides. Raises `VeniceUnavailableError` where nothing
-    was sent, and `NoAnswerError` where something may have been and no whole answer came. An answer
-    that is an error counts as whole as soon as its status is there.
+    `request`: further arguments of `requests.request`. Raise `VeniceUnavailableError` when nothing
+    was sent, `NoAnswerError` when something may have been sent but no whole answer came. An error
+    answer counts as whole as soon as its status is there.
     """
     if seconds <= 0:
         raise VeniceUnavailableError("No time was left to call Venice.")
@@ -65,43 +65,43 @@ def exchange(method: str, url: str, seconds: float, **request: Any) -> Reply:
 
 
 class _Attempt:
-    """What two threads know of one request: the one that makes it and the one that waits."""
+    """The state of one request, shared by the thread that makes it and the one that waits."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.refusal: Reply | None = None  # an error without its words, as soon as it is there
+        self.refusal: Reply | None = None  # an error answer without its body, once it is there
         self._lock = Lock()
         self._connection: socket.socket | None = None
         self._given_up = False
 
     def connected(self, connection: socket.socket) -> None:
-        """Note that the request is about to be sent. Raises `TimeoutError` where it is too late."""
+        """Note that the request is about to be sent. Raise `TimeoutError` when it is too late."""
         with self._lock:
             if self._given_up:
                 raise TimeoutError
             self._connection = connection
-        connection.settimeout(self.seconds)  # until now it was the one for connecting
+        connection.settimeout(self.seconds)  # replaces the timeout for connecting
 
     def give_up(self) -> Reply:
-        """End the request, wherever it is: from now on nothing is sent any more."""
+        """End the request, so that nothing more is sent, and return or raise what is known."""
         with self._lock:
             self._given_up = True
         if self._connection is None:
             raise VeniceUnavailableError(f"No connection to Venice within {self.seconds:g} s.")
-        # On a copy, beneath TLS: shut down by its own method, a TLS socket would let the other
-        # thread go on in the clear.
+        # On a copy of the descriptor, below TLS: after its own shutdown, a TLS socket would let
+        # the other thread continue without encryption.
         with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as bare:
             bare.shutdown(socket.SHUT_RDWR)
         if self.refusal:
             return self.refusal
-        raise NoAnswerError(f"No whole answer from Venice within {self.seconds:g} s.")
+        raise NoAnswerError(f"Venice did not answer completely within {self.seconds:g} s.")
 
     def meaning_of(self, error: BaseException) -> BaseException:
-        """What a failed request means: after the connection, that it may have arrived."""
+        """Return what a failed request means: once connected, it may have arrived."""
         if isinstance(error, ImageDropError) or not isinstance(error, Exception):
             return error
         if self._connection:
-            meaning: Exception = NoAnswerError("The connection broke before Venice's whole answer.")
+            meaning: Exception = NoAnswerError("The connection broke before Venice had answered.")
         elif isinstance(error, (OSError, HTTPError)):
             meaning = VeniceUnavailableError(f"No connection to Venice: {_reason(error)}.")
         else:
@@ -123,7 +123,7 @@ def _outcome(attempt: _Attempt, method: str, url: str, request: Mapping[str, Any
                 **request,
             ) as response:
                 return _read(response, attempt)
-    except BaseException as error:  # for the thread that waits, whatever it is
+    except BaseException as error:  # whatever it is, the waiting thread needs it
         return error
 
 
@@ -132,13 +132,13 @@ def _read(response: requests.Response, attempt: _Attempt) -> Reply:
     if reply.status == 200:
         return replace(reply, body=_body(response, MAX_ANSWER_BYTES))
     attempt.refusal = reply
-    with suppress(OSError, HTTPError):  # the status says enough
+    with suppress(OSError, HTTPError):  # the status is enough
         return replace(reply, body=_body(response, MAX_ERROR_BYTES))
     return reply
 
 
 def _body(response: requests.Response, most: int) -> bytes:
-    body = BytesIO()  # hands its buffer out; a bytearray would be copied
+    body = BytesIO()  # returns its buffer; a bytearray would have to be copied
     for chunk in response.iter_content(PIECE):
         body.write(chunk)
         if body.tell() > most:
@@ -149,7 +149,7 @@ def _body(response: requests.Response, most: int) -> bytes:
 class _Session(requests.Session):
     @override
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Follow none: a POST would become a GET, and the body be read without a limit."""
+        """Follow no redirect: a POST would become a GET, and its body has no limit there."""
 
 
 class _Adapter(HTTPAdapter):
@@ -176,6 +176,6 @@ def _reporting(kind: Any, attempt: _Attempt) -> type[HTTPConnection]:
 
 
 def _reason(error: Exception) -> str:
-    """The class of what went wrong below requests, for example `NameResolutionError`."""
+    """Return the class of the error below requests, for example `NameResolutionError`."""
     cause = error.args[0] if error.args else error
     return type(getattr(cause, "reason", None) or cause).__name__

@@ -1,9 +1,9 @@
-"""What Venice's error answers mean, and when it says to come back.
+"""The meaning of Venice's error answers, and when to retry.
 
-Told by status and endpoint, never by words, for Venice changes them; the lock-out is the one
-exception, since nothing else marks it. Facts: Venice's API description of 2026-08-21 and its skill
-documents of 2026-10-02, which win; 520 and 524 are Cloudflare's own codes for an origin that took
-the request and sent no answer.
+Errors are classified by status and endpoint, never by text, because Venice changes its texts. The
+lock-out is the one exception, because nothing else marks it. Facts: Venice's API description of
+2026-08-21 and its skill documents of 2026-10-02, which take precedence. 520 and 524 are
+Cloudflare's own codes for an origin that took the request and sent no answer.
 """
 
 import email.utils
@@ -29,7 +29,7 @@ from image_drop.untrusted_text import printable, redact
 from image_drop.venice.exchange import Reply
 
 LOCK_OUT = 32.0  # seconds: Venice blocks a key for 30
-MAX_WAIT = 120.0  # seconds: no reset time of Venice's is believed beyond this
+MAX_WAIT = 120.0  # seconds; a later reset time of Venice counts as this
 MAX_WORDS = 500  # characters of Venice's explanation
 UNANSWERED = (408, 504, 520, 524)
 PROMPTED = (Mode.EDIT, Mode.MULTI_EDIT)
@@ -41,40 +41,40 @@ VIOLATIONS = (
 
 
 def error_for(reply: Reply, mode: Mode | None, now: float, key: str = "") -> ImageDropError:
-    """Return the error that an answer other than 200 stands for.
+    """Return the error for an answer other than 200.
 
-    `mode`: whose endpoint answered, None for the free pages. `now`: seconds since 1970. `key`: the
-    API key, which must not show in the detail where Venice's words echo it.
+    `mode`: of the endpoint, None for the free pages. `now`: seconds since 1970. `key`: the API
+    key, which is removed from the detail in case Venice echoes it.
     """
     words, code = _words(reply.body)
     words = printable(redact(words, key), MAX_WORDS)
     status, headers = reply.status, reply.headers
     detail = f"Venice answered {status}: {words}" if words else f"Venice answered {status}."
-    told: dict[str, Any] = {"status": status, "request_id": headers.get("CF-RAY")}
+    facts: dict[str, Any] = {"status": status, "request_id": headers.get("CF-RAY")}
     if status == 429:
-        return _rate_limited(detail, words, headers, now, told)
+        return _rate_limited(detail, words, headers, now, facts)
     if status in (401, 402, 403):
-        return AccountError(detail, **told)
+        return AccountError(detail, **facts)
     if status in UNANSWERED:
         charge = Charge.NO if mode is None else Charge.MAYBE
-        return NoAnswerError(detail, retry_at=_retry_after(headers, now), charge=charge, **told)
-    if status >= 500 or mode is None:  # a page takes no input that could be at fault
-        return VeniceUnavailableError(detail, retry_at=_retry_after(headers, now), **told)
-    return _refusal(mode, code, headers, detail, told)
+        return NoAnswerError(detail, retry_at=_retry_after(headers, now), charge=charge, **facts)
+    if status >= 500 or mode is None:  # the free pages take no input that could be at fault
+        return VeniceUnavailableError(detail, retry_at=_retry_after(headers, now), **facts)
+    return _refusal(mode, code, headers, detail, facts)
 
 
 def violates(headers: Mapping[str, str]) -> bool:
-    """Whether a header marks the answer as a content violation."""
+    """Return whether a header marks the answer as a content violation."""
     return any(is_true(headers, name) for name in VIOLATIONS)
 
 
 def is_true(headers: Mapping[str, str], name: str) -> bool:
-    """Whether the header is there and says `true`."""
+    """Return whether the header is there and says `true`."""
     return headers.get(name, "").strip().lower() == "true"
 
 
 def rate_limit(headers: Mapping[str, str]) -> int | None:
-    """Return the requests a minute for this model and account, where Venice names them."""
+    """Return the requests a minute for this model and account, if Venice names them."""
     text = headers.get("x-ratelimit-limit-requests", "")
     return (int(text[:6]) or None) if text.isascii() and text.isdigit() else None
 
@@ -83,7 +83,7 @@ def reset_at(text: str, now: float) -> float | None:
     """Return when a rate limit ends, in seconds since 1970, from `x-ratelimit-reset-requests`.
 
     Venice's documents differ on the unit, so the size decides: above 1e11 milliseconds since
-    1970, above 1e9 seconds since 1970, else seconds from now. Clamped to two minutes.
+    1970, above 1e9 seconds since 1970, else seconds from now. The wait is at most two minutes.
     """
     try:
         value = float(text)
@@ -96,35 +96,38 @@ def reset_at(text: str, now: float) -> float | None:
 
 
 def _rate_limited(
-    detail: str, words: str, headers: Mapping[str, str], now: float, told: dict[str, Any]
+    detail: str, words: str, headers: Mapping[str, str], now: float, facts: dict[str, Any]
 ) -> RateLimitedError:
     if "too many failed attempts" in words.lower():
-        return LockedOutError(detail, retry_at=now + LOCK_OUT, limit=rate_limit(headers), **told)
+        return LockedOutError(detail, retry_at=now + LOCK_OUT, limit=rate_limit(headers), **facts)
     retry_at = _retry_after(headers, now)
     if retry_at is None:
         retry_at = reset_at(headers.get("x-ratelimit-reset-requests", ""), now)
-    return RateLimitedError(detail, retry_at=retry_at, limit=rate_limit(headers), **told)
+    return RateLimitedError(detail, retry_at=retry_at, limit=rate_limit(headers), **facts)
 
 
 def _refusal(
-    mode: Mode, code: str, headers: Mapping[str, str], detail: str, told: dict[str, Any]
+    mode: Mode, code: str, headers: Mapping[str, str], detail: str, facts: dict[str, Any]
 ) -> RefusedError:
-    status, prompted = told["status"], mode in PROMPTED
-    if status < 300 or (status == 422 and prompted):  # it may have been made, and then blocked
-        told |= {"charge": Charge.MAYBE}
+    status, prompted = facts["status"], mode in PROMPTED
+    if status < 300 or (status == 422 and prompted):  # Venice may have made it, then blocked it
+        facts |= {"charge": Charge.MAYBE}
     if code == "CONTENT_POLICY_VIOLATION" or violates(headers):
-        return ContentRefusedError(detail, **told)
+        return ContentRefusedError(detail, **facts)
     if status == 422 and prompted and not code:
-        return ContentRefusedError(detail, **told)
+        return ContentRefusedError(detail, **facts)
     if status == 404 and prompted:
-        return MediaNotFoundError(detail, **told)
+        return MediaNotFoundError(detail, **facts)
     if status == 410:
-        return ModelNotFoundError(detail, **told)
-    return RefusedError(detail, **told)
+        return ModelNotFoundError(detail, **facts)
+    return RefusedError(detail, **facts)
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return `Retry-After`, in either form of RFC 9110, clamped to two minutes."""
+    """Return `Retry-After` in seconds since 1970, from either form of RFC 9110.
+
+    The wait is at most two minutes.
+    """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         at = now + float(text[:9])
@@ -137,7 +140,7 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _words(body: bytes) -> tuple[str, str]:
-    """Return Venice's explanation and error code, from any of the shapes that its errors have."""
+    """Return Venice's explanation and error code, from any shape of its errors."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,17 +1,17 @@
-"""The models as they are known without asking Venice, until its own list has been read.
+"""The models as they are known without Venice, used until its own list has been read.
 
 As of 2026-11-24, from Venice's public repository veniceai/api-docs (its pricing page and model
 list; the list's figures where the two differ), its skill documents of 2026-10-02 and its
-changelog. Where no document says what a model takes, its limits are None and not checked. No
-document lists each model's aspect ratios: without a word to the contrary a model takes all.
+changelog. If no document states the limits of a model, they are None and not checked. No document
+lists each model's aspect ratios, so a model accepts all unless a document says otherwise.
 """
 
 from collections.abc import Mapping
 
 from image_drop.venice.models import REMOVAL_MODEL, Limits, Model, Price
 
-DEFAULT_EDIT_MODEL = "firered-image-edit"  # what Venice uses when no model is named
-ALIASES: Mapping[str, str] = {"qwen-edit": "qwen-edit-uncensored"}  # names that Venice still takes
+DEFAULT_EDIT_MODEL = "firered-image-edit"  # Venice's default when no model is named
+ALIASES: Mapping[str, str] = {"qwen-edit": "qwen-edit-uncensored"}  # that Venice still accepts
 
 WITHOUT_AUTO = ("1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:3", "4:5")
 RATIOS = ("auto", *WITHOUT_AUTO)
@@ -101,11 +101,11 @@ KNOWN: Mapping[str, Model] = {
     "gpt-image-2-5-flare-edit": Model(Price(usd=0.08)),
     "mai-image-2-7-edit": Model(Price(usd=0.06)),
     "muse-image-edit": Model(Price(usd=0.02)),
-    # Of these three the changelog names the lowest price alone.
+    # For these three the changelog names only the lowest price.
     "gpt-image-2-6-flare-edit": Model(Price(usd=0.10)),
     "gpt-image-2-6-sunburst-edit": Model(Price(usd=0.10)),
     "seedream-v5-5-edit": Model(Price(usd=0.03)),
-    # No document names a price of these two, so they count as the dearest model.
+    # No document names a price for these two, so they cost as much as the dearest model.
     "gpt-image-2-5-sunburst-edit": Model(),
     "ideogram-v4-5-edit": Model(
         limits=_takes(10_000, 5, resolutions=("1K", "2K"), qualities=("low", "medium", "high"))

@@ -1,4 +1,4 @@
-"""What one Venice model costs and takes, and how `GET /models` says so.
+"""The price and limits of a Venice model, and how to read them from `GET /models`.
 
 Sources: Venice's API description of 2026-08-21 and its skill documents of 2026-10-02. Pure.
 """
@@ -10,18 +10,18 @@ import msgspec
 from msgspec import Meta
 
 REMOVAL_MODEL = "bria-bg-remover"
-DEFAULT_MAX_IMAGES = 3  # of a model that combines images and names no number
+DEFAULT_MAX_IMAGES = 3  # of a model that combines images without naming a number
 
 type Kind = Literal["inpaint", "image"]
-KINDS: tuple[Kind, ...] = ("inpaint", "image")  # the edit models; among the others, the remover
+KINDS: tuple[Kind, ...] = ("inpaint", "image")  # edit models; others, with the background remover
 
 
 class Price(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """US dollars for an image made by one model.
 
-    `tiers`: by resolution. `qualities`: by resolution, then by quality; they come before `tiers`.
-    A model without either costs `usd`. `included` input images are free, and each one more costs
-    `image_usd`; with 0 included the photo itself is surcharged as well.
+    `tiers`: by resolution. `qualities`: by resolution, then by quality; they override `tiers`.
+    A model without either costs `usd`. `included` input images are free, and each further one
+    costs `image_usd`; with 0 included, the photo itself costs that as well.
     """
 
     usd: float
@@ -33,15 +33,15 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     image_usd: float = 0.0
 
     def of(self, images: int, resolution: str = "", quality: str = "") -> float:
-        """Return what a call costs with so many images, the photo and its layers.
+        """Return the price of a call with so many images, the photo and its layers.
 
-        An unknown resolution or quality counts as the dearest that the model has.
+        An unknown resolution or quality costs as much as the model's dearest.
         """
         base = self._base(resolution or self.default_resolution, quality or self.default_quality)
         return base + self._surcharge(images)
 
     def dearest(self, images: int) -> float:
-        """Return what a call costs at most, whatever its resolution and quality."""
+        """Return the highest price of a call, whatever its resolution and quality."""
         return self._dearest_base() + self._surcharge(images)
 
     def _base(self, tier: str, quality: str) -> float:
@@ -61,9 +61,9 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What one model takes; Venice answers anything else with 400, or ignores it.
+    """What one model accepts; Venice answers anything else with 400, or ignores it.
 
-    `prompt`: characters. `images`: the photo and its layers; a model with 1 is not for multi-edit.
+    `prompt`: characters. `images`: the photo and its layers; a model with 1 has no multi-edit.
     `reshapes_one`: whether `aspect_ratio` has an effect on a single image.
     """
 
@@ -76,7 +76,7 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Model(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One model; None where Venice has not said."""
+    """One model; None for what Venice has not published."""
 
     price: Price | None = None
     limits: Limits | None = None
@@ -85,7 +85,7 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True):
 def listed(kind: Kind, listing: Mapping[str, Any]) -> dict[str, Model]:
     """Return the models in the answer to `GET /models?type=<kind>` that this package calls.
 
-    A price or limits that are not as documented are None; an entry without an id is left out.
+    A price or limits in an unknown form are None; an entry without an id is skipped.
     """
     data = listing.get("data")
     entries = data if isinstance(data, list) else []
@@ -151,7 +151,7 @@ type _Positive = Annotated[int, Meta(ge=1)]
 
 
 class _Amount(msgspec.Struct):
-    usd: Annotated[float, Meta(ge=0, le=100)]  # no price beyond this is believed
+    usd: Annotated[float, Meta(ge=0, le=100)]  # a higher price is an error of the list
 
 
 class _InputImages(msgspec.Struct):

@@ -1,0 +1,159 @@
+"""One record for each image and variant: who works on it, its paid calls, and how it ended.
+
+The record is the truth about an edit; buckets, queue and events follow from it. This module is
+pure; `records` keeps the items in DynamoDB. All times are seconds since 1970.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+MAX_CLOSED = 50  # settled calls that a record keeps; the days' sums include all of them
+MAX_HISTORY = 20  # steps
+MAX_DROPS = 20  # that an outcome keeps
+
+
+class CallState(StrEnum):
+    """What is known about a call's charge."""
+
+    OPEN = "open"  # sent or about to be sent, and not known to be charged or free
+    PAID = "paid"
+    FREE = "free"
+
+
+class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A call that was begun. `micro_usd`: millionths of a dollar, reserved first, then charged.
+
+    `digest`: of the request, see `Edit.call_digest`. `drop`: see `Outcome.drops`. `date`: the day
+    of UTC that it counts for.
+    """
+
+    id: str
+    digest: str
+    drop: str
+    at: float
+    date: str
+    model: str
+    micro_usd: int
+    state: CallState = CallState.OPEN
+
+
+class OutcomeKind(StrEnum):
+    """Where an edit's outcome is found."""
+
+    RESULT = "result"
+    REPORT = "report"
+    VARIANTS = "variants"  # each has a record of its own
+    DEAD_LETTER = "dead letter"  # with a report; a redrive retries it
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How an edit ended. `key` and `etag`: of its object in the output bucket.
+
+    `edit_id`: see `Edit.id`; empty if the instructions were not good enough for an edit.
+    `drops`: ids of what asked for it: versions of the image, explicit retries, dead messages.
+    `source_etag`: of the image. `code`: of a report.
+    """
+
+    kind: OutcomeKind
+    edit_id: str
+    drops: tuple[str, ...]
+    source_etag: str
+    key: str
+    etag: str
+    at: float
+    code: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Venice's refusal of a call that has no report yet, so that the call is not repeated.
+
+    `digest`, `drop`: as in `Call`; the rest as in `RefusedError`.
+    """
+
+    digest: str
+    drop: str
+    code: str
+    detail: str
+    status: int | None = None
+    request_id: str | None = None
+
+
+class Step(msgspec.Struct, frozen=True, array_like=True):
+    """A step in the life of an image, in a few words."""
+
+    at: float
+    what: str
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Everything known about one image, or about one variant of it.
+
+    `holder`: a random id while an invocation works on it, until `held_until` at the latest.
+    `kept_digest`, `kept_key`: the call and the key of the paid answer kept in the output bucket.
+    `outbox`: the event about the outcome, as JSON, until it is announced.
+    """
+
+    holder: str = ""
+    held_until: float = 0.0
+    calls: tuple[Call, ...] = ()
+    outcome: Outcome | None = None
+    refusal: Refusal | None = None
+    kept_digest: str = ""
+    kept_key: str = ""
+    outbox: str = ""
+    history: tuple[Step, ...] = ()
+
+    def is_held(self, now: float) -> bool:
+        """Return whether an invocation works on it; a holder that died loses it at its time."""
+        return bool(self.holder) and now < self.held_until
+
+    def held(self, holder: str, until: float) -> "Record":
+        """Return the record with this holder."""
+        return msgspec.structs.replace(self, holder=holder, held_until=until)
+
+    def released(self) -> "Record":
+        """Return the record without a holder."""
+        return msgspec.structs.replace(self, holder="", held_until=0.0)
+
+    def call(self, id: str) -> Call | None:
+        """Return the call with this id, or None."""
+        return next((each for each in self.calls if each.id == id), None)
+
+    def calls_for(self, digest: str, drop: str) -> tuple[Call, ...]:
+        """Return the calls that were begun for the same request and drop."""
+        return tuple(each for each in self.calls if (each.digest, each.drop) == (digest, drop))
+
+    def unanswered(self, digest: str, drop: str) -> int:
+        """Return how many of those may have been charged without a result."""
+        return sum(each.state is CallState.OPEN for each in self.calls_for(digest, drop))
+
+    def begun(self, call: Call) -> "Record":
+        """Return the record with one more call, and without the oldest settled ones."""
+        if self.call(call.id):
+            return self
+        closed = [each for each in self.calls if each.state is not CallState.OPEN]
+        forgotten = closed[: max(0, len(closed) - MAX_CLOSED)]
+        kept = tuple(each for each in self.calls if each not in forgotten)
+        return msgspec.structs.replace(self, calls=(*kept, call))
+
+    def settled(self, id: str, state: CallState, micro_usd: int) -> "Record":
+        """Return the record with a settled call."""
+        return msgspec.structs.replace(
+            self,
+            calls=tuple(
+                msgspec.structs.replace(each, state=state, micro_usd=micro_usd)
+                if each.id == id
+                else each
+                for each in self.calls
+            ),
+        )
+
+    def after(self, step: Step) -> "Record":
+        """Return the record with one more step in its history."""
+        return msgspec.structs.replace(self, history=(*self.history, step)[-MAX_HISTORY:])
+
+
+def record_id(bucket: str, key: str, variant: str | None) -> str:
+    """Return the id of a record's item; unambiguous, since a variant's name has no `#`."""
+    return f"edit#{variant or ''}#{bucket}/{key}"

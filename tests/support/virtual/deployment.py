@@ -1,0 +1,321 @@
+"""Image Drop deployed into virtual time: the project's own code between virtual AWS and Venice.
+
+From the handlers' one call downwards everything is the project's: pipeline, limiter, back-off,
+circuit breaker, records, billing, account watch, Venice client. What is replaced: boto3's clients
+and the HTTP exchange.
+"""
+
+import io
+import logging
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, override
+
+import msgspec
+from botocore.exceptions import ClientError
+from PIL import Image
+
+from functions.account_watch.app import MAX_SLOT_WAIT as WATCH_MAX_SLOT_WAIT
+from functions.retry.app import MAX_SLOT_WAIT as RETRY_MAX_SLOT_WAIT
+from functions.upload.app import MAX_SLOT_WAIT as UPLOAD_MAX_SLOT_WAIT
+from image_drop import account, pipeline, retry
+from image_drop.errors import AccountError, RetryableError
+from image_drop.events import AccountRestored, AccountUnavailable
+from image_drop.invocation import Invocation
+from image_drop.services import Services
+from image_drop.state.rate_limit import RateLimiter, Slot
+from image_drop.telemetry import logger
+from image_drop.uploads import Upload
+from image_drop_local.simulator.settings import Settings as VeniceSettings
+from tests.support.virtual import s3
+from tests.support.virtual.awslambda import Concurrency, EventSourceMapping, Function
+from tests.support.virtual.dynamodb import DynamoDB
+from tests.support.virtual.service import DUPLICATES, SPREAD, Meter
+from tests.support.virtual.sqs import Message, Queue
+from tests.support.virtual.ssm import Parameters
+from tests.support.virtual.venice import Session, Venice
+from tests.support.virtual.world import World
+
+INPUT, OUTPUT = "input", "output"
+ENVIRONMENT = {
+    "INPUT_BUCKET": INPUT,
+    "OUTPUT_BUCKET": OUTPUT,
+    "RETRY_QUEUE_URL": "queue",
+    "DEAD_LETTER_QUEUE_URL": "dead",
+    "STATE_TABLE": "table",
+    "VENICE_API_KEY_PARAMETER": "parameter",
+    "DAILY_SPEND_LIMIT_USD": "0",
+}
+DROP = 1_800_000_017.0  # the time of the drop: 17 s into a minute of Venice's
+SKEW = 0.5  # seconds by which an environment's clock may be wrong, either way
+RETENTION = 14 * 86_400.0  # template.yaml: MessageRetentionPeriod; nothing is left after it
+WATCH_EVERY = 300.0  # template.yaml: rate(5 minutes)
+WATCH_GIGABYTES = 0.25
+MAX_RECEIVES = 100  # template.yaml: maxReceiveCount
+NO_CAP = 900  # below the account's 1,000, which the upload function shares
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a queue is drained.
+
+    `limited`: by the project's limiter; else each try calls at once. `fixed_delay`: seconds
+    between tries; None is the project's own back-off with Venice's `Retry-After`.
+    `straight_to_queue`: S3 notifies the queue, not the upload function.
+    """
+
+    name: str
+    maximum_concurrency: int = NO_CAP
+    limited: bool = False
+    fixed_delay: float | None = None
+    straight_to_queue: bool = False
+    max_receive_count: int = 12
+
+
+IMAGE_DROP = Policy("Image Drop", 10, limited=True)
+OTHERS = (
+    Policy("queue on 429, fixed delay of 60 s", fixed_delay=60.0),
+    Policy("queue until Retry-After, with jitter; 5 receives", max_receive_count=5),
+    Policy("queue until Retry-After, with jitter"),
+    Policy("5 at a time; 5 receives", 5, straight_to_queue=True, max_receive_count=5),
+    Policy("5 at a time", 5, straight_to_queue=True),
+    Policy("2 at a time", 2, straight_to_queue=True),
+)
+
+
+@dataclass
+class Deployment:
+    """One stack, one drop. `drop`, then `run`, then look at its parts."""
+
+    policy: Policy
+    venice_settings: VeniceSettings
+    seed: int = 1
+    edit_seconds: float = 12.0
+    outage: tuple[float, float] = (0.0, 0.0)  # seconds after the drop
+    outage_shows: bool = True
+    duplicates: float = DUPLICATES
+    unavailable: float = 0.001
+    done: dict[str, float] = field(default_factory=dict)  # key → when its result was stored
+    stopped: list[float] = field(default_factory=list)  # when processing was
+    resumed: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.world = World(DROP, self.seed)
+        self.meter = Meter()
+        self.venice = Venice(
+            self.world,
+            self.venice_settings,
+            _png(1),
+            self.edit_seconds,
+            self.unavailable,
+            (DROP + self.outage[0], DROP + self.outage[1]),
+            self.outage_shows,
+        )
+        self.s3 = s3.S3(self.world, self.meter, self._stored)
+        self.dynamodb = DynamoDB(self.world, self.meter)
+        self.queue = Queue(
+            self.world,
+            self.meter,
+            MAX_RECEIVES if self.policy.limited else self.policy.max_receive_count,
+            self._stop_when_settled,
+            duplicates=self.duplicates,
+        )
+        self.concurrency = Concurrency(self.world, self._stop_when_settled)
+        self.mapping = EventSourceMapping(
+            self.world,
+            self.queue,
+            self.concurrency,
+            self._retry,
+            self.policy.maximum_concurrency,
+        )
+        self._upload_function = Function(self.world, self.meter, self._services)
+        self._retry_function = Function(self.world, self.meter, self._services)
+        self._watch_function = Function(self.world, self.meter, self._services, WATCH_GIGABYTES)
+        self._coming = 0
+
+    def drop(self, number: int) -> None:
+        """Upload so many photos at the same moment."""
+        photo = _png(256)
+        for index in range(number):
+            key = f"photo-{index:06}.png"
+            self.s3.put(INPUT, key, photo, {"mode": "edit", "prompt": key})
+            self._notify(key)
+            if self.world.rng.random() < self.duplicates:
+                self._notify(key)
+
+    def run(self) -> None:
+        """Until nothing is left to do: every message is deleted or a dead letter."""
+        self.mapping.start()
+        self.world.start(WATCH_EVERY * self.world.rng.random(), self._watch_regularly)
+        self.world.call(RETENTION, self.world.stop)
+        with _counted_output(self.meter):
+            self.world.run()
+
+    # Events
+
+    def _notify(self, key: str) -> None:
+        self._coming += 1
+        self.world.call(
+            self.world.about(s3.EVENT, SPREAD), partial(self._arrive, Upload(INPUT, key))
+        )
+
+    def _arrive(self, upload: Upload) -> None:
+        self._coming -= 1
+        if self.policy.straight_to_queue:
+            self.queue.send(msgspec.json.encode(upload).decode())
+        else:
+            self.concurrency.submit(partial(self._upload, upload))
+
+    def _stored(self, bucket: str, key: str) -> None:
+        if bucket == OUTPUT and key.endswith(".png.png"):
+            self.done.setdefault(key.removesuffix(".png"), self.world.time)
+
+    def _stop_when_settled(self) -> None:
+        if not self._coming and self.concurrency.is_idle and not self.queue.size:
+            self.world.stop()
+
+    def put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, int]:  # noqa: N803
+        """The event bus, with the rule that starts the account watch."""
+        self.meter["event"] += len(Entries)
+        self.world.sleep(self.world.about(0.015, SPREAD))
+        for entry in Entries:
+            if entry["DetailType"] == AccountUnavailable.name:
+                self.stopped.append(self.world.time)
+                self.world.start(0.5, self._watch)
+            elif entry["DetailType"] == AccountRestored.name:
+                self.resumed.append(self.world.time)
+        return {"FailedEntryCount": 0}
+
+    # The functions: what their handlers do
+
+    def _upload(self, upload: Upload) -> None:
+        self._upload_function.invoke(partial(self._handle_upload, upload))
+
+    def _handle_upload(self, upload: Upload, services: Services, context: Any) -> None:
+        invocation = Invocation(context, UPLOAD_MAX_SLOT_WAIT)
+        if self.policy.fixed_delay is None:
+            retry.edit_or_queue(upload, services, invocation)
+            return
+        try:
+            pipeline.process(upload, services, invocation)
+        except (RetryableError, AccountError):
+            services.queue.send(upload, self.policy.fixed_delay)
+
+    def _retry(self, handle: str, message: Message) -> bool:
+        return self._retry_function.invoke(partial(self._handle_retry, handle, message))
+
+    def _handle_retry(
+        self, handle: str, message: Message, services: Services, context: Any
+    ) -> bool:
+        invocation = Invocation(context, RETRY_MAX_SLOT_WAIT, message.id, message.receives)
+        try:
+            if self.policy.fixed_delay is None:
+                retry.edit_or_postpone(message.body, handle, services, invocation)
+            else:
+                upload = msgspec.json.decode(message.body, type=Upload)
+                pipeline.process(upload, services, invocation)
+        except Exception as error:
+            if not isinstance(error, (RetryableError, AccountError)):
+                raise
+            if self.policy.fixed_delay is not None:
+                services.queue.postpone(handle, self.policy.fixed_delay)
+            return False
+        return True
+
+    def _watch_regularly(self) -> None:
+        while True:
+            self.world.start(0, self._watch)
+            self.world.sleep(WATCH_EVERY)
+
+    def _watch(self) -> None:
+        """One asynchronous invocation, without retries."""
+        with suppress(ClientError):
+            self.concurrency.run(partial(self._watch_function.invoke, self._handle_watch))
+
+    def _handle_watch(self, services: Services, context: Any) -> None:
+        account.watch(services, Invocation(context, WATCH_MAX_SLOT_WAIT))
+
+    def _services(self) -> Services:
+        """What a cold start makes. Each environment has a clock of its own."""
+        skew = self.world.rng.uniform(-SKEW, SKEW)
+        rng = random.Random(self.world.rng.random())
+        clients = {
+            "s3": self.s3,
+            "dynamodb": self.dynamodb,
+            "sqs": self.queue,
+            "events": self,
+            "ssm": Parameters(),
+            "lambda": self.mapping,
+        }
+
+        def now() -> float:
+            return self.world.time + skew
+
+        services = Services.from_env(
+            ENVIRONMENT | {"MAX_FAILURES": str(self.policy.max_receive_count)},
+            now=now,
+            sleep=self.world.sleep,
+            rng=rng,
+            new_id=lambda: f"{rng.getrandbits(128):032x}",
+            client=clients.__getitem__,
+        )
+        return replace(
+            services,
+            limiter=services.limiter if self.policy.limited else self._no_limiter(),
+            venice=replace(services.venice, exchange=Session(self.venice).exchange),
+        )
+
+    def _no_limiter(self) -> "NoLimiter":
+        return NoLimiter(self.dynamodb, "table", self.world.now, self.world.sleep)  # type: ignore[arg-type]  # of boto3's calls only those that are used
+
+
+class NoLimiter(RateLimiter):
+    """What people deploy today: a try calls at once, and learns nothing for the others."""
+
+    @override
+    @contextmanager
+    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
+        yield Slot(at=0.0, limit=0)
+
+    @override
+    def block(self, model: str, until: float) -> None: ...
+
+    @override
+    def set_limit(self, model: str, limit: int) -> None: ...
+
+    @override
+    def set_limits(self, limits: Mapping[str, int]) -> None: ...
+
+    @override
+    def record_failure(self) -> None: ...
+
+
+class _Counted(io.TextIOBase):
+    """Standard output of the functions: counted, not kept."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def write(self, text: str) -> int:
+        self._meter["log byte"] += len(text)
+        return len(text)
+
+
+@contextmanager
+def _counted_output(meter: Meter) -> Iterator[None]:
+    counted = _Counted(meter)
+    (handler,) = logger.handlers
+    assert isinstance(handler, logging.StreamHandler)
+    former = handler.setStream(counted)
+    with redirect_stdout(counted):
+        yield
+    handler.setStream(former)
+
+
+def _png(side: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side)).save(buffer, "PNG")
+    return buffer.getvalue()

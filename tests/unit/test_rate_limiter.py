@@ -1,0 +1,456 @@
+"""The rate limiter over its table: slots are shared, given back, and survive lost answers."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from image_drop.errors import NoSlotError
+from image_drop.instructions.schema import Instructions
+from image_drop.state.rate_limit import (
+    ALL_MODELS,
+    RateLimiter,
+    Slot,
+)
+from tests.support.clock import FakeClock
+from tests.support.rates import MODEL, NOW, Grant, windows
+from tests.support.virtual.dynamodb import DynamoDB
+from tests.support.virtual.service import Meter
+from tests.support.virtual.world import World
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@pytest.fixture
+def limiter(dynamodb: "DynamoDBClient", table: str, clock: FakeClock) -> RateLimiter:
+    return RateLimiter(dynamodb, table, clock.now, clock.sleep, random.Random(1))
+
+
+@pytest.fixture
+def item(dynamodb: "DynamoDBClient", table: str) -> Callable[[], Any]:
+    """All that is in the table: one item."""
+
+    def peek() -> Any:
+        (found,) = dynamodb.scan(TableName=table)["Items"]
+        return found
+
+    return peek
+
+
+def use(limiter: RateLimiter, model: str = MODEL, max_slot_wait: float = 0.0) -> Slot:
+    with limiter.acquire(model, max_slot_wait) as slot:
+        slot.consumed = True
+    return slot
+
+
+def test_free_slot_is_had_at_once(limiter: RateLimiter, clock: FakeClock) -> None:
+    began = clock.now()
+
+    slot = use(limiter)
+
+    assert (slot.at, slot.limit, clock.now()) == (began, 20, began)
+
+
+def test_all_functions_share_slots(
+    limiter: RateLimiter, dynamodb: "DynamoDBClient", table: str, clock: FakeClock
+) -> None:
+    other = RateLimiter(dynamodb, table, clock.now, clock.sleep)
+    for _ in range(7):
+        use(limiter)
+        use(other)
+
+    with pytest.raises(NoSlotError):
+        use(other)
+
+
+def test_each_model_has_slots_of_its_own(limiter: RateLimiter) -> None:
+    for _ in range(14):
+        use(limiter)
+
+    assert use(limiter, "background-remove").limit == 20
+
+
+def test_slot_beyond_callers_wait_is_named_and_not_written(
+    limiter: RateLimiter, clock: FakeClock
+) -> None:
+    for _ in range(14):
+        use(limiter)
+    before = limiter.peek(MODEL)
+
+    with pytest.raises(NoSlotError) as caught:
+        use(limiter, max_slot_wait=31.0)
+
+    assert caught.value.retry_at == pytest.approx(clock.now() + 31.1)
+    assert limiter.peek(MODEL) == before
+
+
+def test_caller_waits_for_its_slot(limiter: RateLimiter, clock: FakeClock) -> None:
+    for _ in range(14):
+        use(limiter)
+    began = clock.now()
+
+    slot = use(limiter, max_slot_wait=70.0)
+
+    assert slot.at == clock.now() == pytest.approx(began + 31.1)
+
+
+def test_slot_that_is_not_used_is_given_back(limiter: RateLimiter) -> None:
+    for _ in range(13):
+        use(limiter)
+    with limiter.acquire(MODEL, 0.0):
+        pass
+
+    use(limiter)  # the fourteenth
+
+
+def test_slot_is_given_back_when_work_before_call_fails(limiter: RateLimiter) -> None:
+    with pytest.raises(ZeroDivisionError), limiter.acquire(MODEL, 0.0):
+        raise ZeroDivisionError
+
+    assert limiter.peek(MODEL)[0].times == ()
+
+
+def test_slot_is_kept_when_call_fails(limiter: RateLimiter, clock: FakeClock) -> None:
+    def call() -> None:
+        with limiter.acquire(MODEL, 0.0) as slot:
+            slot.consumed = True
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        call()
+
+    assert limiter.peek(MODEL)[0].times == (clock.now(),)
+
+
+def test_429_lets_nobody_call_before_its_time(limiter: RateLimiter, clock: FakeClock) -> None:
+    limiter.block(MODEL, clock.now() + 40)
+    limiter.block(MODEL, clock.now() + 10)  # a later answer with an earlier time
+
+    with pytest.raises(NoSlotError) as caught:
+        use(limiter)
+
+    assert caught.value.retry_at == clock.now() + 40
+    assert use(limiter, "background-remove").consumed
+
+
+def test_lock_out_of_key_stops_every_model(limiter: RateLimiter, clock: FakeClock) -> None:
+    limiter.block(ALL_MODELS, clock.now() + 32)
+
+    for model in (MODEL, "background-remove", "default"):
+        with pytest.raises(NoSlotError) as caught:
+            use(limiter, model)
+        assert caught.value.retry_at == clock.now() + 32
+
+
+@pytest.mark.parametrize("blocked", [MODEL, ALL_MODELS])
+def test_429_while_caller_waits_makes_its_slot_void(
+    limiter: RateLimiter, clock: FakeClock, blocked: str
+) -> None:
+    for _ in range(14):
+        use(limiter)
+    began = clock.now()
+    clock.after(20, lambda: limiter.block(blocked, began + 50))
+
+    slot = use(limiter, max_slot_wait=70.0)
+
+    assert slot.at == clock.now() == began + 50
+    assert Counter(limiter.peek(MODEL)[0].times) == {began: 14, began + 50: 1}
+
+
+def test_429_while_caller_waits_may_exceed_its_wait(limiter: RateLimiter, clock: FakeClock) -> None:
+    for _ in range(14):
+        use(limiter)
+    began = clock.now()
+    clock.after(20, lambda: limiter.block(MODEL, began + 100))
+
+    with pytest.raises(NoSlotError) as caught:
+        use(limiter, max_slot_wait=70.0)
+
+    assert caught.value.retry_at == began + 100
+    assert limiter.peek(MODEL)[0].times == (began,) * 14
+
+
+def test_learned_limit_holds_from_next_slot_on(limiter: RateLimiter) -> None:
+    limiter.set_limit(MODEL, 5)
+    few = [use(limiter) for _ in range(5)]
+    with pytest.raises(NoSlotError):
+        use(limiter)
+    limiter.set_limit(MODEL, 12)
+    more = [use(limiter) for _ in range(7)]
+    with pytest.raises(NoSlotError):
+        use(limiter)
+
+    assert {slot.limit for slot in few} == {5}
+    assert {slot.limit for slot in more} == {12}
+
+
+def test_failures_of_any_model_count_against_key(limiter: RateLimiter, clock: FakeClock) -> None:
+    for _ in range(14):
+        limiter.record_failure()
+
+    with pytest.raises(NoSlotError) as caught:
+        use(limiter, "never-failed")
+
+    assert caught.value.retry_at == pytest.approx(clock.now() + 31.1)
+
+
+def test_learning_what_is_known_writes_nothing(
+    limiter: RateLimiter, clock: FakeClock, item: Callable[[], Any]
+) -> None:
+    limiter.set_limit(MODEL, 50)
+    limiter.block(MODEL, clock.now() + 10)
+    before = item()
+
+    limiter.set_limits({MODEL: 50})
+    limiter.block(MODEL, clock.now() + 5)
+
+    assert item() == before
+
+
+def test_limiter_keeps_one_item_that_expires_one_day_after_use(
+    limiter: RateLimiter, item: Callable[[], Any], clock: FakeClock
+) -> None:
+    for number in range(14):
+        use(limiter, f"model-{number}")
+    limiter.set_limits({"model-1": 50, "model-2": 60})
+    limiter.record_failure()
+
+    assert item()["expiration"] == {"N": f"{clock.now() + 86_400:.0f}"}
+
+
+def test_item_of_high_limit_stays_small() -> None:
+    world = World(NOW, seed=1)
+    dynamodb: Any = DynamoDB(world, Meter())
+    limiter = RateLimiter(dynamodb, "state", world.now, world.sleep, random.Random(1))
+    limiter.set_limit(MODEL, 600)
+    for _ in range(600):
+        use(limiter, max_slot_wait=70.0)
+
+    assert len(limiter.peek(MODEL)[0].times) == 600
+    assert len(dynamodb.items["rate"]["value"]["B"]) < 6_000
+
+
+def test_no_model_can_be_named_like_what_stands_for_all() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"model": ALL_MODELS}, Instructions)
+
+
+def test_slot_is_void_when_calls_fail_while_its_caller_waits(
+    limiter: RateLimiter, clock: FakeClock
+) -> None:
+    for _ in range(14):
+        use(limiter)
+    began = clock.now()
+    for _ in range(14):
+        clock.after(20, limiter.record_failure)
+
+    slot = use(limiter, max_slot_wait=70.0)
+
+    assert slot.at == clock.now() == pytest.approx(began + 20 + 31.1)
+
+
+def test_only_fourteen_calls_fly_before_one_has_succeeded(
+    limiter: RateLimiter, clock: FakeClock
+) -> None:
+    with ExitStack() as calls:
+        slots = [
+            calls.enter_context(limiter.acquire(model, 0.0))
+            for model in (MODEL, "another")
+            for _ in range(7)
+        ]
+        with pytest.raises(NoSlotError) as caught:
+            use(limiter, "third", max_slot_wait=0.5)
+        for slot in slots:
+            slot.consumed = True
+
+    assert caught.value.retry_at == clock.now() + 5
+    assert use(limiter, "third").consumed
+
+
+def test_caller_waits_for_calls_in_flight(limiter: RateLimiter, clock: FakeClock) -> None:
+    with ExitStack() as calls:
+        slots = [calls.enter_context(limiter.acquire(MODEL, 0.0)) for _ in range(14)]
+        for slot in slots:
+            slot.consumed = True
+        began = clock.now()
+        clock.after(20, calls.pop_all().close)
+
+        slot = use(limiter, "another", max_slot_wait=70.0)
+
+    assert 20 <= clock.now() - began <= 21
+
+
+def test_paid_answer_is_not_lost_when_its_end_cannot_be_noted(
+    limiter: RateLimiter, dynamodb: "DynamoDBClient", table: str
+) -> None:
+    with limiter.acquire(MODEL, 0.0) as slot:
+        slot.consumed = True
+        dynamodb.delete_table(TableName=table)
+
+    assert slot.consumed
+
+
+# --- lost answers --------------------------------------------------------------------------------
+
+
+class Forgetful:
+    """A client whose first answers to writes are lost; boto3 repeats them, as it does."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.exceptions = client.exceptions
+        self.to_lose = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_item(self, **arguments: Any) -> Any:
+        answer = self._client.put_item(**arguments)
+        if self.to_lose:
+            self.to_lose -= 1
+            return self._client.put_item(**arguments)
+        return answer
+
+
+def test_lost_answers_change_nothing(
+    dynamodb: "DynamoDBClient", table: str, clock: FakeClock
+) -> None:
+    seen = []
+    for every in (0, 1):
+        client: Any = Forgetful(dynamodb)
+        limiter = RateLimiter(client, table, clock.now, clock.sleep, random.Random(1))
+        clock.sleep(3600)
+
+        client.to_lose = every
+        with limiter.acquire(MODEL, 0.0) as slot:
+            slot.consumed = True
+            client.to_lose = every
+        client.to_lose = every
+        with limiter.acquire(MODEL, 0.0):
+            client.to_lose = every
+        client.to_lose = every
+        limiter.record_failure()
+        with suppress(ZeroDivisionError), limiter.acquire(MODEL, 0.0) as slot:
+            slot.consumed = True
+            client.to_lose = every
+            raise ZeroDivisionError
+        client.to_lose = every
+        limiter.block(MODEL, clock.now() + 10)
+        client.to_lose = every
+        limiter.set_limit(MODEL, 50)
+        log, _ = limiter.peek(MODEL)
+        seen.append((len(log.times), log.in_flight, log.trust, log.limit))
+
+        for _ in range(12):
+            limiter.record_failure()
+        clock.sleep(10)
+        assert use(limiter).consumed  # after thirteen failures, not fourteen
+        limiter.set_limit(MODEL, 20)
+
+    assert seen == [(2, {}, 0, 50)] * 2
+
+
+# --- many at once ------------------------------------------------------------------------------
+
+
+class Atomic:
+    """A client whose every request is done in one go, as the real table does it.
+
+    moto looks at a condition and writes in two steps, between which another thread may run.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self.exceptions = client.exceptions
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+
+        def request(**arguments: Any) -> Any:
+            with self._lock:
+                answer = method(**arguments)
+            time.sleep(0)  # let somebody else come between two requests
+            return answer
+
+        return request
+
+
+class FastClock:
+    """Real time, so many times as fast; for threads that really wait."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._began = time.monotonic()
+
+    def now(self) -> float:
+        return NOW + (time.monotonic() - self._began) * self._speed
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds / self._speed)
+
+
+@pytest.mark.slow
+def test_callers_at_same_moment_get_exactly_all_slots(
+    dynamodb: "DynamoDBClient", table: str, clock: FakeClock, item: Callable[[], Any]
+) -> None:
+    shared: Any = Atomic(dynamodb)
+
+    def caller(number: int) -> bool:
+        limiter = RateLimiter(
+            shared, table, clock.now, lambda _: time.sleep(0.001), random.Random(number)
+        )
+        try:
+            return use(limiter).consumed
+        except NoSlotError:
+            return False
+
+    for expected in (14, 6, 14):  # the second time, those that the failure budget held back
+        with ThreadPoolExecutor(24) as pool:
+            winners = sum(pool.map(caller, range(40)))
+        log = RateLimiter(shared, table, clock.now, clock.sleep).peek(MODEL)[0]
+        assert winners == expected
+        assert log.times.count(clock.now()) == expected
+        clock.sleep(31.2)
+    # Each slot and each end was written once, and nothing over another.
+    assert int(item()["version"]["N"]) == 2 * (14 + 6 + 14)
+
+
+@pytest.mark.slow
+def test_callers_that_wait_get_every_slot_and_none_twice(
+    dynamodb: "DynamoDBClient", table: str, item: Callable[[], Any]
+) -> None:
+    shared: Any = Atomic(dynamodb)
+    clock = FastClock(speed=100)
+    grants: list[Grant] = []
+    unused = []
+
+    def caller(number: int) -> None:
+        rng = random.Random(number)
+        limiter = RateLimiter(shared, table, clock.now, lambda s: clock.sleep(max(s, 0.1)), rng)
+        for _ in range(5):
+            with limiter.acquire(MODEL, 1000.0) as slot:
+                slot.consumed = rng.random() < 0.9
+                if slot.consumed:
+                    grants.append(Grant(slot.at, slot.at, slot.limit))
+                else:
+                    unused.append(slot.at)
+
+    RateLimiter(shared, table, clock.now, clock.sleep).set_limit(MODEL, 29)
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(caller, range(12)))
+
+    assert len(grants) + len(unused) == 60
+    assert all(count <= 29 for count, _ in windows(grants, 60))
+    log = RateLimiter(shared, table, clock.now, clock.sleep).peek(MODEL)[0]
+    used = Counter(grant.slot for grant in grants)
+    assert all(used[slot] == count for slot, count in Counter(log.times).items())
+    assert int(item()["version"]["N"]) >= 2 * 60  # each slot was a write of its own, and its end
