@@ -1,4 +1,4 @@
-"""`python -m tests.simulation [--seeds N] [--from N]`: run seeds side by side, and shrink a failure."""
+"""`python -m tests.simulation [--seeds N] [--from N]`: run seeds, two side by side."""
 
 import argparse
 import sys

@@ -2,10 +2,9 @@
 
 import json
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 from image_drop.services import Services
@@ -20,6 +19,9 @@ from tests.simulation.lambda_ import Function, Poller, app
 from tests.simulation.machine import Machine
 from tests.simulation.venice import EDIT, Venice
 from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 START = 1_800_000_000.0
 INPUT, OUTPUT, QUEUE, DEAD = "input", "output", "https://queue", "https://dead"

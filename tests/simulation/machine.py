@@ -146,8 +146,6 @@ class Client:
 
     def _request(self, operation: str, method: Callable[..., Any], **parameters: Any) -> Any:
         if operation == "transact_write_items":  # as boto3 does, once for all repetitions
-            parameters.setdefault(
-                "ClientRequestToken", f"{self._machine.rng.getrandbits(64):016x}"
-            )
+            parameters.setdefault("ClientRequestToken", f"{self._machine.rng.getrandbits(64):016x}")
         act = partial(method, **parameters)
         return self._machine.request(self._service, operation, act)

@@ -11,7 +11,7 @@ import msgspec
 from image_drop import edits
 from image_drop.edits import Edit
 from image_drop.errors import ImageDropError, PermanentError
-from image_drop.state.records import CallState, OutcomeKind, Record, record_id
+from image_drop.state.edit_record import CallState, OutcomeKind, Record, record_id
 from image_drop.storage import output_bucket
 from image_drop.uploads import Upload, starts_nothing
 from tests.simulation.aws.s3 import Version
@@ -37,9 +37,7 @@ class Promises:
             for id, item in self.cloud.dynamodb.items.items()
             if id.startswith("edit#")
         }
-        self.trouble = bool(
-            self.cloud.venice.met or self.cloud.faults.struck or self.people.away
-        )
+        self.trouble = bool(self.cloud.venice.met or self.cloud.faults.struck or self.people.away)
 
     def broken(self) -> list[str]:
         """Return every promise that is broken, in words."""
@@ -123,7 +121,9 @@ class Promises:
         return None
 
     def _report_was_removed(self, key: str, variant: str | None) -> bool:
-        return any(place in self.people.removed for place in output_bucket.report_keys(key, variant))
+        return any(
+            place in self.people.removed for place in output_bucket.report_keys(key, variant)
+        )
 
     # --- nothing waits for ever -----------------------------------------------------------------
 
@@ -194,7 +194,8 @@ class Promises:
         if usd != sum(call.micro_usd for call in paid):
             yield f"the days have ${usd / MICRO}, the records {sum(c.micro_usd for c in paid)}"
         if unconfirmed != sum(call.micro_usd for call in left):
-            yield f"the days have {unconfirmed} unconfirmed, the records {[c.micro_usd for c in left]}"
+            sums = [call.micro_usd for call in left]
+            yield f"the days have {unconfirmed} unconfirmed, the records {sums}"
         if committed != usd + unconfirmed:
             yield f"committed {committed} is not {usd} + {unconfirmed}"
         shown = {

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Collection
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 
 from image_drop.telemetry import logger
 from image_drop_local.simulator.settings import Settings
@@ -49,11 +50,7 @@ def simulate(
     faults = Faults({n: f for n, f in drawn.planned.items() if n not in without_faults})
     plan = Venice.drawn(seed, MOST_TROUBLE, 20)
     plan = {number: kind for number, kind in plan.items() if number not in without_trouble}
-    acts = [
-        act
-        for act in workload.drawn(seed, MOST_ACTS, SPAN)
-        if act.number not in without_acts
-    ]
+    acts = [act for act in workload.drawn(seed, MOST_ACTS, SPAN) if act.number not in without_acts]
     windows = ("fixed", "sliding")
     settings = Settings(window_kind=windows[seed % 2], retry_after=bool(seed % 3))  # type: ignore[arg-type]
     limit = ("50", "0.12", "0")[seed % 3]
@@ -70,7 +67,7 @@ def simulate(
         )
         people = People(cloud)
         for act in acts:
-            cloud.world.call(act.at, lambda act=act: people.act(act))
+            cloud.world.call(act.at, partial(people.act, act))
         cloud.world.call(SPAN + 1, people.end)
         world = cloud.world
 
@@ -81,7 +78,11 @@ def simulate(
         world.run(is_over)
         broken = Promises(cloud, people).broken()
         world.stop()
-    log = [*cloud.log, *(f"fault: {each}" for each in faults.struck), *(f"Venice: {each}" for each in cloud.venice.met)]
+    log = [
+        *cloud.log,
+        *(f"fault: {each}" for each in faults.struck),
+        *(f"Venice: {each}" for each in cloud.venice.met),
+    ]
     return Run(
         seed,
         tuple(broken),

@@ -75,7 +75,8 @@ class Venice:
         rng = random.Random(f"{seed} venice")
         kinds, weights = list(TROUBLE), [weight for weight, _ in TROUBLE.values()]
         return {
-            rng.randrange(calls): rng.choices(kinds, weights)[0] for _ in range(rng.randrange(most + 1))
+            rng.randrange(calls): rng.choices(kinds, weights)[0]
+            for _ in range(rng.randrange(most + 1))
         }
 
     def change(self, **settings: Any) -> None:
@@ -141,6 +142,10 @@ def _http(method: str, url: str, request: Mapping[str, Any]) -> Request:
     body = prepared.body if isinstance(prepared.body, bytes) else (prepared.body or "").encode()
     path, _, query = prepared.path_url.partition("?")
     builder = EnvironBuilder(
-        path=path, query_string=query, method=method, data=body, headers=dict(prepared.headers)
+        path=path,
+        query_string=query,
+        method=method,
+        data=body,
+        headers=list(prepared.headers.items()),
     )
     return Request(builder.get_environ())

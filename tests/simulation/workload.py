@@ -79,7 +79,9 @@ class Act:
     instructions: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.key} {json.dumps(self.instructions) if self.instructions else ''}"
+        return (
+            f"{self.kind} {self.key} {json.dumps(self.instructions) if self.instructions else ''}"
+        )
 
 
 def drawn(seed: object, most: int, seconds: float) -> list[Act]:
@@ -199,10 +201,10 @@ class People:
             upload = Upload(INPUT, act.key, retry=f"again-{act.number}")
             self.cloud.sqs.send(retry_queue.message(upload))
 
-    def redrive(self, act: Act) -> None:  # noqa: ARG002
+    def redrive(self, act: Act) -> None:
         self.cloud.sqs.redrive()
 
-    def backfill(self, act: Act) -> None:  # noqa: ARG002
+    def backfill(self, act: Act) -> None:
         services = self.cloud.onlooker()
         current = services.scans.current()
         if not (current and current.running):
@@ -213,7 +215,7 @@ class People:
         kinds = ("no_balance", "spend_limit", "bad_key", "forbidden")
         self.cloud.venice.change(account=kinds[act.number % 4])
 
-    def account_back(self, act: Act) -> None:  # noqa: ARG002
+    def account_back(self, act: Act) -> None:
         self.cloud.venice.change(account="ok")
 
     def limit_changes(self, act: Act) -> None:
@@ -230,7 +232,7 @@ class People:
         self.removed.add(f"{act.key}.png")
         self.cloud.s3.put(OUTPUT, f"{act.key}.png", b"somebody else's")
 
-    def deploy(self, act: Act) -> None:  # noqa: ARG002
+    def deploy(self, act: Act) -> None:
         self.cloud.redeploy()
 
 

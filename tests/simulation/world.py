@@ -53,7 +53,8 @@ class World:
 
     def alarm(self) -> Callable[[], object]:
         """Return what ends the calling process's next `wait` when it is given to `call`."""
-        return getcurrent().switch
+        switch: Callable[[], object] = getcurrent().switch
+        return switch
 
     def wait(self) -> None:
         """Let the calling process wait for its alarm."""

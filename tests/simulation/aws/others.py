@@ -42,7 +42,7 @@ class QueueTrigger:
     changing: bool = False
     parked: list[Callable[[], object]] = field(default_factory=list)
 
-    def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> dict[str, Any]:  # noqa: ARG002
+    def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> dict[str, Any]:
         if self.changing:
             raise client_error("ResourceInUseException", 400, "UpdateEventSourceMapping")
         if Enabled != self.enabled:

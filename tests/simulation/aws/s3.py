@@ -139,9 +139,7 @@ class S3:
         stored = self.put(Bucket, Key, Body, metadata=Metadata, media_type=ContentType)
         return {"ETag": stored.etag, "VersionId": stored.id}
 
-    def delete_object(
-        self, *, Bucket: str, Key: str, IfMatch: str | None = None
-    ) -> dict[str, Any]:
+    def delete_object(self, *, Bucket: str, Key: str, IfMatch: str | None = None) -> dict[str, Any]:
         there = self.current(Bucket, Key)
         if IfMatch and there is None:
             raise client_error("NoSuchKey", 404, "DeleteObject")
