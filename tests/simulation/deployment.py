@@ -14,7 +14,7 @@ from tests.simulation.aws.dynamodb import DynamoDB
 from tests.simulation.aws.others import EventBus, Parameters, QueueTrigger
 from tests.simulation.aws.s3 import S3
 from tests.simulation.aws.sqs import Sqs
-from tests.simulation.faults import Faults
+from tests.simulation.faults import Fault, Faults
 from tests.simulation.lambda_ import Function, Poller, app
 from tests.simulation.machine import Machine
 from tests.simulation.venice import EDIT, Venice
@@ -39,7 +39,7 @@ class Announcement:
 
 
 class Cloud:
-    """One account with the stack in it. `log`: what happened, in plain words."""
+    """One account with the stack in it. `timeline`: what happened, in plain words."""
 
     def __init__(
         self, seed: object, faults: Faults, settings: Settings, plan: Any, **environment: str
@@ -47,7 +47,7 @@ class Cloud:
         self.seed, self.faults, self.version = seed, faults, 1
         self.world = World(START, seed)
         self.rng = random.Random(f"{seed} cloud")
-        self.log: list[str] = []
+        self.timeline: list[str] = []
         self.announcements: list[Announcement] = []
         self.environment = {
             "INPUT_BUCKET": INPUT,
@@ -66,7 +66,7 @@ class Cloud:
         self.bus = EventBus(self._announced)
         self.parameters = Parameters("key-1")
         self.trigger = QueueTrigger(self.world)
-        self.venice = Venice(self.world, replace_latency(settings), plan)
+        self.venice = Venice(self.world, replace_latency(settings), plan, self.note)
         self.machines = 0
         self.apps: dict[str, Callable[[Machine], Any]] = {
             name: partial(app, name) for name in ("upload", "retry", "account_watch", "backfill")
@@ -101,8 +101,15 @@ class Cloud:
         return replace(services, venice=replace(services.venice, exchange=exchange))
 
     def note(self, what: str) -> None:
-        """Write into the log."""
-        self.log.append(f"{self.world.time - START:9.1f} s  {what}")
+        """Write into the timeline."""
+        self.timeline.append(f"{self.world.time - START:9.1f} s  {what}")
+
+    def strike(self, what: str, who: str) -> Fault | None:
+        """Return the fault of a request that is about to be made, and note it."""
+        fault = self.faults.next()
+        if fault:
+            self.note(f"fault {self.faults.requests - 1}: {who} {what}: {fault}")
+        return fault
 
     def redeploy(self) -> None:
         """Deploy a new version: the next event of each function meets a new process."""

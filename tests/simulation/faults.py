@@ -39,7 +39,7 @@ class Faults:
 
     planned: Mapping[int, Fault]
     requests: int = 0
-    struck: list[str] = field(default_factory=list)
+    struck: list[Fault] = field(default_factory=list)
 
     @classmethod
     def drawn(cls, seed: object, most: int, requests: int) -> "Faults":
@@ -50,11 +50,10 @@ class Faults:
         numbers = sorted(rng.randrange(requests) for _ in range(count))
         return cls({number: rng.choices(kinds, weights)[0] for number in numbers})
 
-    def next(self, what: str, who: str, at: float) -> Fault | None:
+    def next(self) -> Fault | None:
         """Return the fault of the next request."""
-        number = self.requests
+        fault = self.planned.get(self.requests)
         self.requests += 1
-        fault = self.planned.get(number)
         if fault:
-            self.struck.append(f"{at:.1f} request {number}: {who} {what}: {fault}")
+            self.struck.append(fault)
         return fault

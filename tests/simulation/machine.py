@@ -95,7 +95,7 @@ class Machine:
     def request(self, service: str, operation: str, act: Callable[[], Any]) -> Any:
         """Make a request to AWS: on its way there, at its end, and on its way back."""
         world = self.cloud.world
-        fault = self.cloud.faults.next(f"{service}.{operation}", self.name, world.time)
+        fault = self.cloud.strike(f"{service}.{operation}", self.name)
         way = world.about(LATENCY[service], SPREAD) / 2
         self.sleep(way)
         match fault:

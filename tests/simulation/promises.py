@@ -217,7 +217,7 @@ class Promises:
     def limits(self) -> Iterator[str]:
         if self.cloud.venice.api.lock_out.begun:
             yield f"the key was locked out {self.cloud.venice.api.lock_out.begun} times"
-        jumped = any(Fault.CLOCK_JUMP in each for each in self.cloud.faults.struck)
+        jumped = Fault.CLOCK_JUMP in self.cloud.faults.struck
         refused = [
             call.at
             for call in self.cloud.venice.api.calls.snapshot()

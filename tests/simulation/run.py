@@ -30,10 +30,12 @@ class Run:
 
     seed: int
     broken: tuple[str, ...]
-    log: tuple[str, ...] = field(repr=False)
-    faults: int = 0
-    trouble: int = 0
-    acts: int = 0
+    timeline: tuple[str, ...] = field(repr=False)
+    fault_numbers: tuple[int, ...] = ()
+    trouble_numbers: tuple[int, ...] = ()
+    act_numbers: tuple[int, ...] = ()
+    faults: int = 0  # that struck
+    trouble: int = 0  # that Venice made
     requests: int = 0
     seconds: float = 0.0
 
@@ -78,18 +80,15 @@ def simulate(
         world.run(is_over)
         broken = Promises(cloud, people).broken()
         world.stop()
-    log = [
-        *cloud.log,
-        *(f"fault: {each}" for each in faults.struck),
-        *(f"Venice: {each}" for each in cloud.venice.met),
-    ]
     return Run(
         seed,
         tuple(broken),
-        tuple(log),
+        tuple(cloud.timeline),
+        tuple(faults.planned),
+        tuple(plan),
+        tuple(act.number for act in acts),
         len(faults.struck),
         len(cloud.venice.met),
-        len(acts),
         faults.requests,
         world.time - START,
     )

@@ -1,7 +1,7 @@
 """Venice in virtual time: the simulator's own API behind the one function that the client calls."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,9 +62,9 @@ class Venice:
     world: World
     settings: Settings
     plan: Mapping[int, str]
+    note: Callable[[str], object]
     numbers: int = 0
     met: list[str] = field(default_factory=list)
-    unanswered: list[Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.api = Api(self.settings, self.world.now, self._work)
@@ -92,8 +92,8 @@ class Venice:
         self, machine: Machine, method: str, url: str, seconds: float, **request: Any
     ) -> Reply:
         """Answer as `image_drop.venice.exchange.exchange` does, from this machine."""
-        faults, name = machine.cloud.faults, url.rpartition("/api/v1")[2]
-        fault = faults.next(f"venice {name}", machine.name, self.world.time)
+        name = url.rpartition("/api/v1")[2]
+        fault = machine.cloud.strike(f"venice {name}", machine.name)
         if seconds <= 0:
             raise VeniceUnavailableError("No time was left to call Venice.")
         if fault is Fault.KILLED_BEFORE:
@@ -127,7 +127,8 @@ class Venice:
             kind = self.plan.get(self.numbers)
             self.numbers += 1
             if kind:
-                self.met.append(f"{self.world.time:.1f} call {self.numbers - 1}: {kind}")
+                self.met.append(kind)
+                self.note(f"Venice answers call {self.numbers - 1} with: {kind}")
                 self.api.faults.add(times=1, **TROUBLE[kind][1])
         answer = self.api.answer(http)
         self.api.faults.clear()
