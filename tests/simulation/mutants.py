@@ -18,11 +18,19 @@ ENOUGH = 2000  # seeds
 
 @dataclass(frozen=True)
 class Mutant:
-    """A break. `edit`: what is replaced in which file."""
+    """A break. `edit`: what is replaced in which file. `seed`: one that finds it."""
 
     name: str
     item: str
     edit: list[dict[str, str]]
+    seed: int = 0
+
+    def fits(self) -> bool:
+        """Whether the code has the places that it changes."""
+        return all(
+            (LAYER / "image_drop" / edit["file"]).read_text().count(edit["old"]) == 1
+            for edit in self.edit
+        )
 
     def put_into(self, layer: Path) -> None:
         """Change a copy of the layer. Raise `ValueError` where the code is not what it was."""

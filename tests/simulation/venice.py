@@ -130,7 +130,8 @@ class Venice:
                 self.met.append(kind)
                 self.note(f"Venice answers call {self.numbers - 1} with: {kind}")
                 self.api.faults.add(times=1, **TROUBLE[kind][1])
-        answer = self.api.answer(http)
+        with http:  # closes the uploaded files
+            answer = self.api.answer(http)
         self.api.faults.clear()
         return answer
 

@@ -111,7 +111,7 @@ class S3:
         if IfMatch and IfMatch.strip('"') != found.etag.strip('"'):
             raise client_error("PreconditionFailed", 412, "GetObject")
         assert found.body is not None
-        return self._head(found) | {"Body": Body(found.body), "ContentType": found.media_type}
+        return self._head(found) | {"Body": Body(found.body)}
 
     def get_object_tagging(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         history = self.versions.get((Bucket, Key))
@@ -153,13 +153,11 @@ class S3:
     ) -> dict[str, Any]:
         keys = [key for key in self.keys(Bucket, Prefix) if key.encode() > StartAfter.encode()]
         page = [(key, self.versions[Bucket, key][-1]) for key in keys[:MaxKeys]]
-        return {
-            "IsTruncated": len(keys) > MaxKeys,
-            "Contents": [
-                {"Key": key, "LastModified": _time(found.at), "ETag": found.etag}
-                for key, found in page
-            ],
-        }
+        contents = [
+            {"Key": key, "LastModified": _time(found.at), "ETag": found.etag} for key, found in page
+        ]
+        listed = {"Contents": contents} if contents else {}
+        return {"IsTruncated": len(keys) > MaxKeys, **listed}
 
     def _find(self, bucket: str, key: str, code: str) -> Version:
         found = self.current(bucket, key)
@@ -173,6 +171,7 @@ class S3:
             "ContentLength": len(found.body or b""),
             "LastModified": _time(found.at),
             "Metadata": dict(found.metadata),
+            "ContentType": found.media_type,
             "VersionId": found.id,
         }
 
