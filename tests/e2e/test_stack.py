@@ -148,6 +148,15 @@ def test_account_event_starts_account_watch(stack: Stack) -> None:
     until(lambda: runs(stack, "account-watch") - before)
 
 
+def test_event_of_closed_stack_starts_nothing_in_next_one(stack: Stack) -> None:
+    """ministack tries an event again after seconds, when the next stack may have its names."""
+    from ministack.services import lambda_svc
+
+    old = {"FunctionName": "image-drop-upload", "LastModified": "2026-01-01T00:00:00.000+0000"}
+    with pytest.raises(SystemExit):
+        lambda_svc._acquire_execution_slot({"config": old}, old)
+
+
 def test_process_has_one_stack_at_time(stack: Stack) -> None:
     with pytest.raises(RuntimeError, match="has a stack already"), Stack(venice_url="http://x"):
         pass
