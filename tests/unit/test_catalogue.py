@@ -553,7 +553,7 @@ class TestStore:
     ) -> None:
         ours, theirs = (CatalogueStore(dynamodb, table, clock.now) for _ in range(2))
         assert theirs.current() == UNREAD
-        ours.keep(LISTED)
+        ours.save(LISTED)
 
         clock.sleep(3599)
         assert theirs.current() == UNREAD
@@ -564,7 +564,7 @@ class TestStore:
         self, dynamodb: "DynamoDBClient", table: str, clock: FakeClock
     ) -> None:
         store = CatalogueStore(dynamodb, table, clock.now)
-        store.keep(LISTED)
+        store.save(LISTED)
 
         clock.sleep(3599)
         assert not store.is_old()
