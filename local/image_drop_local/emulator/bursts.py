@@ -59,9 +59,9 @@ class Bursts:
     ) -> tuple[str | None, str | None]:
         """Return ministack's answer: a key to release later, or None and the limit reached."""
         if config.get("LastModified", self._since) < self._since:
-            # A later try of an event of a stack that was closed: its thread would go on here, and
-            # send the failure to a queue of the same name.
-            raise SystemExit
+            # A later try of an event of a stack that was closed. Its thread never goes on: it would
+            # send the failure to this stack's queue of the same name.
+            threading.Event().wait()
         self._room.acquire()
         key = None if self._closed else _acquire(function, config)[0]
         if key is None:
