@@ -115,7 +115,7 @@ class DeadLetters:
         if letter.upload is None:
             return None
         key = output_bucket.report_key(letter.upload.key, letter.upload.variant)
-        found = self.deployment.services.output_bucket.read(key)
+        found = self.deployment.services.output_bucket.read_output(key)
         if found is None:
             return None
         _, _, body = found

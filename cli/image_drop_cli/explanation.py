@@ -80,7 +80,7 @@ def explain(key: str, deployment: "Deployment") -> Explanation:
             "Upload the image under another key.",
         )
     services, bucket = deployment.services, deployment.input_bucket
-    found = services.input_bucket.find(bucket, key)
+    found = services.input_bucket.find_object(bucket, key)
     image = found or InputObject(bucket, key, "", 0, datetime.now(UTC), {}, "")
     ignored = services.input_bucket.ignored(image)
     given: tuple[Given, ...] = ()
@@ -139,7 +139,7 @@ def _state(plan: VariantPlan, deployment: "Deployment", *, in_bucket: bool) -> s
         return f"{plan.outcome.detail} {plan.outcome.advice}"
     if not in_bucket:
         return "the image is not in the bucket"
-    found = deployment.services.output_bucket.find(plan.outcome.output_key)
+    found = deployment.services.output_bucket.find_output(plan.outcome.output_key)
     if found is not None and found.edit_id == plan.outcome.id:
         stored = f"{found.stored_at:%Y-%m-%d %H:%M} UTC"
         return f"done: the result was stored on {stored}, so no call would be made"

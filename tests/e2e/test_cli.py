@@ -246,8 +246,10 @@ def test_dead_letters_are_listed_shown_sent_again_and_discarded(
         key = f"dead/left/{name}"
         error = RetriesExhaustedError("The last of 13 tries failed: Venice is not available.")
         report = report_on(error, key=key, variant=None, mode=None, attempts=13, now=0.0)
-        seen = services.output_bucket.find(report_key(key, None))
-        services.output_bucket.store(report_key(key, None), encoded(report), REPORT_TYPE, {}, seen)
+        seen = services.output_bucket.find_output(report_key(key, None))
+        services.output_bucket.store_output(
+            report_key(key, None), encoded(report), REPORT_TYPE, {}, seen
+        )
         deployment.client("sqs").send_message(
             QueueUrl=deployment.outputs["DeadLetterQueueUrl"],
             MessageBody=json.dumps({"bucket": bucket, "key": key, "retry": "again"}),
@@ -264,9 +266,9 @@ def test_dead_letters_are_listed_shown_sent_again_and_discarded(
     assert run("dead", "redrive", "dead/left/b.png").exit_code == 0
     assert "Queued 1 dead letter." in run("dead", "redrive", "--all").output
 
-    until(lambda: services.output_bucket.find("dead/left/b.png.png"))
-    until(lambda: services.output_bucket.find("dead/left/c.png.png"))
-    assert services.output_bucket.find("dead/left/a.png.png") is None
+    until(lambda: services.output_bucket.find_output("dead/left/b.png.png"))
+    until(lambda: services.output_bucket.find_output("dead/left/c.png.png"))
+    assert services.output_bucket.find_output("dead/left/a.png.png") is None
     assert json.loads(run("dead", "list", "--json").stdout) == []
     assert run("dead", "redrive", "dead/left/a.png").exit_code == 1
     assert run("dead", "redrive").exit_code == 2
@@ -283,8 +285,8 @@ def test_retry_sends_image_round_again_but_does_not_pay_twice(
 
     assert retried.exit_code == 0
     assert "Queued again/one.png.png." in retried.output
-    until(lambda: deployment.services.output_bucket.find("again/one.png.png"))
-    until(lambda: deployment.services.output_bucket.find("again/one.png.error.json") is None)
+    until(lambda: deployment.services.output_bucket.find_output("again/one.png.png"))
+    until(lambda: deployment.services.output_bucket.find_output("again/one.png.error.json") is None)
     calls = len(venice.calls)
     assert "not paid for again" in run("retry", "again/one.png").output
     assert run("retry", "again/nothing.png").exit_code == 1

@@ -105,7 +105,7 @@ def expire_holds(system: System) -> None:
     records = Records(system.dynamodb, system.table, time.time, time.sleep, Random(1))
     for item in system.dynamodb.scan(TableName=system.table)["Items"]:
         if item["id"]["S"].startswith("edit#"):
-            records.change(
+            records.change_record(
                 item["id"]["S"],
                 lambda record: record.held(record.holder, 0.0) if record.holder else record,
             )

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,6 +147,19 @@ def test_account_event_starts_account_watch(stack: Stack) -> None:
     event = {"Source": "image-drop", "DetailType": "Venice Account Unavailable", "Detail": "{}"}
     stack.client("events").put_events(Entries=[event])
     until(lambda: runs(stack, "account-watch") - before)
+
+
+def test_event_of_closed_stack_starts_nothing_in_next_one(stack: Stack) -> None:
+    """ministack tries an event again after seconds, when the next stack may have its names."""
+    from ministack.services import lambda_svc
+
+    old = {"FunctionName": "image-drop-upload", "LastModified": "2026-01-01T00:00:00.000+0000"}
+    later_try = threading.Thread(
+        target=lambda_svc._acquire_execution_slot, args=({"config": old}, old), daemon=True
+    )
+    later_try.start()
+    later_try.join(timeout=0.5)
+    assert later_try.is_alive()  # and stays so: its failure reaches no queue
 
 
 def test_process_has_one_stack_at_time(stack: Stack) -> None:

@@ -7,6 +7,7 @@ from tests.support.interruptions import Fault, Killed
 from tests.support.stage import ROUND, MappingState, Stage
 
 CUT_OUT = {"mode": "background-remove"}
+FORGOTTEN_AFTER = 2 * 3600  # seconds, what the last outage taught about a model
 PARTS = 4  # of the requests, so that several processes share them
 
 
@@ -41,6 +42,7 @@ def test_failed_request_in_outage_leaves_processing_running(
     stage.interruptions.plan(None)
     outage(stage, "counted.jpg")
     for number in fault.numbers(stage.interruptions.requests)[part::PARTS]:
+        stage.pass_time(FORGOTTEN_AFTER)
         stage.events()
         before, key = stage.paid, f"{number}.jpg"
         stage.interruptions.plan(number, fault)

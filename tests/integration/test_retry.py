@@ -188,7 +188,7 @@ def test_image_waits_where_aws_asks_to_slow_down(
 def test_call_without_answer_is_made_once_more(
     stage: Stage, metrics: Metrics, log: io.StringIO, fault: Status | Word
 ) -> None:
-    stage.configure(read_timeout=0.3)
+    stage.configure(read_timeout=1.0)
     stage.venice.faults.add(fault, times=1)
 
     assert stage.drop("a.jpg", tags=CUT_OUT) == "queued"
@@ -204,7 +204,7 @@ def test_call_without_answer_is_made_once_more(
 
 @pytest.mark.parametrize("fault", ["timeout", "drop_mid", "drop_after", 408, 504, 524])
 def test_second_call_without_answer_ends_in_report(stage: Stage, fault: Status | Word) -> None:
-    stage.configure(read_timeout=0.3)
+    stage.configure(read_timeout=1.0)
     stage.venice.faults.add(fault)
     event = stage.put("a.jpg", tags=CUT_OUT)
     stage.upload(event)
@@ -225,7 +225,7 @@ def test_second_call_without_answer_ends_in_report(stage: Stage, fault: Status |
 
 
 def test_image_whose_outcome_was_unknown_can_be_uploaded_again(stage: Stage) -> None:
-    stage.configure(read_timeout=0.3)
+    stage.configure(read_timeout=1.0)
     stage.venice.faults.add("timeout", times=2)
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.work_off()
@@ -238,7 +238,7 @@ def test_image_whose_outcome_was_unknown_can_be_uploaded_again(stage: Stage) -> 
 
 
 def test_server_errors_between_two_timeouts_do_not_hide_first(stage: Stage) -> None:
-    stage.configure(read_timeout=0.3)
+    stage.configure(read_timeout=1.0)
     for fault in ("timeout", 503, 429, "timeout"):
         stage.venice.faults.add(fault, times=1)
     stage.drop("a.jpg", tags=CUT_OUT)

@@ -26,12 +26,15 @@ class Fault(StrEnum):
     KILLED = "killed after it"
 
     def numbers(self, requests: Sequence[str]) -> list[int]:
-        """The requests at which it makes a difference: a read that is repeated changes nothing."""
-        repeated = self in (Fault.APPLIED_AND_LOST, Fault.APPLIED_TWICE)
+        """Return the requests at which it makes a difference.
+
+        A read that is repeated changes nothing, and a kill after a read leaves what a kill after
+        the request before it leaves.
+        """
         return [
             number
             for number, request in enumerate(requests)
-            if not (repeated and request.split(".")[1].startswith(READS))
+            if self is Fault.REFUSED or not request.split(".")[1].startswith(READS)
         ]
 
 

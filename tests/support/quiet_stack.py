@@ -44,7 +44,7 @@ class QuietStack:
     def make(self, key: str, data: bytes = b"a picture") -> str:
         """Store the result of a key; where."""
         edit = self.edit(key)
-        self.deployment.services.output_bucket.store(
+        self.deployment.services.output_bucket.store_output(
             edit.output_key, data, "image/png", {"edit-id": edit.id}, None
         )
         return edit.output_key

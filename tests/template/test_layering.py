@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ PURE = [
 ]
 
 
+@cache
 def runtime_modules() -> set[str]:
     """What can be imported in the Lambda runtime besides our code and the standard library."""
     pinned = (PROJECT / "layers" / "runtime" / "requirements.txt").read_text()

@@ -296,7 +296,7 @@ class TestTheWalk:
         while more:
             page, more = backfill.Listing(s3, IN, "").after(cursor)
             wanted = {key: backfill.result_keys("{key}.png", key) for key, _, _ in page}
-            found = walked.find(wanted, page[-1].key) if page else {}
+            found = walked.find_results(wanted, page[-1].key) if page else {}
             for key, changed_at, _ in page:
                 cursor = key
                 if not any(found.get(each, time(-1)) >= changed_at for each in wanted[key]):

@@ -35,7 +35,7 @@ def asked(**values: Any) -> Instructions:
 
 
 def priced(
-    images: int = 1, *, told: str | None = None, catalogue: Catalogue = UNREAD, **values: Any
+    images: int = 1, *, answered: str | None = None, catalogue: Catalogue = UNREAD, **values: Any
 ) -> float:
     """What an edit costs."""
     wanted = asked(**values)
@@ -44,7 +44,7 @@ def priced(
         client.parameters(wanted),
         images,
         enhanced=bool(wanted.enhance_prompt),
-        answered=told,
+        answered=answered,
     )
 
 
@@ -125,10 +125,15 @@ class TestPrice:
         quality: Any,
         mode: Mode,
         images: int,
-        told: str | None,
+        answered: str | None,
     ) -> None:
         usd = priced(
-            images, answered=told, mode=mode, model=model, resolution=resolution, quality=quality
+            images,
+            answered=answered,
+            mode=mode,
+            model=model,
+            resolution=resolution,
+            quality=quality,
         )
         assert 0.02 <= usd <= DEAREST + 9 * 0.0345
 
@@ -548,7 +553,7 @@ class TestStore:
     ) -> None:
         ours, theirs = (CatalogueStore(dynamodb, table, clock.now) for _ in range(2))
         assert theirs.current() == UNREAD
-        ours.keep(LISTED)
+        ours.save(LISTED)
 
         clock.sleep(3599)
         assert theirs.current() == UNREAD
@@ -559,7 +564,7 @@ class TestStore:
         self, dynamodb: "DynamoDBClient", table: str, clock: FakeClock
     ) -> None:
         store = CatalogueStore(dynamodb, table, clock.now)
-        store.keep(LISTED)
+        store.save(LISTED)
 
         clock.sleep(3599)
         assert not store.is_old()

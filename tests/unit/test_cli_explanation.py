@@ -128,4 +128,4 @@ def test_missing_layer_is_named(stack: QuietStack, tmp_path: Path) -> None:
 def test_keys_that_start_nothing_are_told(stack: QuietStack, key: str) -> None:
     problem = explain(key, stack.deployment).problem
     assert problem is not None
-    assert "Image LocalFile ignores" in problem
+    assert "Image Drop ignores" in problem

@@ -471,6 +471,7 @@ def test_certificate_that_is_not_trusted_is_not_charged(certificate: Path) -> No
     assert (type(error), error.charge) == (VeniceUnavailableError, Charge.NO)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["silence", "the request is read slowly", "headers", "chunks"])
 def test_call_over_tls_ends_in_time(trusted: Path, name: str) -> None:
     with Listener(over_tls(trusted, SLOW[name])) as server:

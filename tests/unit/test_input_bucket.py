@@ -57,7 +57,7 @@ def bucket(s3: "S3Client", input_bucket: str) -> InputBucket:
 
 def put(bucket: InputBucket, key: str, body: bytes = b"image", **more: Any) -> InputObject:
     bucket.s3.put_object(Bucket="input", Key=key, Body=body, **more)
-    found = bucket.find("input", key)
+    found = bucket.find_object("input", key)
     assert found
     return found
 
@@ -87,16 +87,16 @@ def test_what_is_not_there_is_not_found(bucket: InputBucket) -> None:
     put(bucket, "shoe.jpg")
     bucket.s3.delete_object(Bucket="input", Key="shoe.jpg")
 
-    assert bucket.find("input", "shoe.jpg") is None
-    assert bucket.find("input", "never.jpg") is None
+    assert bucket.find_object("input", "shoe.jpg") is None
+    assert bucket.find_object("input", "never.jpg") is None
 
 
 SHOE = InputObject("input", "shoe.jpg", "etag", 5, datetime(2026, 11, 23, tzinfo=UTC), {})
 
 
 LOOKS: dict[str, tuple[list[str], Callable[[InputBucket], Any]]] = {
-    "the image's head": (["head_object"], lambda bucket: bucket.find("input", "shoe.jpg")),
-    "the image": (["get_object"], lambda bucket: bucket.read(SHOE, 1000)),
+    "the image's head": (["head_object"], lambda bucket: bucket.find_object("input", "shoe.jpg")),
+    "the image": (["get_object"], lambda bucket: bucket.read_object(SHOE, 1000)),
     "its sidecar": (["get_object"], lambda bucket: bucket.sources(SHOE)),
     "its tags": (["get_object", "get_object_tagging"], lambda bucket: bucket.sources(SHOE)),
     "a folder file": (
@@ -170,7 +170,7 @@ def test_upload_is_told_from_another_of_same_bytes(told: dict[str, str], version
         head = {"ETag": '"e"', "ContentLength": 1, "LastModified": SHOE.changed_at, "Metadata": {}}
         stub.add_response("head_object", head | told, {"Bucket": ANY, "Key": ANY})
 
-        found = InputBucket(client).find("input", "shoe.jpg")
+        found = InputBucket(client).find_object("input", "shoe.jpg")
 
     assert found
     assert found.version == version
@@ -188,14 +188,14 @@ def test_image_that_was_deleted_this_moment_has_no_tags(bucket: InputBucket) -> 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_image_is_read_whole(bucket: InputBucket, key: str) -> None:
-    assert bucket.read(put(bucket, key, b"image"), max_bytes=5) == b"image"
+    assert bucket.read_object(put(bucket, key, b"image"), max_bytes=5) == b"image"
 
 
 def test_image_that_is_too_large_is_refused_with_its_figures(bucket: InputBucket) -> None:
     shoe = put(bucket, "shoe.jpg", b"x" * 1001)
 
     with pytest.raises(TooLargeError) as caught:
-        bucket.read(shoe, max_bytes=1000)
+        bucket.read_object(shoe, max_bytes=1000)
     assert caught.value.detail == "shoe.jpg has 1,001 bytes. The limit is 1,000 (MaxImageBytes)."
 
 
@@ -206,7 +206,7 @@ def test_replaced_image_is_not_read_in_place_of_older_one(
     put(bucket, "shoe.jpg", b"new")
 
     with pytest.raises(ImageChangedError):
-        bucket.read(shoe, max_bytes=1000)
+        bucket.read_object(shoe, max_bytes=1000)
 
 
 def test_image_that_was_deleted_meanwhile_is_said_to_be(bucket: InputBucket) -> None:
@@ -214,7 +214,7 @@ def test_image_that_was_deleted_meanwhile_is_said_to_be(bucket: InputBucket) -> 
     bucket.s3.delete_object(Bucket="input", Key="shoe.jpg")
 
     with pytest.raises(ImageDeletedError):
-        bucket.read(shoe, max_bytes=1000)
+        bucket.read_object(shoe, max_bytes=1000)
 
 
 # --- instructions ------------------------------------------------------------------------------

@@ -129,12 +129,12 @@ def results(s3: "S3Client", output_bucket: str) -> OutputBucket:
 
 def store(results: OutputBucket, data: bytes, edit_id: str = "0123") -> None:
     """Store in the place of what is there now."""
-    seen = results.find("shoe.jpg.png")
-    results.store("shoe.jpg.png", data, "image/png", {"edit-id": edit_id}, seen)
+    seen = results.find_output("shoe.jpg.png")
+    results.store_output("shoe.jpg.png", data, "image/png", {"edit-id": edit_id}, seen)
 
 
 def content(results: OutputBucket) -> bytes:
-    found = results.read("shoe.jpg.png")
+    found = results.read_output("shoe.jpg.png")
     assert found
     return found[2]
 
@@ -142,24 +142,24 @@ def content(results: OutputBucket) -> bytes:
 def test_result_is_stored_with_its_type_and_metadata(results: OutputBucket) -> None:
     metadata = {"edit-id": "0123", "source-key": "shoe.jpg", "mode": "edit"}
 
-    results.store("shoe.jpg.png", b"png", "image/png", metadata, None)
+    results.store_output("shoe.jpg.png", b"png", "image/png", metadata, None)
 
     stored = results.s3.get_object(Bucket="output", Key="shoe.jpg.png")
     assert stored["Body"].read() == content(results) == b"png"
     assert (stored["ContentType"], stored["Metadata"]) == ("image/png", metadata)
-    found = results.find("shoe.jpg.png")
+    found = results.find_output("shoe.jpg.png")
     assert found
     assert (found.edit_id, found.etag) == ("0123", stored["ETag"])
 
 
 def test_what_is_not_there_is_not_found(results: OutputBucket) -> None:
-    assert results.find("shoe.jpg.png") is None
+    assert results.find_output("shoe.jpg.png") is None
 
 
 def test_object_that_somebody_else_put_there_has_no_edit_id(results: OutputBucket) -> None:
     results.s3.put_object(Bucket="output", Key="shoe.jpg.png", Body=b"foreign")
 
-    found = results.find("shoe.jpg.png")
+    found = results.find_output("shoe.jpg.png")
 
     assert found
     assert found.edit_id is None
@@ -176,17 +176,17 @@ def test_of_two_first_results_one_is_stored(results: OutputBucket) -> None:
     store(results, b"first")
 
     with pytest.raises(ResultChangedError):
-        results.store("shoe.jpg.png", b"second", "image/png", {}, None)
+        results.store_output("shoe.jpg.png", b"second", "image/png", {}, None)
     assert content(results) == b"first"
 
 
 def test_result_that_was_replaced_meanwhile_is_not_overwritten(results: OutputBucket) -> None:
     store(results, b"old")
-    seen = results.find("shoe.jpg.png")
+    seen = results.find_output("shoe.jpg.png")
     store(results, b"somebody else's")
 
     with pytest.raises(ResultChangedError):
-        results.store("shoe.jpg.png", b"late", "image/png", {}, seen)
+        results.store_output("shoe.jpg.png", b"late", "image/png", {}, seen)
     assert content(results) == b"somebody else's"
 
 
@@ -194,33 +194,33 @@ def test_deleted_result_has_to_be_looked_at_again(
     results: OutputBucket,
 ) -> None:
     store(results, b"old")
-    seen = results.find("shoe.jpg.png")
+    seen = results.find_output("shoe.jpg.png")
     assert seen
-    results.remove(seen)
+    results.remove_output(seen)
 
     with pytest.raises(ResultChangedError):
-        results.store("shoe.jpg.png", b"late", "image/png", {}, seen)
+        results.store_output("shoe.jpg.png", b"late", "image/png", {}, seen)
 
 
 def test_only_what_was_seen_is_removed(results: OutputBucket) -> None:
     store(results, b"old")
-    seen = results.find("shoe.jpg.png")
+    seen = results.find_output("shoe.jpg.png")
     assert seen
     store(results, b"somebody else's")
 
-    results.remove(seen)
+    results.remove_output(seen)
 
     assert content(results) == b"somebody else's"
 
 
 def test_removing_what_is_gone_changes_nothing(results: OutputBucket) -> None:
     store(results, b"old")
-    seen = results.find("shoe.jpg.png")
+    seen = results.find_output("shoe.jpg.png")
     assert seen
-    results.remove(seen)
-    results.remove(seen)
+    results.remove_output(seen)
+    results.remove_output(seen)
 
-    assert results.find("shoe.jpg.png") is None
+    assert results.find_output("shoe.jpg.png") is None
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_object_is_known_by_what_it_was_made_of(
 ) -> None:
     results.s3.put_object(Bucket="output", Key="x", Body=b"", Metadata=metadata)
 
-    found = results.find("x")
+    found = results.find_output("x")
 
     assert found
     assert found.is_of("p/a.jpg", None) is own

@@ -113,7 +113,7 @@ class TestHold:
         with pytest.raises(InProgressError):
             late.update(lambda record: msgspec.structs.replace(record, outbox="late"))
 
-        assert records.read(ID).record.outbox == ""
+        assert records.read_record(ID).record.outbox == ""
 
     def test_claim_whose_answer_was_lost_is_still_claim(
         self, records: Records, lost_answers: Callable[[str], None]
@@ -196,7 +196,7 @@ class TestMoney:
             billing.begin(hold, call("c5", usd=0.01, drop="v5"))
 
         assert "$1.00 of the $1.00" in caught.value.detail
-        assert len(records.read(ID).record.calls) == 4
+        assert len(records.read_record(ID).record.calls) == 4
 
     def test_call_dearer_than_whole_day_is_report_and_no_wait(
         self, records: Records, billing: Billing

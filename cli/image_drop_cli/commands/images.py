@@ -37,7 +37,7 @@ def retry(deployment: "Deployment", key: Key) -> None:
             if not isinstance(plan.outcome, Edit):
                 fail(f"{plan.outcome.detail} {plan.outcome.advice}", Exit.NEEDS_YOU)
             edit = plan.outcome
-            result = services.output_bucket.find(edit.output_key)
+            result = services.output_bucket.find_output(edit.output_key)
             if result is not None and result.edit_id == edit.id:
                 say(f"{edit.output_key} exists already; it is not paid for again.")
                 continue

@@ -40,7 +40,7 @@ class Trial(Enum):
 
 def watch(services: "Services", invocation: Invocation) -> None:
     """Ask Venice about the account, then pause or resume processing accordingly."""
-    usable = ask(services)
+    usable = ask_account(services)
     status = services.circuit_breaker.status()
     if status.stopped and usable:
         try_to_resume(status, services, invocation)
@@ -84,7 +84,7 @@ def try_to_resume(status: "Status", services: "Services", invocation: Invocation
         logger.info("processing resumed")
 
 
-def ask(services: "Services") -> bool:
+def ask_account(services: "Services") -> bool:
     """Return whether Venice accepts the account, and note its balance and limits. It is free.
 
     An unreachable Venice is a reason neither to pause processing nor to resume it.
@@ -93,7 +93,7 @@ def ask(services: "Services") -> bool:
         account = services.venice.account()
     except AccountError as error:
         if error.status == 401 and services.api_key.replaced():
-            return ask(services)
+            return ask_account(services)
         paid_call.pause(error, services)
         return False
     except ImageDropError as error:  # no answer, or one that cannot be understood
@@ -129,7 +129,7 @@ def refresh_catalogue(services: "Services") -> None:
         for kind in KINDS:
             models |= listed(kind, services.venice.models(kind))
         if models:
-            services.catalogue.keep(models)
+            services.catalogue.save(models)
     except (ImageDropError, ClientError, BotoCoreError) as error:
         logger.warning("catalogue not fetched", error=type(error).__name__)
 

@@ -230,7 +230,7 @@ def without_outcome(
     kept = []
     for some in batched(recent, RECORDS_PAGE, strict=False):
         ids = [record_id(each.upload.bucket, each.upload.key, None) for each in some]
-        known = services.records.read_all(list(dict.fromkeys(ids)))
+        known = services.records.read_records(list(dict.fromkeys(ids)))
         kept += [
             each for each, id in zip(some, ids, strict=True) if not _is_told(each, known.get(id))
         ]
@@ -256,16 +256,16 @@ def _missing(
         for image, keys in images.items()
         if outputs and all(key.startswith(image) for key in keys)
     }
-    listed = outputs.find(in_order, end) if outputs else {}
+    listed = outputs.find_results(in_order, end) if outputs else {}
     for each in found:
         if not _is_image(each):
-            if services.input_bucket.find(each.upload.bucket, each.upload.key):
+            if services.input_bucket.find_object(each.upload.bucket, each.upload.key):
                 yield each
             continue
         if each.at in in_order:
             times = (listed[key] for key in in_order[each.at] if key in listed)
         else:
-            asked = (services.output_bucket.find(key) for key in images[each.at])
+            asked = (services.output_bucket.find_output(key) for key in images[each.at])
             times = (stored.stored_at for stored in asked if stored)
         if not any(stored_at >= each.changed_at for stored_at in times):
             yield each
@@ -303,7 +303,7 @@ class Outputs:
     position: str = ""  # listed up to here, apart from gaps without a wanted key
     more: bool = True
 
-    def find(self, wanted: Mapping[str, Iterable[str]], end: str) -> dict[str, datetime]:
+    def find_results(self, wanted: Mapping[str, Iterable[str]], end: str) -> dict[str, datetime]:
         """Return the result keys that exist, and since when. `wanted`: result keys by image key.
 
         `end`: later calls ask for no image up to this key. A result that is not found may still

@@ -85,7 +85,7 @@ def load_instructions(upload: Upload, services: Services) -> Wanted:
 
     Raise `WaitsForImageError`, `ImageDeletedError` and `InstructionsError`.
     """
-    image = services.input_bucket.find(upload.bucket, upload.key)
+    image = services.input_bucket.find_object(upload.bucket, upload.key)
     if image is None and upload.sidecar:
         raise WaitsForImageError(f"{upload.key} has instructions but has not been uploaded yet.")
     if image is None:

@@ -31,7 +31,7 @@ class Paid:
     settlement: Settlement | None = None
 
 
-def check(answer: Answer, keep_metadata: bool) -> bytes:
+def checked_png(answer: Answer, keep_metadata: bool) -> bytes:
     """Return the answer as PNG. Raise `UnusableAnswerError` when it is not an image."""
     try:
         return photos.to_png(answer.data, keep_metadata=keep_metadata)
@@ -43,11 +43,11 @@ def check(answer: Answer, keep_metadata: bool) -> bytes:
         ) from error
 
 
-def kept(edit: Edit, job: Job) -> Paid | None:
+def kept_answer(edit: Edit, job: Job) -> Paid | None:
     """Return the kept answer to the same call, or None."""
     record = job.hold.record
     key = record.kept_key if record.kept_digest == edit.call_digest else edit.original_key
-    found = job.services.output_bucket.read(key) if key else None
+    found = job.services.output_bucket.read_output(key) if key else None
     if found is None or found[0].metadata.get("call-digest") != edit.call_digest:
         return None
     stored, media_type, data = found
@@ -63,13 +63,15 @@ HEADERS = {  # an answer's headers by the names that they have in its metadata
 }
 
 
-def keep(edit: Edit, paid: Paid, job: Job) -> None:
+def keep_answer(edit: Edit, paid: Paid, job: Job) -> None:
     """Keep an answer where the next try finds it, and settle its call in the same write."""
     if job.hold.record.kept_digest == edit.call_digest:
         return
     key = output_bucket.answer_key(edit.call_digest)
     answer = paid.answer
-    job.services.output_bucket.keep(key, answer.data, answer.media_type, _metadata(edit, paid))
+    job.services.output_bucket.put_output(
+        key, answer.data, answer.media_type, _metadata(edit, paid)
+    )
 
     def with_answer(record: Record) -> Record:
         new = msgspec.structs.replace(record, kept_digest=edit.call_digest, kept_key=key)
@@ -78,7 +80,7 @@ def keep(edit: Edit, paid: Paid, job: Job) -> None:
     job.hold.update(with_answer, paid.settlement.move if paid.settlement else None)
 
 
-def publish(edit: Edit, png: bytes, job: Job) -> None:
+def publish_answer(edit: Edit, png: bytes, job: Job) -> None:
     """Put Venice's own answer next to the finished result, for `keep_original`."""
     assert edit.original_key is not None
     metadata = output_bucket.as_metadata(
@@ -88,16 +90,16 @@ def publish(edit: Edit, png: bytes, job: Job) -> None:
             "source-key": edit.image.key,
         }
     )
-    job.services.output_bucket.keep(edit.original_key, png, "image/png", metadata)
+    job.services.output_bucket.put_output(edit.original_key, png, "image/png", metadata)
 
 
-def forget(edit: Edit, job: Job) -> None:
+def forget_answer(edit: Edit, job: Job) -> None:
     """Remove the kept answer of this edit's call."""
     record, bucket = job.hold.record, job.services.output_bucket
     if record.kept_digest != edit.call_digest:
         return
-    if stored := bucket.find(record.kept_key):
-        bucket.remove(stored)
+    if stored := bucket.find_output(record.kept_key):
+        bucket.remove_output(stored)
     job.hold.update(lambda record: msgspec.structs.replace(record, kept_digest="", kept_key=""))
 
 
@@ -108,13 +110,13 @@ def kept_on_failure(edit: Edit, paid: Paid, job: Job) -> Iterator[None]:
         yield
     except UnusableAnswerError as error:
         with never_failing("answer not forgotten"):
-            forget(edit, job)
+            forget_answer(edit, job)
         if paid.call:
             refusals.note(error, paid.call, job)
         raise
     except Exception:
         with never_failing("answer not kept"):
-            keep(edit, paid, job)
+            keep_answer(edit, paid, job)
         raise
 
 

@@ -38,7 +38,7 @@ BLOCK = 15.0  # seconds for which a 429 blocks a model when Venice names no time
 STORE_SECONDS = 20.0  # of the invocation, kept after the call for storing the result
 
 
-def make(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
+def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
     """Wait for a slot and make the call; share what its failure says with all functions.
 
     An answered call stays open until its outcome is stored together with `Paid.settlement`.

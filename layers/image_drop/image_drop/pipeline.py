@@ -75,22 +75,22 @@ def work_on(job: Job) -> Outcome:
     """Load the instructions, and make the edit unless it is done."""
     edit = None
     try:
-        wanted = load(job)
+        wanted = load_wanted(job)
         if isinstance(wanted.edits, Variants) and job.upload.variant is None:
             return queue_variants(wanted, job)
         edit = edits.plan_edit(wanted, job.upload.variant, job.services)
-        there = job.services.output_bucket.find(edit.output_key)
+        there = job.services.output_bucket.find_output(edit.output_key)
         if outcomes.is_done(edit, there, job):
             return catch_up(edit, there, job)
         edits.require_allowed(edit, wanted, job.services)
         trial = edit.rate_model if job.invocation.trial else None
         job.services.circuit_breaker.require(job.services.now(), trial=trial)
-        return make(edit, there, job)
+        return make_edit(edit, there, job)
     except PermanentError as error:
-        return Outcome.REPORTED if reports.write(error, edit, job) else Outcome.DONE_BEFORE
+        return Outcome.REPORTED if reports.write_report(error, edit, job) else Outcome.DONE_BEFORE
 
 
-def load(job: Job) -> Wanted:
+def load_wanted(job: Job) -> Wanted:
     """Return the image with its instructions.
 
     Raise `SupersededError` for a variant whose instructions are no longer valid: the image as a
@@ -114,7 +114,7 @@ def queue_variants(wanted: Wanted, job: Job) -> Outcome:
     return Outcome.VARIANTS_QUEUED
 
 
-def make(edit: Edit, there: Stored | None, job: Job) -> Outcome:
+def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     """Do the paid part: prepare, wait for a slot and call, finish, store, announce.
 
     `there`: the object at the result's key now.
@@ -122,15 +122,15 @@ def make(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     started = job.services.now()
     require_own(edit, there, job)
     photos = prepare_images(edit, job.services)
-    paid = paid_answers.kept(edit, job) or paid_call.make(edit, photos, job)
+    paid = paid_answers.kept_answer(edit, job) or paid_call.make_call(edit, photos, job)
     with paid_answers.kept_on_failure(edit, paid, job):
-        png = paid_answers.check(paid.answer, job.services.settings.keep_metadata)
+        png = paid_answers.checked_png(paid.answer, job.services.settings.keep_metadata)
         result = png, "image/png"
         if edit.instructions.finish:
-            paid_answers.keep(edit, paid, job)
+            paid_answers.keep_answer(edit, paid, job)
             result = draw_finish(edit, png, job.services)
         metadata = metadata_of(edit, paid, photos, job.services.now() - started, job.services)
-        stored = store(edit, png, result, metadata, there, job)
+        stored = store_result(edit, png, result, metadata, there, job)
     outcomes.conclude_result(edit, stored, paid.settlement, job)
     clean_up(edit, job)
     log(edit, paid, job.services.now() - started)
@@ -151,7 +151,7 @@ def require_own(edit: Edit, there: Stored | None, job: Job) -> None:
     """Raise `OutputTakenError` unless everything that will be replaced is of this image."""
     others = [there]
     if edit.original_key:
-        others.append(job.services.output_bucket.find(edit.original_key))
+        others.append(job.services.output_bucket.find_output(edit.original_key))
     for other in others:
         if other is not None and not other.is_of(edit.image.key, edit.variant):
             source = other.source_key
@@ -254,7 +254,7 @@ def metadata_of(
     )
 
 
-def store(
+def store_result(
     edit: Edit,
     png: bytes,
     result: tuple[bytes, str],
@@ -270,11 +270,11 @@ def store(
     for _ in range(STORE_TRIES):
         require_wanted(edit, job)
         if edit.original_key:
-            paid_answers.publish(edit, png, job)
+            paid_answers.publish_answer(edit, png, job)
         try:
-            return bucket.store(edit.output_key, *result, metadata, there)
+            return bucket.store_output(edit.output_key, *result, metadata, there)
         except ResultChangedError:
-            there = bucket.find(edit.output_key)
+            there = bucket.find_output(edit.output_key)
             require_own(edit, there, job)
     raise StorageBusyError(f"{edit.output_key} changed at each of {STORE_TRIES} tries.")
 
@@ -297,18 +297,18 @@ def require_wanted(edit: Edit, job: Job) -> None:
 def clean_up(edit: Edit, job: Job) -> None:
     """Remove what the result replaces: an older report and the kept answer."""
     remove_report(job)
-    paid_answers.forget(edit, job)
+    paid_answers.forget_answer(edit, job)
 
 
 def remove_report(job: Job) -> None:
     """Remove an older report about this image, if there is one."""
     bucket, upload = job.services.output_bucket, job.upload
     for key in output_bucket.report_keys(upload.key, upload.variant):
-        report = bucket.find(key)
+        report = bucket.find_output(key)
         if report is None:
             return
         if report.is_of(upload.key, upload.variant):
-            bucket.remove(report)
+            bucket.remove_output(report)
             return
 
 
@@ -331,7 +331,7 @@ def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:
 
 
 def _read(image: InputObject, services: Services) -> bytes:
-    return services.input_bucket.read(image, services.settings.max_image_bytes)
+    return services.input_bucket.read_object(image, services.settings.max_image_bytes)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from image_drop.storage import output_bucket
 from image_drop.telemetry import logger, measure
 
 
-def write(error: PermanentError, edit: Edit | None, job: Job) -> bool:
+def write_report(error: PermanentError, edit: Edit | None, job: Job) -> bool:
     """Write a report, then settle its call, then announce it.
 
     Return False when no report is needed: the image was deleted after it had its outcome, or the
@@ -45,9 +45,9 @@ def give_up(error: ImageDropError, failures: int, job: Job) -> bool:
     )
     try:
         edit = job.plan()
-        done = outcomes.is_done(edit, job.services.output_bucket.find(edit.output_key), job)
+        done = outcomes.is_done(edit, job.services.output_bucket.find_output(edit.output_key), job)
     except PermanentError as now:
-        write(now, None, job)
+        write_report(now, None, job)
         return False
     except (SupersededError, WaitsForImageError):
         raise
@@ -95,7 +95,7 @@ def _outcome(error: PermanentError, edit: Edit | None, job: Job) -> Outcome:
     dead = isinstance(error, RetriesExhaustedError)
     image = edit.image if edit else None
     if image is None and not dead:
-        image = services.input_bucket.find(upload.bucket, upload.key)
+        image = services.input_bucket.find_object(upload.bucket, upload.key)
     return Outcome(
         kind=OutcomeKind.DEAD_LETTER if dead else OutcomeKind.REPORT,
         edit_id=edit.id if edit else "",
@@ -138,10 +138,10 @@ def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job)
     )
     bucket = job.services.output_bucket
     for key in output_bucket.report_keys(job.upload.key, job.upload.variant):
-        seen = bucket.find(key)
+        seen = bucket.find_output(key)
         if seen is None or seen.is_of(job.upload.key, job.upload.variant):
             break
-    stored = bucket.store(
+    stored = bucket.store_output(
         key, output_bucket.encoded(report), output_bucket.REPORT_TYPE, metadata, seen
     )
     return msgspec.structs.replace(outcome, key=stored.key, etag=stored.etag)

@@ -32,8 +32,10 @@ class Bursts:
     def __init__(self, limit: int) -> None:
         self._room = threading.Semaphore(limit)
         self._closed = False
+        self._since = ""
 
     def install(self) -> None:
+        self._since = lambda_svc._now_iso()
         lambda_svc._acquire_execution_slot = self._wait_for_room
         lambda_svc._release_execution_slot = self._leave
         lambda_svc._sqs_esm_concurrency = _numeric_mapping_limit
@@ -56,6 +58,10 @@ class Bursts:
         self, function: dict[str, Any], config: dict[str, Any]
     ) -> tuple[str | None, str | None]:
         """Return ministack's answer: a key to release later, or None and the limit reached."""
+        if config.get("LastModified", self._since) < self._since:
+            # A later try of an event of a stack that was closed. Its thread never goes on: it would
+            # send the failure to this stack's queue of the same name.
+            threading.Event().wait()
         self._room.acquire()
         key = None if self._closed else _acquire(function, config)[0]
         if key is None:

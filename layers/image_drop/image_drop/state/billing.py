@@ -97,7 +97,7 @@ class Billing:
 
     def settle(self, id: str, settlement: "Settlement") -> None:
         """Settle a call, whoever holds the record by now; repeating it changes nothing."""
-        self.records.change(id, settlement.change, settlement.move)
+        self.records.change_record(id, settlement.change, settlement.move)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class CatalogueStore:
         self.current()
         return self.now() >= self._kept_at + MAX_AGE
 
-    def keep(self, listed: Mapping[str, Model]) -> None:
+    def save(self, listed: Mapping[str, Model]) -> None:
         """Replace the stored list. Raise botocore's errors.
 
         Thirty models are 7 KB of JSON; DynamoDB allows 400 KB for an item.

@@ -57,14 +57,14 @@ class Records:
     sleep: Callable[[float], None]
     rng: random.Random
 
-    def read(self, id: str) -> Stored:
+    def read_record(self, id: str) -> Stored:
         """Return the record as it is now, an empty one if there is none."""
         item = self.dynamodb.get_item(
             TableName=self.table, Key={"id": {"S": id}}, ConsistentRead=True
         ).get("Item")
         return _stored(id, item)
 
-    def read_all(self, ids: Sequence[str]) -> dict[str, Record]:
+    def read_records(self, ids: Sequence[str]) -> dict[str, Record]:
         """Return up to 100 records by id; ids without a record are left out."""
         keys = [{"id": {"S": id}} for id in ids]
         found: dict[str, Record] = {}
@@ -82,14 +82,14 @@ class Records:
 
     def claim(self, id: str, holder: str, until: float) -> "Hold":
         """Take an image until a time. Raise `InProgressError` when another invocation has it."""
-        stored = self.read(id)
+        stored = self.read_record(id)
         if stored.record.is_held(self.now()):
             raise InProgressError(
                 "Another invocation is working on this image.",
                 retry_at=self.now() + RECHECK_AFTER,
             )
         try:
-            held = self.write(stored, stored.record.held(holder, until))
+            held = self.write_record(stored, stored.record.held(holder, until))
         except RecordChangedError as error:
             raise InProgressError(
                 "Another invocation has just started on this image.",
@@ -97,7 +97,9 @@ class Records:
             ) from error
         return Hold(self, holder, held, died=bool(stored.record.holder))
 
-    def write(self, old: Stored, new: Record, move: Mapping[str, Any] | None = None) -> Stored:
+    def write_record(
+        self, old: Stored, new: Record, move: Mapping[str, Any] | None = None
+    ) -> Stored:
         """Replace the record that was read.
 
         `move`: the update of another item in the same transaction, as a parameter of DynamoDB's
@@ -119,7 +121,7 @@ class Records:
                 if not reasons:
                     raise
                 # A repeated request fails because of its own success.
-                if self.read(old.id) == stored:
+                if self.read_record(old.id) == stored:
                     return stored
                 if reasons[0] == "ConditionalCheckFailed":
                     raise RecordChangedError(
@@ -132,7 +134,7 @@ class Records:
                 return stored
         raise StorageBusyError("Too many calls update the day's spend at the same time.")
 
-    def change(
+    def change_record(
         self,
         id: str,
         change: Change,
@@ -145,13 +147,13 @@ class Records:
         `known`: the record as it was last seen, which saves a read.
         """
         for _ in range(TRIES):
-            old = known or self.read(id)
+            old = known or self.read_record(id)
             known = None
             new = change(old.record)
             if new == old.record:
                 return old
             try:
-                return self.write(old, new, move(old.record) if move else None)
+                return self.write_record(old, new, move(old.record) if move else None)
             except RecordChangedError:
                 self._back_off()
         raise StorageBusyError("Too many invocations update the record at the same time.")
@@ -210,7 +212,7 @@ class Hold:
 
         known = self.stored if self.sure else None
         self.sure = False
-        self.stored = self.records.change(self.stored.id, changed, move, known)
+        self.stored = self.records.change_record(self.stored.id, changed, move, known)
         self.sure = True
 
     def update_or_owe(self, what: str, change: Change, move: Move | None = None) -> None:

@@ -63,7 +63,7 @@ class InputBucket:
     s3: "S3Client"
     untrusted_prefixes: tuple[str, ...] = ()
 
-    def find(self, bucket: str, key: str) -> InputObject | None:
+    def find_object(self, bucket: str, key: str) -> InputObject | None:
         """Return the object as it is now, or None. Raise `UnreadableObjectError`."""
         try:
             head = self.s3.head_object(Bucket=bucket, Key=key)
@@ -113,7 +113,7 @@ class InputBucket:
         metadata = ("the user metadata",) if any(key in schema.KEYS for key in given) else ()
         return (f"instructions below {prefix}", *metadata)
 
-    def read(self, image: InputObject, max_bytes: int) -> bytes:
+    def read_object(self, image: InputObject, max_bytes: int) -> bytes:
         """Return the object's bytes. Check its size first, because an upload may have any size.
 
         Raise `TooLargeError`, `UnreadableObjectError`, `ImageDeletedError`, or
@@ -149,7 +149,7 @@ class InputBucket:
         if key is None or (self._untrusted(image.key) and self._untrusted(key)):
             raise unusable_layer(name)
         try:
-            layer = self.find(image.bucket, key)
+            layer = self.find_object(image.bucket, key)
         except UnreadableObjectError as error:
             raise unusable_layer(key) from error
         if layer is not None:

@@ -180,7 +180,7 @@ class OutputBucket:
     s3: "S3Client"
     bucket: str
 
-    def find(self, key: str) -> Stored | None:
+    def find_output(self, key: str) -> Stored | None:
         """Return the object at `key`, or None."""
         try:
             head = self.s3.head_object(Bucket=self.bucket, Key=key)
@@ -190,7 +190,7 @@ class OutputBucket:
             raise
         return Stored(key, head["ETag"], head["LastModified"], head["Metadata"])
 
-    def read(self, key: str) -> tuple[Stored, str, bytes] | None:
+    def read_output(self, key: str) -> tuple[Stored, str, bytes] | None:
         """Return the object at `key`, its media type and its bytes, or None."""
         try:
             answer = self.s3.get_object(Bucket=self.bucket, Key=key)
@@ -201,7 +201,7 @@ class OutputBucket:
         stored = Stored(key, answer["ETag"], answer["LastModified"], answer["Metadata"])
         return stored, answer["ContentType"], answer["Body"].read()
 
-    def store(
+    def store_output(
         self,
         key: str,
         data: bytes,
@@ -229,7 +229,9 @@ class OutputBucket:
             raise
         return Stored(key, answer["ETag"], datetime.now(UTC), metadata)
 
-    def keep(self, key: str, data: bytes, media_type: str, metadata: Mapping[str, str]) -> None:
+    def put_output(
+        self, key: str, data: bytes, media_type: str, metadata: Mapping[str, str]
+    ) -> None:
         """Store a paid answer unconditionally, because only Image Drop writes there."""
         self.s3.put_object(
             Bucket=self.bucket,
@@ -239,7 +241,7 @@ class OutputBucket:
             Metadata=dict(metadata),
         )
 
-    def remove(self, seen: Stored) -> None:
+    def remove_output(self, seen: Stored) -> None:
         """Delete the object that was seen, unless it is another one by now.
 
         In a bucket with versions, deleting a missing object would leave a delete marker.
