@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --quiet
 SAM := $(UV) tool run --quiet --from aws-sam-cli==1.170.0 sam
 export UV
 
-.PHONY: demo test quick local bench check unit integration template e2e layer format schemas build help
+.PHONY: demo test quick simulate simulate-mutants local bench check unit integration template e2e layer format schemas build help
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -18,12 +18,18 @@ local: setup ## the embedded stack in the foreground (PORT=4566, VENICE_BASE_URL
 	@$(RUN) python -m image_drop_local.emulator
 
 # The slow folders first, so that the last minute has many short tests to spread.
-ALL_TESTS := tests/e2e tests/integration tests/unit tests/template tests/docs
+ALL_TESTS := tests/e2e tests/integration tests/simulation tests/unit tests/template tests/docs
 test: $(if $(T),setup,check) ## everything: lint, types, all tests; T=tests/unit/test_x.py: only these
 	$(RUN) pytest $(if $(T),$(T),-n 3 --no-loadscope-reorder $(ALL_TESTS))
 
 quick: check ## under a minute: lint, types, unit tests but the slow ones
 	$(RUN) pytest -n 2 -m "not slow" tests/unit tests/template tests/docs
+
+simulate: setup ## the whole system under faults drawn from seeds (SEEDS=1000, FROM=0)
+	$(RUN) python -m tests.simulation --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)
+
+simulate-mutants: setup ## put old breaks back, one at a time: the simulation has to find each
+	$(RUN) python -m tests.simulation.mutants
 
 bench: setup ## the benchmarks; tables and plots in benchmarks/
 	$(UV) run --frozen --quiet --group bench python -m benchmarks

@@ -23,6 +23,19 @@ MICRO = 1_000_000
 SINGLETONS = ("rate", "circuit-breaker", "backfill", "catalogue")
 
 
+# Which trouble at Venice, by a part of its name, may end in which reports.
+REPORTS = {
+    "400": ("refused",),
+    "413": ("refused",),
+    "422": ("refused", "content_refused"),
+    "violation": ("content_refused",),
+    "html": ("unusable_answer",),
+    "empty": ("unusable_answer",),
+    "truncated": ("unusable_answer",),
+    "": ("retries_exhausted", "outcome_unknown"),
+}
+
+
 @dataclass
 class Promises:
     """The end of a run, as an auditor sees it."""
@@ -37,6 +50,13 @@ class Promises:
             for id, item in self.cloud.dynamodb.items.items()
             if id.startswith("edit#")
         }
+        self.explained = {"output_taken", "edit_too_dear"}
+        for kind in self.cloud.venice.met:
+            self.explained |= {
+                code for word, codes in REPORTS.items() if word in kind for code in codes
+            }
+        if self.cloud.faults.struck or self.people.away:
+            self.explained |= {"retries_exhausted", "outcome_unknown"}
         self.trouble = bool(self.cloud.venice.met or self.cloud.faults.struck or self.people.away)
 
     def broken(self) -> list[str]:
@@ -104,8 +124,8 @@ class Promises:
             about, code = report.metadata.get("edit-id"), report.metadata.get("code")
             if about not in (None, edit.id):
                 yield f"{what} has a report {code} about something older"
-            elif not self.trouble and code not in ("output_taken", "edit_too_dear"):
-                yield f"{what} has a report {code}, and nothing went wrong"
+            elif code not in self.explained:
+                yield f"{what} has a report {code}, and nothing explains it"
             return
         record = self.records.get(record_id(INPUT, edit.image.key, edit.variant))
         outcome = record.outcome if record else None
