@@ -310,6 +310,23 @@ MOMENTS = [
 ]
 
 
+def test_last_try_of_stored_result_finishes_its_work(stage: Stage) -> None:
+    """Found by the simulation: the event was lost, and the call stayed unconfirmed."""
+    stage.configure(MAX_FAILURES="1")
+    event = stage.put("a.jpg", metadata=CUT_OUT)
+    killed(stage, event, "after-call.PutObject")
+    stage.pass_time(LAMBDA_TIMEOUT)
+    stage.upload(event)  # notes the death, which is a failure, and queues
+
+    stage.interruptions.plan(0)  # the one that is left
+    stage.work_off()
+
+    assert results(stage) == ["a.jpg.png"]
+    assert [kind for kind, _ in stage.events()] == ["Image Edited"]
+    assert stage.services.billing.day(stage.clock.now()).unconfirmed_usd == 0
+    assert (stage.waiting(), stage.dead()) == (0, 0)
+
+
 @pytest.mark.parametrize(("moment", "paid"), MOMENTS)
 def test_redelivery_finishes_work_of_killed_function(
     stage: Stage, metrics: Metrics, log: io.StringIO, moment: str, paid: int

@@ -145,6 +145,8 @@ def give_up(
     try:
         with in_hand(upload, services, invocation) as job:
             dead = reports.give_up(error, failures, job)
+            if not dead:  # it has its outcome; what is left is to settle and to announce it
+                pipeline.work_on(job)
     except (SupersededError, WaitsForImageError):
         services.queue.send(msgspec.structs.replace(upload, variant=None, failures=0))
         return
