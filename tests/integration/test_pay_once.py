@@ -327,6 +327,26 @@ def test_last_try_of_stored_result_finishes_its_work(stage: Stage) -> None:
     assert (stage.waiting(), stage.dead()) == (0, 0)
 
 
+@pytest.mark.parametrize("meanwhile", ["deleted", "replaced"])
+def test_stored_result_counts_whatever_becomes_of_its_image(stage: Stage, meanwhile: str) -> None:
+    """Found by the simulation: the call stayed unconfirmed, and a report came beside the result."""
+    event = stage.put("a.jpg", metadata=CUT_OUT)
+    killed(stage, event, "after-call.PutObject")
+    if meanwhile == "deleted":
+        stage.s3.delete_object(Bucket=INPUT, Key="a.jpg")
+    else:
+        event = stage.put("a.jpg", photo("newer"), metadata=CUT_OUT)
+    stage.pass_time(LAMBDA_TIMEOUT)
+
+    stage.upload(event)
+    stage.work_off()
+
+    assert results(stage) == stage.outputs() == ["a.jpg.png"]
+    assert stage.paid == (1 if meanwhile == "deleted" else 2)
+    assert [kind for kind, _ in stage.events()] == ["Image Edited"] * stage.paid
+    assert stage.services.billing.day(stage.clock.now()).unconfirmed_usd == 0
+
+
 @pytest.mark.parametrize(("moment", "paid"), MOMENTS)
 def test_redelivery_finishes_work_of_killed_function(
     stage: Stage, metrics: Metrics, log: io.StringIO, moment: str, paid: int

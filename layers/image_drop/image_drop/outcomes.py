@@ -4,6 +4,8 @@ The object in the output bucket is written first. Its metadata name the edit, th
 cost, so the next invocation after a crash can finish the bookkeeping and the announcement.
 """
 
+from contextlib import suppress
+
 import msgspec
 
 from image_drop import events
@@ -34,25 +36,51 @@ def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
     )
 
 
+def take_over(job: Job) -> None:
+    """Finish what the last holder of the record left: a result without outcome, an unsent event.
+
+    A call that is open names the key of its result. If its own result is there, it is settled,
+    whatever has become of the image and its instructions since.
+    """
+    for call in job.hold.record.calls:
+        if call.state is CallState.OPEN and call.output_key:
+            result = job.services.output_bucket.find_output(call.output_key)
+            metadata = output_bucket.from_metadata(result.metadata) if result else {}
+            if result and metadata.get("call") == call.id:
+                usd = micro(float(metadata.get("cost-usd", "0")))
+                settlement = Settlement(call.id, CallState.PAID, usd, job.services.now())
+                _conclude_result(result, call.digest, call.drop, settlement, job)
+    with suppress(NotAnnouncedError):  # what is done next has an event of its own
+        announce(job)
+
+
 def conclude_result(edit: Edit, result: Stored, settlement: Settlement | None, job: Job) -> None:
     """Write into the record that the result is stored, and its event into the outbox.
 
     The same drop again changes nothing. A new drop of the same edit is noted but not announced.
     """
-    drop, last = job.drop(edit.image), job.hold.record.outcome
-    same = last if last and (last.kind, last.edit_id) == (OutcomeKind.RESULT, edit.id) else None
-    if same and drop in same.drops:
+    _conclude_result(result, edit.call_digest, job.drop(edit.image), settlement, job)
+
+
+def _conclude_result(
+    result: Stored, digest: str, drop: str, settlement: Settlement | None, job: Job
+) -> None:
+    metadata, last = output_bucket.from_metadata(result.metadata), job.hold.record.outcome
+    edit_id = metadata["edit-id"]
+    same = last if last and (last.kind, last.edit_id) == (OutcomeKind.RESULT, edit_id) else None
+    if same and drop in same.drops and settlement is None:
         return
     outcome = Outcome(
         kind=OutcomeKind.RESULT,
-        edit_id=edit.id,
-        drops=(*(same.drops if same else ()), drop)[-MAX_DROPS:],
-        source_etag=edit.image.etag,
+        edit_id=edit_id,
+        drops=tuple(dict.fromkeys((*(same.drops if same else ()), drop)))[-MAX_DROPS:],
+        source_etag=metadata.get("source-etag", ""),
         key=result.key,
         etag=result.etag,
         at=job.services.now(),
     )
-    outbox = job.hold.record.outbox if same else events.encoded(edited(edit, result, job))
+    attempts = len(job.hold.record.calls_for(digest, drop))
+    outbox = job.hold.record.outbox if same else events.encoded(edited(result, attempts, job))
     conclude(outcome, outbox, settlement, job)
 
 
@@ -97,20 +125,20 @@ def announce(job: Job) -> None:
         job.hold.update(lambda record: msgspec.structs.replace(record, outbox=""))
 
 
-def edited(edit: Edit, result: Stored, job: Job) -> ImageEdited:
+def edited(result: Stored, attempts: int, job: Job) -> ImageEdited:
     """Return the event about a result, from the metadata of the result."""
     metadata = output_bucket.from_metadata(result.metadata)
     return ImageEdited(
-        input=Place(edit.image.bucket, edit.image.key),
+        input=Place(job.upload.bucket, job.upload.key),
         output=Place(job.services.settings.output_bucket, result.key),
-        mode=edit.mode,
-        variant=edit.variant,
-        model=metadata.get("model", edit.model),
-        edit_id=edit.id,
+        mode=metadata.get("mode", ""),
+        variant=job.upload.variant,
+        model=metadata.get("model"),
+        edit_id=metadata["edit-id"],
         request_id=metadata.get("venice-request-id"),
         changes=tuple(metadata.get("changes", "").split()),
         duration=float(metadata.get("seconds", "0")),
-        attempts=attempts(edit, job),
+        attempts=attempts,
     )
 
 
@@ -119,13 +147,3 @@ def attempts(edit: Edit | None, job: Job) -> int:
     if edit is None:
         return 0
     return len(job.hold.record.calls_for(edit.call_digest, job.drop(edit.image)))
-
-
-def settlement_of(result: Stored, job: Job) -> Settlement | None:
-    """Return the settlement of the call that a result names; None unless it is still open."""
-    metadata = output_bucket.from_metadata(result.metadata)
-    call = job.hold.record.call(metadata.get("call", ""))
-    if call is None or call.state is not CallState.OPEN:
-        return None
-    usd = float(metadata.get("cost-usd", "0"))
-    return Settlement(call.id, CallState.PAID, micro(usd), job.services.now())

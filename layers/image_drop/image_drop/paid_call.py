@@ -91,6 +91,7 @@ def reserve(edit: Edit, job: Job, now: float) -> Call:
         date=billing.date_of(now),
         model=edit.model,
         micro_usd=billing.micro(usd),
+        output_key=edit.output_key,
     )
     if hold.record.unanswered(call.digest, call.drop):
         logger.warning("calling again after a call without an answer", key=edit.image.key)

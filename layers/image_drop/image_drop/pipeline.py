@@ -74,6 +74,7 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
 def work_on(job: Job) -> Outcome:
     """Load the instructions, and make the edit unless it is done."""
     edit = None
+    outcomes.take_over(job)
     try:
         wanted = load_wanted(job)
         if isinstance(wanted.edits, Variants) and job.upload.variant is None:
@@ -141,7 +142,7 @@ def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
 def catch_up(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     """Do what is left of an edit that is done: its function may have died on the way."""
     if there is not None and there.edit_id == edit.id:
-        outcomes.conclude_result(edit, there, outcomes.settlement_of(there, job), job)
+        outcomes.conclude_result(edit, there, None, job)
         clean_up(edit, job)
     outcomes.announce(job)
     return Outcome.DONE_BEFORE

@@ -25,7 +25,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A call that was begun. `micro_usd`: millionths of a dollar, reserved first, then charged.
 
     `digest`: of the request, see `Edit.call_digest`. `drop`: see `Outcome.drops`. `date`: the day
-    of UTC that it counts for.
+    of UTC that it counts for. `output_key`: where its result goes.
     """
 
     id: str
@@ -35,6 +35,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     date: str
     model: str
     micro_usd: int
+    output_key: str = ""
     state: CallState = CallState.OPEN
 
 
