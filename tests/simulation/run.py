@@ -79,7 +79,7 @@ def simulate(
 
         world.run(is_over)
         broken = Promises(cloud, people).broken()
-        world.stop()
+        world.close()
     return Run(
         seed,
         tuple(broken),

@@ -26,7 +26,7 @@ class World:
         self._serial = itertools.count()
         self._hub: greenlet = getcurrent()
         self._stopped = False
-        self._dead: list[greenlet] = []
+        self._processes: list[greenlet] = []
 
     def now(self) -> float:
         """Return the time."""
@@ -38,7 +38,7 @@ class World:
 
     def start(self, after: float, process: Callable[[], object]) -> None:
         """Run `process`, which may sleep, in so many seconds."""
-        self.call(after, partial(_begin, process))
+        self.call(after, partial(self._begin, process))
 
     def sleep(self, seconds: float) -> None:
         """Let the calling process wait."""
@@ -74,8 +74,7 @@ class World:
 
     def die(self) -> NoReturn:
         """End the calling process here, as a power cut does: not even `finally` runs."""
-        self._dead.append(getcurrent())  # a process that is collected would run its `finally`
-        self._hub.switch()
+        self._hub.switch()  # for ever: nobody has its alarm
         raise GreenletExit  # when the world is gone
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
@@ -88,6 +87,20 @@ class World:
     def stop(self) -> None:
         """End `run` for good; processes that still wait end where they are."""
         self._stopped = True
+
+    def _begin(self, process: Callable[[], object]) -> None:
+        begun = greenlet(process)
+        self._processes.append(begun)
+        begun.switch()
+
+    def close(self) -> None:
+        """End every process that is left; only then is its memory free."""
+        self._stopped = True
+        for process in self._processes:
+            if not process.dead:
+                process.throw(GreenletExit)
+        self._processes.clear()
+        self._events.clear()
 
     def about(self, median: float, spread: float) -> float:
         """Return a log-normal number; two thirds lie within ÷ and × e^spread of the median."""
@@ -119,7 +132,3 @@ class _Once:
 
 
 def _nothing() -> None: ...
-
-
-def _begin(process: Callable[[], object]) -> None:
-    greenlet(process).switch()
