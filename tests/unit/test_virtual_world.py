@@ -1,23 +1,27 @@
 """The models that the burst benchmark runs in: they behave as AWS and Venice are said to."""
 
-from collections.abc import Callable
+import random
 from functools import partial
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from benchmarks import burst
+from benchmarks.virtual_lambda import Concurrency, Pollers
+from benchmarks.virtual_stack import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
+from benchmarks.virtual_venice import Venice
 from image_drop_local.simulator.settings import Settings
-from tests.support.virtual.awslambda import Concurrency, EventSourceMapping, ResourceInUseError
-from tests.support.virtual.deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
-from tests.support.virtual.dynamodb import ConditionalCheckFailedError, DynamoDB
-from tests.support.virtual.service import Meter
-from tests.support.virtual.sqs import Message, Queue
-from tests.support.virtual.venice import Venice
-from tests.support.virtual.world import World
+from tests.simulation.aws.dynamodb import DynamoDB
+from tests.simulation.aws.errors import ConditionalCheckFailedException
+from tests.simulation.aws.others import QueueTrigger
+from tests.simulation.aws.sqs import Message, Sqs
+from tests.simulation.metered import Meter, MeteredTable
+from tests.simulation.world import World
 
 START = 1_800_000_000.0  # the beginning of a minute
 RETRY_AFTER = OTHERS[2]
+VALUES = {"ExpressionAttributeValues": {":usd": {"N": "4"}}}
 
 
 @pytest.fixture
@@ -25,9 +29,12 @@ def world() -> World:
     return World(START, seed=1)
 
 
-def queue_of(world: World, **settings: Any) -> Queue:
-    settings = {"max_receive_count": 3, "duplicates": 0.0} | settings
-    return Queue(world, Meter(), on_gone=lambda: None, **settings)
+def queue_of(world: World, max_receive_count: int = 3, duplicates: float = 0.0) -> Sqs:
+    return Sqs(world, "queue", "dead", max_receive_count, 1800.0, duplicates)
+
+
+def table_of(world: World) -> MeteredTable:
+    return MeteredTable(world, Meter(), DynamoDB(world.now, random.Random(1)))
 
 
 def venice_of(world: World, **settings: Any) -> Venice:
@@ -35,7 +42,7 @@ def venice_of(world: World, **settings: Any) -> Venice:
     return Venice(world, rules, b"", edit_seconds=1.0, unavailable=0.0)
 
 
-def receive_at(world: World, queue: Queue, *times: float) -> list[tuple[str, Message] | None]:
+def receive_at(world: World, queue: Sqs, *times: float) -> list[tuple[str, Message] | None]:
     """What is taken at these times, in seconds after the start."""
     taken: list[tuple[str, Message] | None] = []
     for time in times:
@@ -89,6 +96,16 @@ def test_stopped_world_ends_its_processes_where_they_wait(world: World) -> None:
     assert (seen, world.now()) == ([], START + 5)
 
 
+def test_world_is_slept_through_outside_of_its_processes(world: World) -> None:
+    seen: list[float] = []
+    for after in (1, 5, 6):
+        world.call(after, lambda: seen.append(world.now() - START))
+
+    world.sleep(5)
+
+    assert (seen, world.now()) == ([1, 5], START + 5)
+
+
 # --- SQS -----------------------------------------------------------------------------------
 
 
@@ -122,7 +139,9 @@ def test_postponed_message_comes_back_at_time_that_was_set(world: World) -> None
     def receive_and_postpone() -> None:
         taken = queue.take()
         assert taken
-        queue.change_message_visibility(QueueUrl="", ReceiptHandle=taken[0], VisibilityTimeout=60)
+        queue.change_message_visibility(
+            QueueUrl="queue", ReceiptHandle=taken[0], VisibilityTimeout=60
+        )
 
     world.start(1, receive_and_postpone)
     early, late = receive_at(world, queue, 59, 62)
@@ -134,10 +153,16 @@ def test_postponed_message_comes_back_at_time_that_was_set(world: World) -> None
 def test_deleted_message_does_not_come_back(world: World) -> None:
     queue = queue_of(world)
     queue.send("photo")
-    world.call(1, lambda: queue.delete((queue.take() or ("", None))[0]))
+
+    def receive_and_delete() -> None:
+        taken = queue.take()
+        assert taken
+        queue.delete_message(QueueUrl="queue", ReceiptHandle=taken[0])
+
+    world.call(1, receive_and_delete)
 
     assert receive_at(world, queue, 3000) == [None]
-    assert queue.size == 0
+    assert not queue.messages
 
 
 def test_message_becomes_dead_letter_after_its_last_receive(world: World) -> None:
@@ -149,7 +174,18 @@ def test_message_becomes_dead_letter_after_its_last_receive(world: World) -> Non
     assert all(received)
     assert last is None
     assert [message.body for message in queue.dead_letters] == ["photo"]
-    assert queue.size == 0
+    assert not queue.messages
+
+
+def test_dead_letter_never_comes_back_by_itself(world: World) -> None:
+    queue = queue_of(world, max_receive_count=1, duplicates=1.0)
+    queue.send("photo")
+
+    first, *later = receive_at(world, queue, 1, 2, 1000, 2000)
+
+    assert first
+    assert later == [None, None, None]
+    assert len(queue.dead_letters) == 1
 
 
 def test_duplicate_is_delivered_while_message_is_worked_on(world: World) -> None:
@@ -163,81 +199,83 @@ def test_duplicate_is_delivered_while_message_is_worked_on(world: World) -> None
     assert first[1] is second[1]
 
 
+def test_any_visible_message_is_taken_and_none_twice(world: World) -> None:
+    queue = queue_of(world)
+    for number in range(1000):
+        queue.send(str(number), delay=number % 3)
+
+    world.sleep(5)
+    bodies = [message.body for _, message in iter(queue.take, None)]
+
+    assert bodies != sorted(bodies, key=int)
+    assert sorted(bodies, key=int) == [str(number) for number in range(1000)]
+
+
 # --- Lambda --------------------------------------------------------------------------------
 
 
-def mapping_of(
-    world: World, queue: Queue, pollers: int, running: list[int]
-) -> tuple[EventSourceMapping, Callable[[], int]]:
-    """A mapping whose function takes 10 s, and the most that ran at a time."""
+class Polled:
+    """A queue whose pollers' function takes 10 s. `most`: how many ran at a time."""
 
-    def work(handle: str, message: Message) -> bool:
-        running.append(running[-1] + 1)
-        world.sleep(10)
-        running.append(running[-1] - 1)
+    def __init__(self, world: World, pollers: int) -> None:
+        self.world, self.queue, self.trigger = world, queue_of(world), QueueTrigger(world)
+        self.running = self.most = self.receives = 0
+        concurrency = Concurrency(world)
+        Pollers(world, Meter(), self.queue, self.trigger, concurrency, self.work, pollers).start()
+
+    def work(self, handle: str, message: Message) -> bool:
+        self.receives += 1
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.world.sleep(10)
+        self.running -= 1
         return True
 
-    def stop_when_empty() -> None:
-        if not queue.size:
-            world.stop()
+    def run(self) -> None:
+        """Until the queue is empty."""
+        self.world.run(lambda: not self.queue.messages)
 
-    concurrency = Concurrency(world, stop_when_empty)
-    mapping = EventSourceMapping(world, queue, concurrency, work, pollers)
-    mapping.start()
-    return mapping, lambda: max(running)
+    def switch(self, enabled: bool) -> None:
+        self.trigger.update_event_source_mapping(UUID="", Enabled=enabled)
 
 
-def test_mapping_never_runs_more_than_its_maximum_concurrency(world: World) -> None:
-    queue = queue_of(world)
+def test_pollers_never_run_more_than_their_number(world: World) -> None:
+    polled = Polled(world, 4)
     for _ in range(100):
-        queue.send("photo")
-    _, most = mapping_of(world, queue, 4, [0])
+        polled.queue.send("photo")
 
-    world.run()
+    polled.run()
 
-    assert most() == 4
-    assert queue.size == 0
+    assert polled.most == 4
     assert world.now() - START == pytest.approx(100 / 4 * 10, rel=0.05)
 
 
-def test_paused_mapping_does_not_count_receives(world: World) -> None:
-    queue = queue_of(world)
-    mapping, _ = mapping_of(world, queue, 4, [0])
+def test_paused_pollers_do_not_count_receives(world: World) -> None:
+    polled = Polled(world, 4)
+    world.call(1, partial(polled.switch, False))
+    world.call(300, lambda: polled.queue.send("photo"))
+    world.call(1000, partial(polled.switch, True))
 
-    def switch(enabled: bool) -> None:
-        mapping.update_event_source_mapping(UUID="", Enabled=enabled)
+    world.sleep(300)
+    polled.run()
 
-    world.start(1, partial(switch, False))
-    world.call(300, lambda: queue.send("photo"))
-    world.start(1000, partial(switch, True))
-    world.run()
-
-    assert queue.size == 0
-    assert queue.most_receives == 1
+    assert polled.receives == 1
     assert world.now() - START > 1000
 
 
-def test_mapping_that_changes_its_state_refuses_another_change(world: World) -> None:
-    mapping, _ = mapping_of(world, queue_of(world), 4, [0])
-    refused: list[bool] = []
+def test_trigger_that_changes_its_state_refuses_another_change(world: World) -> None:
+    polled = Polled(world, 4)
 
-    def switch(enabled: bool) -> None:
-        try:
-            mapping.update_event_source_mapping(UUID="", Enabled=enabled)
-        except ResourceInUseError:
-            refused.append(enabled)
+    polled.switch(False)
+    with pytest.raises(ClientError, match="ResourceInUseException"):
+        polled.switch(True)
+    world.sleep(200)
 
-    world.start(1, partial(switch, False))
-    world.start(2, partial(switch, True))
-    world.call(200, world.stop)
-    world.run()
-
-    assert refused == [True]
-    assert not mapping.enabled
+    assert not polled.trigger.enabled
 
 
 def test_events_wait_for_room_in_account(world: World) -> None:
-    concurrency = Concurrency(world, lambda: None, free=2)
+    concurrency = Concurrency(world, free=2)
     for _ in range(6):
         concurrency.submit(partial(world.sleep, 10))
 
@@ -250,7 +288,7 @@ def test_events_wait_for_room_in_account(world: World) -> None:
 
 
 def test_one_of_two_conditional_writes_wins(world: World) -> None:
-    table = DynamoDB(world, Meter())
+    table = table_of(world)
     outcomes: list[str] = []
 
     def write(name: str) -> None:
@@ -258,7 +296,7 @@ def test_one_of_two_conditional_writes_wins(world: World) -> None:
         try:
             table.put_item(Item=item, ConditionExpression="attribute_not_exists(version)")
             outcomes.append(f"{name} wrote")
-        except ConditionalCheckFailedError:
+        except ConditionalCheckFailedException:
             outcomes.append(f"{name} was refused")
 
     world.start(0, partial(write, "a"))
@@ -267,7 +305,7 @@ def test_one_of_two_conditional_writes_wins(world: World) -> None:
 
     assert len(outcomes) == 2
     assert sum("wrote" in outcome for outcome in outcomes) == 1
-    assert f"{table.items['slots']['by']['S']} wrote" in outcomes
+    assert f"{table.state.items['slots']['by']['S']} wrote" in outcomes
     assert table.meter["DynamoDB write unit"] == 2  # a failed condition costs as much
 
 
@@ -283,9 +321,9 @@ def test_one_of_two_conditional_writes_wins(world: World) -> None:
     ],
 )
 def test_conditions_are_understood(world: World, condition: str, holds: bool) -> None:
-    table = DynamoDB(world, Meter())
+    table = table_of(world)
     item = {"id": {"S": "circuit-breaker"}, "state": {"S": "open"}, "until": {"N": "9"}}
-    table.items["circuit-breaker"] = item
+    table.state.items["circuit-breaker"] = item
     values = {":open": {"S": "open"}, ":now": {"N": "10"}}
 
     def write() -> None:
@@ -294,8 +332,23 @@ def test_conditions_are_understood(world: World, condition: str, holds: bool) ->
     if holds:
         write()
     else:
-        with pytest.raises(ConditionalCheckFailedError):
+        with pytest.raises(ConditionalCheckFailedException):
             write()
+
+
+def test_item_takes_thousand_writes_in_second_and_transactions_cost_twice(world: World) -> None:
+    table = table_of(world)
+    item = {"id": {"S": "rate"}, "value": {"B": bytes(1500)}}
+    day = {"Key": {"id": {"S": "spend"}}, "UpdateExpression": "ADD usd :usd"}
+    both = [{"Put": {"Item": item}}, {"Update": day | VALUES}]
+    for _ in range(3000):
+        world.start(0, partial(table.put_item, Item=item))
+
+    world.run()
+    table.transact_write_items(TransactItems=both)
+
+    assert world.now() - START == pytest.approx(3, rel=0.02)
+    assert table.meter["DynamoDB write unit"] == 3000 * 2 + 2 * (2 + 1)
 
 
 # --- Venice --------------------------------------------------------------------------------
