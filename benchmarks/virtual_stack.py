@@ -1,4 +1,4 @@
-"""Image Drop and its rivals in virtual AWS: one drop of photos, with time and cost.
+"""Image Drop, and what people deploy today, in virtual AWS: one drop of photos, timed and billed.
 
 From the handlers' one call downwards everything is the project's: pipeline, limiter, back-off,
 circuit breaker, records, billing, account watch, Venice client. What is replaced: boto3's clients
@@ -35,7 +35,7 @@ from image_drop_local.simulator.settings import Settings as VeniceSettings
 from tests.simulation.aws.dynamodb import DynamoDB
 from tests.simulation.aws.others import EventBus, Parameters, QueueTrigger
 from tests.simulation.aws.s3 import S3
-from tests.simulation.aws.sqs import Message, Sqs
+from tests.simulation.aws.sqs import RETENTION, Message, Sqs
 from tests.simulation.metered import SPREAD, Meter, Metered, MeteredTable
 from tests.simulation.world import World
 
@@ -53,7 +53,6 @@ DROP = 1_800_000_017.0  # the time of the drop: 17 s into a minute of Venice's
 S3_EVENT = 0.8  # median seconds from the upload to the invocation; "typically seconds"
 DUPLICATES = 0.001  # of S3's events, and of SQS's deliveries
 SKEW = 0.5  # seconds by which an environment's clock may be wrong, either way
-RETENTION = 14 * 86_400.0  # template.yaml: MessageRetentionPeriod; nothing is left after it
 WATCH_EVERY = 300.0  # template.yaml: rate(5 minutes)
 WATCH_GIGABYTES = 0.25
 VISIBILITY_TIMEOUT = 1800.0

@@ -14,15 +14,14 @@ from tests.simulation.aws.dynamodb import DynamoDB, Item
 from tests.simulation.world import World
 
 SPREAD = 0.4  # sigma of the log-normal latencies: one call in a hundred takes 2.5 times as long
-FREE = "free"
-# Median seconds of a request, assumed from what is commonly seen inside a region; how AWS bills it.
-REQUESTS: Mapping[str, tuple[float, str]] = {
+# Median seconds of a request, assumed from what is commonly seen inside a region; what AWS bills.
+REQUESTS: Mapping[str, tuple[float, str | None]] = {
     "head_object": (0.015, "S3 GET"),
     "get_object": (0.060, "S3 GET"),  # a photo of 2 MB
     "get_object_tagging": (0.015, "S3 GET"),
     "list_objects_v2": (0.100, "S3 PUT"),  # a thousand keys; costs as much as a PUT
     "put_object": (0.080, "S3 PUT"),  # a result of 2 MB
-    "delete_object": (0.015, FREE),
+    "delete_object": (0.015, None),
     "get_item": (0.004, "DynamoDB read unit"),
     "batch_get_item": (0.004, "DynamoDB read unit"),
     "put_item": (0.006, "DynamoDB write unit"),
@@ -35,8 +34,8 @@ REQUESTS: Mapping[str, tuple[float, str]] = {
     "delete_message": (0.010, "SQS request"),
     "get_queue_attributes": (0.010, "SQS request"),
     "put_events": (0.015, "event"),
-    "get_parameter": (0.010, FREE),
-    "update_event_source_mapping": (0.015, FREE),
+    "get_parameter": (0.010, None),
+    "update_event_source_mapping": (0.015, None),
 }
 SMALL = 0.020  # seconds; what is not a photo, and so read without `IfMatch`
 ITEM_WRITES = 1000  # a second: DynamoDB's limit for a partition, and so for an item
@@ -67,7 +66,8 @@ class Metered:
         seconds, kind = REQUESTS[operation]
         if operation == "get_object" and "IfMatch" not in parameters:
             seconds = SMALL
-        self.meter[kind] += self.units(operation, parameters)
+        if kind:
+            self.meter[kind] += self.units(operation, parameters)
         self.world.sleep(self.held_up(operation, parameters) + self.world.about(seconds, SPREAD))
         return act(**parameters)
 

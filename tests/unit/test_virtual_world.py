@@ -351,6 +351,17 @@ def test_item_takes_thousand_writes_in_second_and_transactions_cost_twice(world:
     assert table.meter["DynamoDB write unit"] == 3000 * 2 + 2 * (2 + 1)
 
 
+def test_read_costs_by_size_and_half_without_consistency(world: World) -> None:
+    table = table_of(world)
+    table.state.items["rate"] = {"id": {"S": "rate"}, "value": {"B": bytes(5000)}}
+
+    table.get_item(Key={"id": {"S": "rate"}}, ConsistentRead=True)
+    table.get_item(Key={"id": {"S": "missing"}}, ConsistentRead=True)
+    table.batch_get_item(RequestItems={"state": {"Keys": [{"id": {"S": "rate"}}]}})
+
+    assert table.meter == {"DynamoDB read unit": 2 + 1 + 2 / 2}
+
+
 # --- Venice --------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from tests.simulation.aws.errors import client_error
 from tests.simulation.world import World
 
 MAX_DELAY = 900
-RETENTION = 14 * 86_400.0
+RETENTION = 14 * 86_400.0  # template.yaml: MessageRetentionPeriod; nothing is left after it
 
 
 @dataclass(eq=False, slots=True)
