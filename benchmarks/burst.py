@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import burst_report, costs, real_burst
+from benchmarks.virtual_stack import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
 from image_drop_local.simulator.settings import Settings as VeniceSettings
-from tests.support.virtual.deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
 
 PLOT = Path(__file__).parent / "results" / "burst.svg"
 LIMIT = 20  # edits a minute
@@ -82,7 +82,7 @@ def run(scenario: Scenario) -> dict[str, Any]:
         "lock_outs": stack.venice.lock_out.begun,
         "paid_twice": sum(count > 1 for count in stack.venice.paid.values()),
         "queued": stack.queue.sent,
-        "most_receives": stack.queue.most_receives,
+        "most_receives": stack.most_receives,
         "first_call": arrivals[0] - DROP,
         "last_call": arrivals[-1] - DROP,
         "seconds": ends[-1] if ends else None,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import costs, page
-from tests.support.virtual.deployment import IMAGE_DROP
+from benchmarks.virtual_stack import IMAGE_DROP
 
 Figures = dict[str, Any]
 COLOURS = ("#c44e52", "#e7a977", "#dd8452", "#b9a5d6", "#8172b3", "#8c8c8c")

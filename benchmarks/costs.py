@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.support.virtual.service import Meter
+from tests.simulation.metered import Meter
 
 VENICE_EDIT = 0.04  # firered-image-edit, Venice's default
 VENICE_REMOVAL = 0.03

@@ -137,13 +137,10 @@ class Poller:
 
     def _poll(self) -> None:
         while True:
-            if not any(each.visible for each in self.queue.messages):
-                self.queue.on_visible.append(self.world.alarm())
-                self.world.wait()
+            self.queue.wait()
             self.world.sleep(self.world.about(0.03, 0.4))
             if not self.trigger.enabled:
-                self.trigger.parked.append(self.world.alarm())
-                self.world.wait()
+                self.trigger.wait()
                 continue
             taken = self.queue.take()
             if taken is None:

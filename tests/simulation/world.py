@@ -41,15 +41,18 @@ class World:
         self.call(after, partial(self._begin, process))
 
     def sleep(self, seconds: float) -> None:
-        """Let the calling process wait."""
+        """Let the calling process wait. Outside of all processes: run until then."""
         if self._stopped:
             raise GreenletExit
         end = self.time + max(0.0, seconds)
-        if self._events and self._events[0][0] <= end:
+        if not self._events or self._events[0][0] > end:  # nothing happens in between
+            self.time = end
+        elif getcurrent() is self._hub:
+            self.run(lambda: self._events[0][0] > end)
+            self.time = end
+        else:
             heapq.heappush(self._events, (end, next(self._serial), getcurrent().switch))
             self._hub.switch()
-        else:  # nothing happens in between
-            self.time = end
 
     def alarm(self) -> Callable[[], object]:
         """Return what ends the calling process's next `wait` when it is given to `call`."""

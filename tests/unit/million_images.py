@@ -9,19 +9,19 @@ import random
 import resource
 import sys
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import override
+from typing import Any, override
 
 from image_drop import backfill
 from image_drop.services import Services
-from tests.support.virtual.dynamodb import DynamoDB
-from tests.support.virtual.s3 import S3, Bucket
-from tests.support.virtual.service import Meter
-from tests.support.virtual.sqs import Queue
-from tests.support.virtual.ssm import Parameters
-from tests.support.virtual.world import World
+from tests.simulation.aws.dynamodb import DynamoDB
+from tests.simulation.aws.others import Parameters
+from tests.simulation.aws.s3 import S3
+from tests.simulation.aws.sqs import Sqs
+from tests.simulation.metered import Meter, Metered, MeteredTable
+from tests.simulation.world import World
 
 NUMBER, OLD, LOST_OF = 1_000_000, 900_000, 1000
 TICK = 300.0  # seconds; template.yaml: rate(5 minutes)
@@ -39,26 +39,36 @@ ENV = {
 }
 
 
-@dataclass
-class Numbered(Bucket):
-    """A bucket of a great many keys that are never all in memory.
+@dataclass(frozen=True)
+class Numbered:
+    """A great many keys that are never all in memory.
 
     `key(number)` grows with the number. `written(number)`: when; None is not there.
     """
 
-    key: Callable[[int], str] = str
-    count: int = 0
-    written: Callable[[int], datetime | None] = lambda number: None
+    key: Callable[[int], str]
+    count: int
+    written: Callable[[int], datetime | None]
+
+
+@dataclass
+class Computed(S3):
+    """S3 of buckets whose keys are computed; the scan only lists them."""
+
+    buckets: Mapping[str, Numbered] = field(default_factory=dict)
 
     @override
-    def page(self, prefix: str, start: str, size: int) -> tuple[list[tuple[str, datetime]], bool]:
-        number = bisect_right(range(self.count), max(start, prefix), key=self.key)
-        found: list[tuple[str, datetime]] = []
-        while number < self.count and len(found) < size:
-            if (written := self.written(number)) is not None:
-                found.append((self.key(number), written))
+    def list_objects_v2(
+        self, *, Bucket: str, Prefix: str = "", MaxKeys: int = 1000, StartAfter: str = ""
+    ) -> dict[str, Any]:
+        keys = self.buckets[Bucket]
+        number = bisect_right(range(keys.count), max(StartAfter, Prefix), key=keys.key)
+        found: list[dict[str, Any]] = []
+        while number < keys.count and len(found) < MaxKeys:
+            if (written := keys.written(number)) is not None:
+                found.append({"Key": keys.key(number), "LastModified": written})
             number += 1
-        return found, number < self.count
+        return {"Contents": found, "IsTruncated": number < keys.count}
 
 
 def result_of(number: int) -> datetime | None:
@@ -66,24 +76,30 @@ def result_of(number: int) -> datetime | None:
     return EDITED if number % LOST_OF else None
 
 
-def work(queue: Queue) -> None:
+def work(queue: Sqs) -> None:
     """Edit what the limit allows in one tick."""
-    for _ in range(min(WORK_PER_TICK, queue.size)):
+    for _ in range(WORK_PER_TICK):
         if taken := queue.take():
-            queue.delete(taken[0])
+            queue.delete_message(QueueUrl=queue.url, ReceiptHandle=taken[0])
 
 
 def main() -> None:
     """One scan, from its beginning until all that it has queued is edited."""
     world, meter = World(START, seed=1), Meter()
-    inputs = Numbered(key="photos/{:07}.jpg".format, count=NUMBER, written=lambda _: UPLOADED)
-    outputs = Numbered(key="photos/{:07}.jpg.png".format, count=OLD, written=result_of)
-    queue = Queue(world, meter, max_receive_count=100, duplicates=0.0)
-    clients = {
-        "s3": S3(world, meter, buckets={"in": inputs, "out": outputs}),
-        "sqs": queue,
-        "dynamodb": DynamoDB(world, meter),
-        "ssm": Parameters(),
+    s3 = Computed(
+        world.now,
+        lambda bucket, key: None,
+        buckets={
+            "in": Numbered("photos/{:07}.jpg".format, NUMBER, lambda _: UPLOADED),
+            "out": Numbered("photos/{:07}.jpg.png".format, OLD, result_of),
+        },
+    )
+    queue = Sqs(world, "retry", "dead", 100, 1800.0)
+    clients: dict[str, Any] = {
+        "s3": Metered(world, meter, s3),
+        "sqs": Metered(world, meter, queue),
+        "dynamodb": MeteredTable(world, meter, DynamoDB(world.now, random.Random(1))),
+        "ssm": Parameters("key"),
     }
     services = Services.from_env(
         ENV,
@@ -93,8 +109,8 @@ def main() -> None:
         client=clients.__getitem__,
     )
     most = 0
-    while (done := backfill.run(services, lambda: 240.0)) and (done.running or queue.size):
-        most = max(most, queue.size)
+    while (done := backfill.run(services, lambda: 240.0)) and (done.running or queue.messages):
+        most = max(most, len(queue.messages))
         world.sleep(TICK)
         work(queue)
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -104,7 +120,7 @@ def main() -> None:
         "queued": done and done.queued,
         "days": (world.now() - START) / 86_400,
         "most": most,
-        "requests": inputs.requests.total() + outputs.requests.total(),
+        "requests": meter["S3 PUT"] + meter["S3 GET"],
         "peak_mib": peak,
     }
     sys.stdout.write(json.dumps(figures))

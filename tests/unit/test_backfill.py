@@ -1,7 +1,8 @@
 """What has no result is queued, what has one is not, and nothing is lost at any cut."""
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, override
@@ -17,12 +18,11 @@ from image_drop.errors import StorageBusyError
 from image_drop.services import Services
 from image_drop.state.scans import AlreadyRunningError, Scan, ScanStore
 from image_drop.uploads import Upload
-from tests.support.virtual.dynamodb import DynamoDB
-from tests.support.virtual.s3 import S3, Bucket, Object
-from tests.support.virtual.service import Meter
-from tests.support.virtual.sqs import Queue
-from tests.support.virtual.ssm import Parameters
-from tests.support.virtual.world import World
+from tests.simulation.aws.dynamodb import DynamoDB
+from tests.simulation.aws.others import Parameters
+from tests.simulation.aws.s3 import S3, Version
+from tests.simulation.aws.sqs import Sqs
+from tests.simulation.world import World
 
 IN, OUT = "input", "output"
 START = 1_800_000_000.0
@@ -41,12 +41,38 @@ def time(minutes: float) -> datetime:
     return datetime.fromtimestamp(START + minutes * 60, UTC)
 
 
-def put(bucket: Bucket, key: str, minutes: float) -> None:
-    bucket.objects[key] = Object(b"x", '"x"', {}, time(minutes))
+@dataclass
+class Buckets(S3):
+    """S3 that counts requests, and answers a listing with at most so many keys of a bucket."""
+
+    at_most: dict[str, int] = field(default_factory=dict)
+    requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def have(self, bucket: str, key: str, minutes: float) -> None:
+        self.versions[bucket, key] = [Version("1", '"x"', time(minutes).timestamp(), b"x")]
+
+    @override
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        self.requests[Bucket, "head"] += 1
+        return super().head_object(Bucket=Bucket, Key=Key)
+
+    @override
+    def list_objects_v2(
+        self, *, Bucket: str, Prefix: str = "", MaxKeys: int = 1000, StartAfter: str = ""
+    ) -> dict[str, Any]:
+        self.requests[Bucket, "list"] += 1
+        most = min(MaxKeys, self.at_most.get(Bucket, MaxKeys))
+        return super().list_objects_v2(
+            Bucket=Bucket, Prefix=Prefix, MaxKeys=most, StartAfter=StartAfter
+        )
+
+
+def buckets(**at_most: int) -> Buckets:
+    return Buckets(lambda: START, lambda bucket, key: None, at_most=at_most)
 
 
 @dataclass
-class FullQueue(Queue):
+class FullQueue(Sqs):
     """SQS that does not take the last message of a batch, as long as it is full."""
 
     full: bool = False
@@ -65,15 +91,18 @@ class Place:
 
     def __init__(self) -> None:
         self.world = World(START, seed=1)
-        self.meter = Meter()
-        self.inputs, self.outputs = Bucket(), Bucket()
-        self.s3 = S3(self.world, self.meter, buckets={IN: self.inputs, OUT: self.outputs})
-        self.dynamodb = DynamoDB(self.world, self.meter)
-        self.queue = FullQueue(self.world, self.meter, max_receive_count=100, duplicates=0.0)
+        self.s3 = buckets()
+        self.dynamodb = DynamoDB(self.world.now, Random(1))
+        self.queue = FullQueue(self.world, "retry", "dead", 100, 1800.0)
         self.deploy()
 
     def deploy(self, **env: str) -> None:
-        clients = {"s3": self.s3, "dynamodb": self.dynamodb, "sqs": self.queue, "ssm": Parameters()}
+        clients = {
+            "s3": self.s3,
+            "dynamodb": self.dynamodb,
+            "sqs": self.queue,
+            "ssm": Parameters("key"),
+        }
         self.services = Services.from_env(
             ENV | env,
             now=self.world.now,
@@ -84,11 +113,11 @@ class Place:
 
     def have(self, *keys: str, minutes: float = 0) -> None:
         for key in keys:
-            put(self.inputs, key, minutes)
+            self.s3.have(IN, key, minutes)
 
     def have_result(self, *keys: str, minutes: float = 1) -> None:
         for key in keys:
-            put(self.outputs, key, minutes)
+            self.s3.have(OUT, key, minutes)
 
     def allow(self, limit: int) -> None:
         """So many edits a minute."""
@@ -106,7 +135,7 @@ class Place:
         found: list[Upload] = []
         while number and (received := self.queue.take()):
             handle, message = received
-            self.queue.delete(handle)
+            self.queue.delete_message(QueueUrl="retry", ReceiptHandle=handle)
             found += uploads.from_message(message.body)
             number -= 1
         return found
@@ -122,7 +151,7 @@ def place() -> Place:
 
 @pytest.fixture
 def scans() -> ScanStore:
-    dynamodb: Any = DynamoDB(World(START, seed=1), Meter())
+    dynamodb: Any = DynamoDB(lambda: START, Random(1))
     return ScanStore(dynamodb, "state")
 
 
@@ -167,7 +196,7 @@ class TestWhatIsQueued:
         assert place.queued() == ["a.jpg"]
 
     def test_instructions_on_page_behind_their_image_are_found(self, place: Place) -> None:
-        place.inputs.at_most = 1
+        place.s3.at_most[IN] = 1
         place.have("a.jpg")
         place.have("a.jpg.json", minutes=7)
         place.have_result("a.jpg.png", minutes=5)
@@ -263,9 +292,9 @@ class TestOtherFormats:
         place.tick()
 
         assert len(place.queued()) == 250
-        assert place.inputs.requests["list"] == 3
-        assert place.outputs.requests["list"] == 0
-        assert place.outputs.requests["head"] == 250 * 4
+        assert place.s3.requests[IN, "list"] == 3
+        assert place.s3.requests[OUT, "list"] == 0
+        assert place.s3.requests[OUT, "head"] == 250 * 4
 
 
 NAMES = st.text("ab.", min_size=1, max_size=4).filter(lambda name: not uploads.starts_nothing(name))
@@ -284,12 +313,11 @@ class TestTheWalk:
         results: list[tuple[str, str, int]],
         sizes: tuple[int, int],
     ) -> None:
-        ins, outs = Bucket(at_most=sizes[0]), Bucket(at_most=sizes[1])
+        s3: Any = buckets(**dict(zip((IN, OUT), sizes, strict=True)))
         for key, minutes in inputs.items():
-            put(ins, key, minutes)
+            s3.have(IN, key, minutes)
         for name, tail, minutes in results:
-            put(outs, name + tail, minutes)
-        s3: Any = S3(World(START, seed=1), Meter(), buckets={IN: ins, OUT: outs})
+            s3.have(OUT, name + tail, minutes)
         walked = Outputs(backfill.Listing(s3, OUT, ""))
 
         missing, cursor, more = set(), "", True
@@ -306,7 +334,7 @@ class TestTheWalk:
             key
             for key, minutes in inputs.items()
             if not any(
-                each in outs.objects and outs.objects[each].modified >= time(minutes)
+                (result := s3.current(OUT, each)) and result.at >= time(minutes).timestamp()
                 for each in backfill.result_keys("{key}.png", key)
             )
         }
@@ -318,7 +346,7 @@ class TestTheWalk:
         place.tick()
 
         assert place.queued() == []
-        assert place.outputs.requests["list"] <= 3
+        assert place.s3.requests[OUT, "list"] <= 3
 
     def test_result_too_far_behind_is_not_looked_for(self, place: Place) -> None:
         place.have("a")  # its result comes behind all of a.b/…
@@ -327,7 +355,7 @@ class TestTheWalk:
         place.tick()
 
         assert place.queued() == ["a"]
-        assert place.outputs.requests["list"] <= backfill.AHEAD / 1000 + 1
+        assert place.s3.requests[OUT, "list"] <= backfill.AHEAD / 1000 + 1
 
 
 class TestTheCap:
@@ -355,7 +383,7 @@ class TestTheCap:
         place.tick()
 
         assert place.services.queue.depth().total == 721
-        assert place.inputs.requests["list"] == 0
+        assert place.s3.requests[IN, "list"] == 0
         place.taken(1)
         place.tick()
         assert "a.jpg" in place.queued()
@@ -375,7 +403,7 @@ class TestTheCap:
                 edited.append(upload.key)
                 place.have_result(upload.key + ".png", minutes=1)
 
-        assert sorted(edited) == sorted(place.inputs.objects)
+        assert sorted(edited) == place.s3.keys(IN)
         assert most == cap == 1440
         done = place.tick()
         assert done is not None
@@ -384,7 +412,7 @@ class TestTheCap:
 
 class TestCuts:
     def test_tick_ends_when_its_time_is_up_and_next_goes_on(self, place: Place) -> None:
-        place.inputs.at_most = 2
+        place.s3.at_most[IN] = 2
         place.have("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg")
 
         stopped = place.tick(seconds=[200, 61, 60])
@@ -396,7 +424,7 @@ class TestCuts:
         assert place.queued() == ["e.jpg"]
 
     def test_cancelled_scan_goes_no_further(self, place: Place) -> None:
-        place.inputs.at_most = 2
+        place.s3.at_most[IN] = 2
         place.have("a.jpg", "b.jpg", "c.jpg")
 
         def cancel() -> Iterable[float]:
@@ -412,7 +440,7 @@ class TestCuts:
         assert "a.jpg" in place.queued()
 
     def test_of_two_ticks_at_once_one_goes_on_and_nothing_is_lost(self, place: Place) -> None:
-        place.inputs.at_most = 2
+        place.s3.at_most[IN] = 2
         keys = [f"{number}.jpg" for number in range(9)]
         place.have(*keys)
 
@@ -492,7 +520,7 @@ class TestSchedule:
         place.have("lost.jpg")
         place.have_result("lost.jpg.png")
         place.tick()
-        place.outputs.objects.clear()
+        place.s3.delete(OUT, "lost.jpg.png")
         for _ in range(6):
             place.world.sleep(DAY)
             place.services.scans.start("photos/", place.world.now())

@@ -19,11 +19,9 @@ from image_drop.state.rate_limit import (
     RateLimiter,
     Slot,
 )
+from tests.simulation.aws.dynamodb import DynamoDB
 from tests.support.clock import FakeClock
 from tests.support.rates import MODEL, NOW, Grant, windows
-from tests.support.virtual.dynamodb import DynamoDB
-from tests.support.virtual.service import Meter
-from tests.support.virtual.world import World
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -226,10 +224,9 @@ def test_limiter_keeps_one_item_that_expires_one_day_after_use(
     assert item()["expiration"] == {"N": f"{clock.now() + 86_400:.0f}"}
 
 
-def test_item_of_high_limit_stays_small() -> None:
-    world = World(NOW, seed=1)
-    dynamodb: Any = DynamoDB(world, Meter())
-    limiter = RateLimiter(dynamodb, "state", world.now, world.sleep, random.Random(1))
+def test_item_of_high_limit_stays_small(clock: FakeClock) -> None:
+    dynamodb: Any = DynamoDB(clock.now, random.Random(1))
+    limiter = RateLimiter(dynamodb, "state", clock.now, clock.sleep, random.Random(1))
     limiter.set_limit(MODEL, 600)
     for _ in range(600):
         use(limiter, max_slot_wait=70.0)

@@ -1,23 +1,18 @@
-"""The models that the burst benchmark runs in: they behave as AWS and Venice are said to."""
+"""The virtual AWS and its time: they behave as AWS is said to, and cost what it bills."""
 
-from collections.abc import Callable
+import random
 from functools import partial
-from typing import Any
 
 import pytest
 
-from benchmarks import burst
-from image_drop_local.simulator.settings import Settings
-from tests.support.virtual.awslambda import Concurrency, EventSourceMapping, ResourceInUseError
-from tests.support.virtual.deployment import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
-from tests.support.virtual.dynamodb import ConditionalCheckFailedError, DynamoDB
-from tests.support.virtual.service import Meter
-from tests.support.virtual.sqs import Message, Queue
-from tests.support.virtual.venice import Venice
-from tests.support.virtual.world import World
+from tests.simulation.aws.dynamodb import DynamoDB
+from tests.simulation.aws.errors import ConditionalCheckFailedException
+from tests.simulation.aws.sqs import Message, Sqs
+from tests.simulation.metered import Meter, MeteredTable
+from tests.simulation.world import World
 
 START = 1_800_000_000.0  # the beginning of a minute
-RETRY_AFTER = OTHERS[2]
+VALUES = {"ExpressionAttributeValues": {":usd": {"N": "4"}}}
 
 
 @pytest.fixture
@@ -25,36 +20,21 @@ def world() -> World:
     return World(START, seed=1)
 
 
-def queue_of(world: World, **settings: Any) -> Queue:
-    settings = {"max_receive_count": 3, "duplicates": 0.0} | settings
-    return Queue(world, Meter(), on_gone=lambda: None, **settings)
+def queue_of(world: World, max_receive_count: int = 3, duplicates: float = 0.0) -> Sqs:
+    return Sqs(world, "queue", "dead", max_receive_count, 1800.0, duplicates)
 
 
-def venice_of(world: World, **settings: Any) -> Venice:
-    rules = Settings(lockout_counts_429=True, **settings)
-    return Venice(world, rules, b"", edit_seconds=1.0, unavailable=0.0)
+def table_of(world: World) -> MeteredTable:
+    return MeteredTable(world, Meter(), DynamoDB(world.now, random.Random(1)))
 
 
-def receive_at(world: World, queue: Queue, *times: float) -> list[tuple[str, Message] | None]:
+def receive_at(world: World, queue: Sqs, *times: float) -> list[tuple[str, Message] | None]:
     """What is taken at these times, in seconds after the start."""
     taken: list[tuple[str, Message] | None] = []
     for time in times:
         world.call(time, lambda: taken.append(queue.take()))
     world.run()
     return taken
-
-
-def call_at(world: World, venice: Venice, *times: float) -> list[int]:
-    """The statuses of calls that arrive at these times, in seconds after the start."""
-    statuses = dict.fromkeys(range(len(times)), 0)
-
-    def call(number: int) -> None:
-        statuses[number] = venice.edit(f"photo {number}").status
-
-    for number, time in enumerate(times):
-        world.start(time, partial(call, number))
-    world.run()
-    return list(statuses.values())
 
 
 # --- time ----------------------------------------------------------------------------------
@@ -87,6 +67,16 @@ def test_stopped_world_ends_its_processes_where_they_wait(world: World) -> None:
     world.run()
 
     assert (seen, world.now()) == ([], START + 5)
+
+
+def test_world_is_slept_through_outside_of_its_processes(world: World) -> None:
+    seen: list[float] = []
+    for after in (1, 5, 6):
+        world.call(after, lambda: seen.append(world.now() - START))
+
+    world.sleep(5)
+
+    assert (seen, world.now()) == ([1, 5], START + 5)
 
 
 # --- SQS -----------------------------------------------------------------------------------
@@ -122,7 +112,9 @@ def test_postponed_message_comes_back_at_time_that_was_set(world: World) -> None
     def receive_and_postpone() -> None:
         taken = queue.take()
         assert taken
-        queue.change_message_visibility(QueueUrl="", ReceiptHandle=taken[0], VisibilityTimeout=60)
+        queue.change_message_visibility(
+            QueueUrl="queue", ReceiptHandle=taken[0], VisibilityTimeout=60
+        )
 
     world.start(1, receive_and_postpone)
     early, late = receive_at(world, queue, 59, 62)
@@ -134,10 +126,16 @@ def test_postponed_message_comes_back_at_time_that_was_set(world: World) -> None
 def test_deleted_message_does_not_come_back(world: World) -> None:
     queue = queue_of(world)
     queue.send("photo")
-    world.call(1, lambda: queue.delete((queue.take() or ("", None))[0]))
+
+    def receive_and_delete() -> None:
+        taken = queue.take()
+        assert taken
+        queue.delete_message(QueueUrl="queue", ReceiptHandle=taken[0])
+
+    world.call(1, receive_and_delete)
 
     assert receive_at(world, queue, 3000) == [None]
-    assert queue.size == 0
+    assert not queue.messages
 
 
 def test_message_becomes_dead_letter_after_its_last_receive(world: World) -> None:
@@ -149,7 +147,18 @@ def test_message_becomes_dead_letter_after_its_last_receive(world: World) -> Non
     assert all(received)
     assert last is None
     assert [message.body for message in queue.dead_letters] == ["photo"]
-    assert queue.size == 0
+    assert not queue.messages
+
+
+def test_dead_letter_never_comes_back_by_itself(world: World) -> None:
+    queue = queue_of(world, max_receive_count=1, duplicates=1.0)
+    queue.send("photo")
+
+    first, *later = receive_at(world, queue, 1, 2, 1000, 2000)
+
+    assert first
+    assert later == [None, None, None]
+    assert len(queue.dead_letters) == 1
 
 
 def test_duplicate_is_delivered_while_message_is_worked_on(world: World) -> None:
@@ -163,94 +172,23 @@ def test_duplicate_is_delivered_while_message_is_worked_on(world: World) -> None
     assert first[1] is second[1]
 
 
-# --- Lambda --------------------------------------------------------------------------------
-
-
-def mapping_of(
-    world: World, queue: Queue, pollers: int, running: list[int]
-) -> tuple[EventSourceMapping, Callable[[], int]]:
-    """A mapping whose function takes 10 s, and the most that ran at a time."""
-
-    def work(handle: str, message: Message) -> bool:
-        running.append(running[-1] + 1)
-        world.sleep(10)
-        running.append(running[-1] - 1)
-        return True
-
-    def stop_when_empty() -> None:
-        if not queue.size:
-            world.stop()
-
-    concurrency = Concurrency(world, stop_when_empty)
-    mapping = EventSourceMapping(world, queue, concurrency, work, pollers)
-    mapping.start()
-    return mapping, lambda: max(running)
-
-
-def test_mapping_never_runs_more_than_its_maximum_concurrency(world: World) -> None:
+def test_any_visible_message_is_taken_and_none_twice(world: World) -> None:
     queue = queue_of(world)
-    for _ in range(100):
-        queue.send("photo")
-    _, most = mapping_of(world, queue, 4, [0])
+    for number in range(1000):
+        queue.send(str(number), delay=number % 3)
 
-    world.run()
+    world.sleep(5)
+    bodies = [message.body for _, message in iter(queue.take, None)]
 
-    assert most() == 4
-    assert queue.size == 0
-    assert world.now() - START == pytest.approx(100 / 4 * 10, rel=0.05)
-
-
-def test_paused_mapping_does_not_count_receives(world: World) -> None:
-    queue = queue_of(world)
-    mapping, _ = mapping_of(world, queue, 4, [0])
-
-    def switch(enabled: bool) -> None:
-        mapping.update_event_source_mapping(UUID="", Enabled=enabled)
-
-    world.start(1, partial(switch, False))
-    world.call(300, lambda: queue.send("photo"))
-    world.start(1000, partial(switch, True))
-    world.run()
-
-    assert queue.size == 0
-    assert queue.most_receives == 1
-    assert world.now() - START > 1000
-
-
-def test_mapping_that_changes_its_state_refuses_another_change(world: World) -> None:
-    mapping, _ = mapping_of(world, queue_of(world), 4, [0])
-    refused: list[bool] = []
-
-    def switch(enabled: bool) -> None:
-        try:
-            mapping.update_event_source_mapping(UUID="", Enabled=enabled)
-        except ResourceInUseError:
-            refused.append(enabled)
-
-    world.start(1, partial(switch, False))
-    world.start(2, partial(switch, True))
-    world.call(200, world.stop)
-    world.run()
-
-    assert refused == [True]
-    assert not mapping.enabled
-
-
-def test_events_wait_for_room_in_account(world: World) -> None:
-    concurrency = Concurrency(world, lambda: None, free=2)
-    for _ in range(6):
-        concurrency.submit(partial(world.sleep, 10))
-
-    world.run()
-
-    assert world.now() - START == 30
+    assert bodies != sorted(bodies, key=int)
+    assert sorted(bodies, key=int) == [str(number) for number in range(1000)]
 
 
 # --- DynamoDB ------------------------------------------------------------------------------
 
 
 def test_one_of_two_conditional_writes_wins(world: World) -> None:
-    table = DynamoDB(world, Meter())
+    table = table_of(world)
     outcomes: list[str] = []
 
     def write(name: str) -> None:
@@ -258,7 +196,7 @@ def test_one_of_two_conditional_writes_wins(world: World) -> None:
         try:
             table.put_item(Item=item, ConditionExpression="attribute_not_exists(version)")
             outcomes.append(f"{name} wrote")
-        except ConditionalCheckFailedError:
+        except ConditionalCheckFailedException:
             outcomes.append(f"{name} was refused")
 
     world.start(0, partial(write, "a"))
@@ -267,7 +205,7 @@ def test_one_of_two_conditional_writes_wins(world: World) -> None:
 
     assert len(outcomes) == 2
     assert sum("wrote" in outcome for outcome in outcomes) == 1
-    assert f"{table.items['slots']['by']['S']} wrote" in outcomes
+    assert f"{table.state.items['slots']['by']['S']} wrote" in outcomes
     assert table.meter["DynamoDB write unit"] == 2  # a failed condition costs as much
 
 
@@ -283,9 +221,9 @@ def test_one_of_two_conditional_writes_wins(world: World) -> None:
     ],
 )
 def test_conditions_are_understood(world: World, condition: str, holds: bool) -> None:
-    table = DynamoDB(world, Meter())
+    table = table_of(world)
     item = {"id": {"S": "circuit-breaker"}, "state": {"S": "open"}, "until": {"N": "9"}}
-    table.items["circuit-breaker"] = item
+    table.state.items["circuit-breaker"] = item
     values = {":open": {"S": "open"}, ":now": {"N": "10"}}
 
     def write() -> None:
@@ -294,103 +232,31 @@ def test_conditions_are_understood(world: World, condition: str, holds: bool) ->
     if holds:
         write()
     else:
-        with pytest.raises(ConditionalCheckFailedError):
+        with pytest.raises(ConditionalCheckFailedException):
             write()
 
 
-# --- Venice --------------------------------------------------------------------------------
+def test_item_takes_thousand_writes_in_second_and_transactions_cost_twice(world: World) -> None:
+    table = table_of(world)
+    item = {"id": {"S": "rate"}, "value": {"B": bytes(1500)}}
+    day = {"Key": {"id": {"S": "spend"}}, "UpdateExpression": "ADD usd :usd"}
+    both = [{"Put": {"Item": item}}, {"Update": day | VALUES}]
+    for _ in range(3000):
+        world.start(0, partial(table.put_item, Item=item))
+
+    world.run()
+    table.transact_write_items(TransactItems=both)
+
+    assert world.now() - START == pytest.approx(3, rel=0.02)
+    assert table.meter["DynamoDB write unit"] == 3000 * 2 + 2 * (2 + 1)
 
 
-def test_fixed_windows_take_twice_limit_around_full_minute(world: World) -> None:
-    venice = venice_of(world, limit=3, window_kind="fixed")
+def test_read_costs_by_size_and_half_without_consistency(world: World) -> None:
+    table = table_of(world)
+    table.state.items["rate"] = {"id": {"S": "rate"}, "value": {"B": bytes(5000)}}
 
-    statuses = call_at(world, venice, 57, 58, 59, 59.5, 61, 62, 63, 64)
+    table.get_item(Key={"id": {"S": "rate"}}, ConsistentRead=True)
+    table.get_item(Key={"id": {"S": "missing"}}, ConsistentRead=True)
+    table.batch_get_item(RequestItems={"state": {"Keys": [{"id": {"S": "rate"}}]}})
 
-    assert statuses == [200, 200, 200, 429, 200, 200, 200, 429]
-
-
-def test_sliding_windows_take_limit_in_any_minute(world: World) -> None:
-    venice = venice_of(world, limit=3, window_kind="sliding")
-
-    statuses = call_at(world, venice, 57, 58, 59, 59.5, 61, 116, 117.5, 118.5)
-
-    assert statuses == [200, 200, 200, 429, 429, 429, 200, 200]
-
-
-def test_more_than_twenty_failures_in_30_s_lock_key_out_for_30_s(world: World) -> None:
-    venice = venice_of(world, limit=1)
-
-    statuses = call_at(world, venice, 1, *(2 + number / 10 for number in range(21)), 5, 61)
-
-    assert statuses == [200] + [429] * 22 + [200]
-    assert venice.answers["rate limited"] == 21
-    assert venice.answers["locked out"] == 1
-    assert venice.lock_out.begun == 1
-
-
-def test_during_outage_nothing_is_paid(world: World) -> None:
-    venice = venice_of(world)
-    venice.outage = (START + 10, START + 20)
-
-    assert call_at(world, venice, 5, 15, 25) == [200, 402, 200]
-    assert sum(venice.paid.values()) == 2
-
-
-# --- all of it -----------------------------------------------------------------------------
-
-
-def dropped(photos: int, policy: Policy = IMAGE_DROP, **settings: Any) -> Deployment:
-    rules = Settings(limit=20, lockout_counts_429=True, retry_after=True)
-    stack = Deployment(policy, rules, **settings)
-    stack.drop(photos)
-    stack.run()
-    return stack
-
-
-def test_drop_of_ten_starts_at_once() -> None:
-    stack = dropped(10, duplicates=0.0)
-
-    assert len(stack.done) == 10
-    assert stack.queue.sent == 0
-    assert max(stack.venice.arrivals) - DROP < 10
-
-
-def test_burst_is_done_without_refused_call_and_paid_once() -> None:
-    stack = dropped(120, duplicates=0.1)
-
-    assert len(stack.done) == 120
-    assert set(stack.venice.paid.values()) == {1}
-    assert stack.venice.answers["rate limited"] == 0
-    assert not stack.queue.dead_letters
-
-
-def test_without_limiter_same_burst_is_refused_and_locked_out() -> None:
-    stack = dropped(120, RETRY_AFTER)
-
-    assert stack.venice.answers["rate limited"] > 20
-    assert stack.venice.lock_out.begun > 0
-
-
-def test_outage_costs_few_calls_and_no_image() -> None:
-    stack = dropped(120, outage=(100.0, 1000.0))
-
-    during = [at for at in stack.venice.arrivals if 100 <= at - DROP < 1000]
-    assert 1 <= len(during) <= 25
-    assert len(stack.done) == 120
-    assert not stack.queue.dead_letters
-
-
-def test_figures_of_run_fit_together() -> None:
-    figures = burst.run(burst.Scenario(IMAGE_DROP, 60, "sliding", seed=3))
-
-    assert figures["done"] == 60
-    assert figures["bound"] == 2 * 60 + 12  # the third twenty may start after two minutes
-    assert figures["curve"][-1] == (round(figures["seconds"], 1), 60)
-    assert figures["calls"] == sum(figures["answers"].values())
-    lines = {line["title"]: line for line in figures["bill_per_1000"]}
-    compute = lines["Lambda, arm64, GB-seconds"]
-    assert compute["units"] == pytest.approx(figures["metered"]["Lambda GB-second"] / 0.060)
-    assert compute["dollars"] == pytest.approx(compute["units"] * 0.0000133334)
-    assert figures["aws_dollars_per_1000"] == pytest.approx(
-        sum(line["dollars"] for line in lines.values())
-    )
+    assert table.meter == {"DynamoDB read unit": 2 + 1 + 2 / 2}

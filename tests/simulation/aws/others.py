@@ -40,7 +40,12 @@ class QueueTrigger:
     world: World
     enabled: bool = True
     changing: bool = False
-    parked: list[Callable[[], object]] = field(default_factory=list)
+    _parked: list[Callable[[], object]] = field(default_factory=list)
+
+    def wait(self) -> None:
+        """Let the calling process wait until the queue is polled again."""
+        self._parked.append(self.world.alarm())
+        self.world.wait()
 
     def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> dict[str, Any]:
         if self.changing:
@@ -52,5 +57,5 @@ class QueueTrigger:
 
     def _set(self, enabled: bool) -> None:
         self.enabled, self.changing = enabled, False
-        while enabled and self.parked:
-            self.world.call(0, self.parked.pop())
+        while enabled and self._parked:
+            self.world.call(0, self._parked.pop())

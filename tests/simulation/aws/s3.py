@@ -176,7 +176,7 @@ class S3:
         }
 
     def _id(self) -> str:
-        return f"v{next(self._serial):06d}"
+        return f"v{next(self._serial):031d}"  # as long as S3's: what holds it is billed by size
 
 
 def _time(at: float) -> datetime:

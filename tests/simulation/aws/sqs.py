@@ -1,35 +1,39 @@
 """SQS: a standard queue and its dead-letter queue. No order, at least once."""
 
-import itertools
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from tests.simulation.aws.errors import client_error
 from tests.simulation.world import World
 
 MAX_DELAY = 900
-RETENTION = 14 * 86_400.0
+RETENTION = 14 * 86_400.0  # template.yaml: MessageRetentionPeriod; nothing is left after it
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Message:
     """A message. `receives`: how often it was received."""
 
-    id: str
+    number: int
     body: str
     sent_at: float
     receives: int = 0
-    deleted: bool = False
     generation: int = 0  # of its visibility: an older one's end means nothing
     visible: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"m{self.number:05d}"
 
 
 @dataclass
 class Sqs:
-    """The retry queue and the dead-letter queue, by their URLs."""
+    """The retry queue and the dead-letter queue, by their URLs. `sent`: to both of them."""
 
     world: World
     url: str
@@ -37,27 +41,34 @@ class Sqs:
     max_receive_count: int
     visibility_timeout: float
     duplicates: float = 0.0  # share of messages that are delivered once more
-    messages: list[Message] = field(default_factory=list)
+    messages: dict[Message, None] = field(default_factory=dict)  # a set in the order of sending
     dead_letters: list[Message] = field(default_factory=list)
-    on_visible: deque[Callable[[], object]] = field(default_factory=deque)
+    sent: int = 0
+    _visible: list[Message] = field(default_factory=list)  # in the order of sending, too
+    _waiting: deque[Callable[[], object]] = field(default_factory=deque)
     _handles: dict[str, Message] = field(default_factory=dict)
-    _serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     # what Lambda and people do
 
     def send(self, body: str, delay: float = 0.0) -> Message:
         """Put a message into the queue."""
-        message = Message(f"m{next(self._serial):05d}", body, self.world.time)
-        self.messages.append(message)
+        message = self._message(body)
+        self.messages[message] = None
         self._hide(message, delay)
         return message
 
+    def wait(self) -> None:
+        """Let the calling process wait for a visible message, which it may have to share."""
+        if not self._visible:
+            self._waiting.append(self.world.alarm())
+            self.world.wait()
+
     def take(self) -> tuple[str, Message] | None:
         """Return any visible message and its receipt handle, or None."""
-        while ready := [each for each in self.messages if each.visible]:
-            message = self.world.rng.choice(ready)
+        while self._visible:
+            message = self.world.rng.choice(self._visible)
             if message.receives >= self.max_receive_count:
-                self.messages.remove(message)
+                self._remove(message)
                 self.dead_letters.append(message)
                 continue
             message.receives += 1
@@ -85,7 +96,7 @@ class Sqs:
         assert 0 <= DelaySeconds <= MAX_DELAY
         assert isinstance(DelaySeconds, int)
         if QueueUrl == self.dead_letter_url:
-            message = Message(f"d{next(self._serial):05d}", MessageBody, self.world.time)
+            message = self._message(MessageBody)
             self.dead_letters.append(message)
             return {"MessageId": message.id}
         return {"MessageId": self.send(MessageBody, DelaySeconds).id}
@@ -121,7 +132,7 @@ class Sqs:
         assert QueueUrl == self.url
         assert 0 <= VisibilityTimeout <= 43_200
         message = self._handles[ReceiptHandle]
-        if message.deleted or message.visible:
+        if message not in self.messages or message.visible:
             raise client_error("InvalidParameterValue", 400, "ChangeMessageVisibility")
         self._hide(message, VisibilityTimeout)
         return {}
@@ -129,29 +140,47 @@ class Sqs:
     def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> dict[str, Any]:
         assert QueueUrl == self.url
         message = self._handles[ReceiptHandle]
-        message.deleted, message.visible = True, False
         if message in self.messages:
-            self.messages.remove(message)
+            self._remove(message)
         return {}
 
     def get_queue_attributes(self, *, QueueUrl: str, **_: object) -> dict[str, Any]:
-        waiting = self.messages if QueueUrl == self.url else self.dead_letters
-        visible = sum(each.visible for each in waiting)
+        ours = QueueUrl == self.url
+        visible = len(self._visible if ours else self.dead_letters)
         counts = {
             "ApproximateNumberOfMessages": visible,
-            "ApproximateNumberOfMessagesNotVisible": len(waiting) - visible,
+            "ApproximateNumberOfMessagesNotVisible": len(self.messages) - visible if ours else 0,
             "ApproximateNumberOfMessagesDelayed": 0,
         }
         return {"Attributes": {name: str(count) for name, count in counts.items()}}
 
+    def _message(self, body: str) -> Message:
+        self.sent += 1
+        return Message(self.sent, body, self.world.time)
+
     def _hide(self, message: Message, seconds: float) -> None:
-        message.generation += 1
-        message.visible = False
+        self._cover(message)
         self.world.call(seconds, partial(self._show, message, message.generation))
 
     def _show(self, message: Message, generation: int) -> None:
-        if message.deleted or message.generation != generation:
+        if message.generation != generation:
             return
-        message.visible = True
-        if self.on_visible:
-            self.world.call(0, self.on_visible.popleft())
+        if not message.visible:
+            message.visible = True
+            insort(self._visible, message, key=_NUMBER)
+        if self._waiting:
+            self.world.call(0, self._waiting.popleft())
+
+    def _remove(self, message: Message) -> None:
+        """Take a message out of the queue for good."""
+        self._cover(message)
+        del self.messages[message]
+
+    def _cover(self, message: Message) -> None:
+        message.generation += 1
+        if message.visible:
+            message.visible = False
+            del self._visible[bisect_left(self._visible, message.number, key=_NUMBER)]
+
+
+_NUMBER = attrgetter("number")

@@ -15,7 +15,7 @@ from requests.structures import CaseInsensitiveDict
 from image_drop.venice.exchange import Reply
 from image_drop_local.simulator.limits import LockOut, RateLimit
 from image_drop_local.simulator.settings import Settings
-from tests.support.virtual.world import World
+from tests.simulation.world import World
 
 EDIT_SPREAD = 0.25  # sigma of the edits' log-normal durations: two thirds take 9 to 15 s
 WAY = 0.08  # median seconds for a request to arrive with its photo, over a connection in use
@@ -108,8 +108,8 @@ class Session:
     venice: Venice
     connected: bool = False
 
-    def exchange(self, method: str, url: str, seconds: float, **body: Any) -> Reply:
-        """The answer, after the time that it takes; as `image_drop.venice.exchange.exchange`."""
+    def exchange(self, method: str, _url: str, _seconds: float, **body: Any) -> Reply:
+        """Answer after the time that it takes, as `image_drop.venice.exchange.exchange` does."""
         world = self.venice.world
         way = world.about(WAY, 0.4) + (0.0 if self.connected else world.about(CONNECT, 0.4))
         self.connected = True

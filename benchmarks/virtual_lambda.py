@@ -1,4 +1,7 @@
-"""Lambda: environments, cold starts, the account's concurrency, the event source mapping."""
+"""Lambda as the burst needs it: billed environments, the account's concurrency, the pollers.
+
+It runs the project's functions below their handlers, with policies that have no handler.
+"""
 
 from collections import deque
 from collections.abc import Callable
@@ -6,30 +9,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, override
 
-from botocore.exceptions import ClientError
-
+from tests.simulation.aws.others import QueueTrigger
+from tests.simulation.aws.sqs import Message, Sqs
+from tests.simulation.metered import SPREAD, Meter
+from tests.simulation.world import World
 from tests.support.lambda_context import FakeContext
-from tests.support.virtual.service import SPREAD, Meter, failure
-from tests.support.virtual.sqs import Message, Queue
-from tests.support.virtual.world import World
 
 WARM_START = 0.005  # seconds, medians
 COLD_START = 1.5  # billed like the rest, since August 2025
 OWN_WORK = 0.030  # CPU time of a try: parse, hash, read the image's header
-API_CALL = 0.015
-
 ACCOUNT_CONCURRENCY = 1000  # Lambda's default; a function may also start 1,000 in any 10 s
 ENVIRONMENT_LIFE = 600.0  # seconds that an idle environment is kept; not documented
 FIRST_POLLERS, MORE_POLLERS = 5, 5.0  # at first; a second (300 a minute)
-MAPPING_UPDATE = 45.0  # seconds until a paused mapping stops; AWS says "a minute or so"
+POLL = 0.030  # median seconds from a visible message to the invocation
+LONG_POLL = 20.0
 LOG_BYTES = 400  # Lambda's own START, END and REPORT lines
-
-
-class ResourceInUseError(ClientError):
-    """An update of an event source mapping that has not finished the last one."""
-
-    def __init__(self) -> None:
-        super().__init__(failure("ResourceInUseException", 400), "Lambda")
 
 
 class Context(FakeContext):
@@ -83,7 +77,7 @@ class Function:
             self.meter["log byte"] += LOG_BYTES
 
     def _environment(self) -> _Environment:
-        """The one that was used last, which lets the others die, as Lambda does; or a new one."""
+        """Return the one that was used last, so that others die, as with Lambda; or a new one."""
         if self._idle and self._idle[-1].used_at > self.world.time - ENVIRONMENT_LIFE:
             warm = self._idle.pop()
             self.world.sleep(self.world.about(WARM_START, SPREAD))
@@ -98,7 +92,6 @@ class Concurrency:
     """The account's concurrent executions, and the queue in which asynchronous events wait."""
 
     world: World
-    on_idle: Callable[[], object]
     free: int = ACCOUNT_CONCURRENCY
     running: int = 0
     _events: deque[Callable[[], object]] = field(default_factory=deque)
@@ -142,54 +135,41 @@ class Concurrency:
         self.free += 1
         self.running -= 1
         self._dispatch()
-        if self.is_idle:
-            self.on_idle()
 
 
 @dataclass
-class EventSourceMapping:
-    """An event source mapping with BatchSize 1 and ReportBatchItemFailures.
+class Pollers:
+    """An event source mapping's pollers: BatchSize 1, ReportBatchItemFailures.
 
-    `handler(handle, message)` answers whether the message is done. A paused mapping finishes what
-    it has received. While it changes its state, every update is refused.
+    `handler(handle, message)` answers whether the message is done. While they are paused, they
+    finish what they have received.
     """
 
     world: World
-    queue: Queue
+    meter: Meter
+    queue: Sqs
+    trigger: QueueTrigger
     concurrency: Concurrency
     handler: Callable[[str, Message], bool]
-    pollers: int
-    enabled: bool = True
-    changing: bool = False
-    _paused: list[Callable[[], object]] = field(default_factory=list)
+    number: int
 
     def start(self) -> None:
         """Start polling: five pollers at first, then five more a second."""
-        for number in range(self.pollers):
+        for number in range(self.number):
             self.world.start(max(0, number - FIRST_POLLERS + 1) / MORE_POLLERS, self._poll)
-
-    def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: N803
-        self.world.sleep(self.world.about(API_CALL, SPREAD))
-        if self.changing:
-            raise ResourceInUseError
-        if Enabled != self.enabled:
-            self.changing = True
-            self.world.call(self.world.about(MAPPING_UPDATE, 0.3), partial(self._set, Enabled))
-
-    def _set(self, enabled: bool) -> None:
-        self.enabled, self.changing = enabled, False
-        while enabled and self._paused:
-            self.world.call(0, self._paused.pop())
 
     def _poll(self) -> None:
         while True:
+            since = self.world.time
             self.queue.wait()
-            if not self.enabled:
-                self._paused.append(self.world.alarm())
-                self.world.wait()
+            self.meter["SQS request"] += 1 + int((self.world.time - since) / LONG_POLL)
+            self.world.sleep(self.world.about(POLL, SPREAD))
+            if not self.trigger.enabled:
+                self.trigger.wait()
             elif taken := self.queue.take():
                 self.concurrency.run(partial(self._work, *taken))
 
     def _work(self, handle: str, message: Message) -> None:
         if self.handler(handle, message):
-            self.queue.delete(handle)
+            self.meter["SQS request"] += 1
+            self.queue.delete_message(QueueUrl=self.queue.url, ReceiptHandle=handle)

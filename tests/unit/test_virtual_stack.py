@@ -1,0 +1,215 @@
+"""The Lambda and Venice that the burst benchmark runs in, and one stack of all of it."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from benchmarks import burst
+from benchmarks.virtual_lambda import Concurrency, Pollers
+from benchmarks.virtual_stack import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
+from benchmarks.virtual_venice import Venice
+from image_drop_local.simulator.settings import Settings
+from tests.simulation.aws.others import QueueTrigger
+from tests.simulation.aws.sqs import Message, Sqs
+from tests.simulation.metered import Meter
+from tests.simulation.world import World
+
+START = 1_800_000_000.0  # the beginning of a minute
+RETRY_AFTER = OTHERS[2]
+
+
+@pytest.fixture
+def world() -> World:
+    return World(START, seed=1)
+
+
+def venice_of(world: World, **settings: Any) -> Venice:
+    rules = Settings(lockout_counts_429=True, **settings)
+    return Venice(world, rules, b"", edit_seconds=1.0, unavailable=0.0)
+
+
+def call_at(world: World, venice: Venice, *times: float) -> list[int]:
+    """The statuses of calls that arrive at these times, in seconds after the start."""
+    statuses = dict.fromkeys(range(len(times)), 0)
+
+    def call(number: int) -> None:
+        statuses[number] = venice.edit(f"photo {number}").status
+
+    for number, time in enumerate(times):
+        world.start(time, partial(call, number))
+    world.run()
+    return list(statuses.values())
+
+
+# --- Lambda --------------------------------------------------------------------------------
+
+
+class Polled:
+    """A queue whose pollers' function takes 10 s. `most`: how many ran at a time."""
+
+    def __init__(self, world: World, pollers: int) -> None:
+        self.world, self.trigger = world, QueueTrigger(world)
+        self.queue = Sqs(world, "queue", "dead", 3, 1800.0)
+        self.running = self.most = self.receives = 0
+        concurrency = Concurrency(world)
+        Pollers(world, Meter(), self.queue, self.trigger, concurrency, self.work, pollers).start()
+
+    def work(self, handle: str, message: Message) -> bool:
+        self.receives += 1
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.world.sleep(10)
+        self.running -= 1
+        return True
+
+    def run(self) -> None:
+        """Until the queue is empty."""
+        self.world.run(lambda: not self.queue.messages)
+
+    def switch(self, enabled: bool) -> None:
+        self.trigger.update_event_source_mapping(UUID="", Enabled=enabled)
+
+
+def test_pollers_never_run_more_than_their_number(world: World) -> None:
+    polled = Polled(world, 4)
+    for _ in range(100):
+        polled.queue.send("photo")
+
+    polled.run()
+
+    assert polled.most == 4
+    assert world.now() - START == pytest.approx(100 / 4 * 10, rel=0.05)
+
+
+def test_paused_pollers_do_not_count_receives(world: World) -> None:
+    polled = Polled(world, 4)
+    world.call(1, partial(polled.switch, False))
+    world.call(300, lambda: polled.queue.send("photo"))
+    world.call(1000, partial(polled.switch, True))
+
+    world.sleep(300)
+    polled.run()
+
+    assert polled.receives == 1
+    assert world.now() - START > 1000
+
+
+def test_trigger_that_changes_its_state_refuses_another_change(world: World) -> None:
+    polled = Polled(world, 4)
+
+    polled.switch(False)
+    with pytest.raises(ClientError, match="ResourceInUseException"):
+        polled.switch(True)
+    world.sleep(200)
+
+    assert not polled.trigger.enabled
+
+
+def test_events_wait_for_room_in_account(world: World) -> None:
+    concurrency = Concurrency(world, free=2)
+    for _ in range(6):
+        concurrency.submit(partial(world.sleep, 10))
+
+    world.run()
+
+    assert world.now() - START == 30
+
+
+# --- Venice --------------------------------------------------------------------------------
+
+
+def test_fixed_windows_take_twice_limit_around_full_minute(world: World) -> None:
+    venice = venice_of(world, limit=3, window_kind="fixed")
+
+    statuses = call_at(world, venice, 57, 58, 59, 59.5, 61, 62, 63, 64)
+
+    assert statuses == [200, 200, 200, 429, 200, 200, 200, 429]
+
+
+def test_sliding_windows_take_limit_in_any_minute(world: World) -> None:
+    venice = venice_of(world, limit=3, window_kind="sliding")
+
+    statuses = call_at(world, venice, 57, 58, 59, 59.5, 61, 116, 117.5, 118.5)
+
+    assert statuses == [200, 200, 200, 429, 429, 429, 200, 200]
+
+
+def test_more_than_twenty_failures_in_30_s_lock_key_out_for_30_s(world: World) -> None:
+    venice = venice_of(world, limit=1)
+
+    statuses = call_at(world, venice, 1, *(2 + number / 10 for number in range(21)), 5, 61)
+
+    assert statuses == [200] + [429] * 22 + [200]
+    assert venice.answers["rate limited"] == 21
+    assert venice.answers["locked out"] == 1
+    assert venice.lock_out.begun == 1
+
+
+def test_during_outage_nothing_is_paid(world: World) -> None:
+    venice = venice_of(world)
+    venice.outage = (START + 10, START + 20)
+
+    assert call_at(world, venice, 5, 15, 25) == [200, 402, 200]
+    assert sum(venice.paid.values()) == 2
+
+
+# --- all of it -----------------------------------------------------------------------------
+
+
+def dropped(photos: int, policy: Policy = IMAGE_DROP, **settings: Any) -> Deployment:
+    rules = Settings(limit=20, lockout_counts_429=True, retry_after=True)
+    stack = Deployment(policy, rules, **settings)
+    stack.drop(photos)
+    stack.run()
+    return stack
+
+
+def test_drop_of_ten_starts_at_once() -> None:
+    stack = dropped(10, duplicates=0.0)
+
+    assert len(stack.done) == 10
+    assert stack.queue.sent == 0
+    assert max(stack.venice.arrivals) - DROP < 10
+
+
+def test_burst_is_done_without_refused_call_and_paid_once() -> None:
+    stack = dropped(120, duplicates=0.1)
+
+    assert len(stack.done) == 120
+    assert set(stack.venice.paid.values()) == {1}
+    assert stack.venice.answers["rate limited"] == 0
+    assert not stack.queue.dead_letters
+
+
+def test_without_limiter_same_burst_is_refused_and_locked_out() -> None:
+    stack = dropped(120, RETRY_AFTER)
+
+    assert stack.venice.answers["rate limited"] > 20
+    assert stack.venice.lock_out.begun > 0
+
+
+def test_outage_costs_few_calls_and_no_image() -> None:
+    stack = dropped(120, outage=(100.0, 1000.0))
+
+    during = [at for at in stack.venice.arrivals if 100 <= at - DROP < 1000]
+    assert 1 <= len(during) <= 25
+    assert len(stack.done) == 120
+    assert not stack.queue.dead_letters
+
+
+def test_figures_of_run_fit_together() -> None:
+    figures = burst.run(burst.Scenario(IMAGE_DROP, 60, "sliding", seed=3))
+
+    assert figures["done"] == 60
+    assert figures["bound"] == 2 * 60 + 12  # the third twenty may start after two minutes
+    assert figures["curve"][-1] == (round(figures["seconds"], 1), 60)
+    assert figures["calls"] == sum(figures["answers"].values())
+    lines = {line["title"]: line for line in figures["bill_per_1000"]}
+    compute = lines["Lambda, arm64, GB-seconds"]
+    assert compute["units"] == pytest.approx(figures["metered"]["Lambda GB-second"] / 0.060)
+    assert compute["dollars"] == pytest.approx(compute["units"] * 0.0000133334)
+    assert figures["aws_dollars_per_1000"] == pytest.approx(
+        sum(line["dollars"] for line in lines.values())
+    )
