@@ -75,7 +75,8 @@ def simulate(
 
         def is_over() -> bool:
             settled = world.time > START + SPAN + 700 and cloud.is_settled
-            return (settled and not cloud.is_paused) or world.time > START + LONGEST
+            running = settled and cloud.trigger.enabled and not cloud.is_paused
+            return running or world.time > START + LONGEST
 
         world.run(is_over)
         broken = Promises(cloud, people).broken()

@@ -16,6 +16,7 @@ from tests.simulation.deployment import INPUT, OUTPUT, Cloud
 
 FOLDERS = ("", "shop/", "shop/summer/", "customers/")
 UNTRUSTED = "customers/"
+UNKNOWN_MODEL = "no-such-model"
 NAMES = ("a.jpg", "b.jpg", "c c+ü.jpg")
 KINDS: Mapping[str, int] = {
     "upload": 30,
@@ -52,7 +53,7 @@ INSTRUCTIONS: tuple[Mapping[str, Any], ...] = (
     {"variants": {"pink": {"prompt": "pink"}}},
     {"mode": "edit"},
     {"promt": "a slip"},
-    {"prompt": "red", "model": "no-such-model"},
+    {"prompt": "red", "model": UNKNOWN_MODEL},
 )
 
 
@@ -124,7 +125,8 @@ class People:
             self.begun[act.key] = self.cloud.world.time
             self.asked.append((self.cloud.world.time, act.key))
         if act.kind in ("backfill", "redrive"):
-            self.asked.append((self.cloud.world.time, ""))
+            # A scan asks when it comes to an image, which may be some rounds later.
+            self.asked.append((self.cloud.world.time + 900, ""))
         _ACTS[act.kind](self, act)
 
     def end(self) -> None:

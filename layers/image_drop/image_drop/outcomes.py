@@ -49,7 +49,7 @@ def take_over(job: Job) -> None:
             if result and metadata.get("call") == call.id:
                 usd = micro(float(metadata.get("cost-usd", "0")))
                 settlement = Settlement(call.id, CallState.PAID, usd, job.services.now())
-                _conclude_result(result, call.digest, call.drop, settlement, job)
+                _conclude_result(result, call.digest, (call.drop,), settlement, job)
     with suppress(NotAnnouncedError):  # what is done next has an event of its own
         announce(job)
 
@@ -59,27 +59,32 @@ def conclude_result(edit: Edit, result: Stored, settlement: Settlement | None, j
 
     The same drop again changes nothing. A new drop of the same edit is noted but not announced.
     """
-    _conclude_result(result, edit.call_digest, job.drop(edit.image), settlement, job)
+    drops = (job.drop(edit.image), edit.image.version)  # also of what asked for it before a retry
+    _conclude_result(result, edit.call_digest, drops, settlement, job)
 
 
 def _conclude_result(
-    result: Stored, digest: str, drop: str, settlement: Settlement | None, job: Job
+    result: Stored,
+    digest: str,
+    drops: tuple[str, ...],
+    settlement: Settlement | None,
+    job: Job,
 ) -> None:
     metadata, last = output_bucket.from_metadata(result.metadata), job.hold.record.outcome
     edit_id = metadata["edit-id"]
     same = last if last and (last.kind, last.edit_id) == (OutcomeKind.RESULT, edit_id) else None
-    if same and drop in same.drops and settlement is None:
+    if same and set(drops) <= set(same.drops) and settlement is None:
         return
     outcome = Outcome(
         kind=OutcomeKind.RESULT,
         edit_id=edit_id,
-        drops=tuple(dict.fromkeys((*(same.drops if same else ()), drop)))[-MAX_DROPS:],
+        drops=tuple(dict.fromkeys((*(same.drops if same else ()), *drops)))[-MAX_DROPS:],
         source_etag=metadata.get("source-etag", ""),
         key=result.key,
         etag=result.etag,
         at=job.services.now(),
     )
-    attempts = len(job.hold.record.calls_for(digest, drop))
+    attempts = len(job.hold.record.calls_for(digest, drops[0]))
     outbox = job.hold.record.outbox if same else events.encoded(edited(result, attempts, job))
     conclude(outcome, outbox, settlement, job)
 
