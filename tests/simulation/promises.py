@@ -132,7 +132,8 @@ class Promises:
             return
         record = self.records.get(record_id(INPUT, edit.image.key, edit.variant))
         outcome = record.outcome if record else None
-        if outcome and outcome.edit_id == edit.id and outcome.key in self.people.removed:
+        its_own = outcome and outcome.edit_id in (edit.id, "")  # "": of a dead letter
+        if outcome and its_own and outcome.key in self.people.removed:
             return
         yield f"{what} has neither a result nor a report"
 
@@ -156,7 +157,7 @@ class Promises:
             yield f"it has not come to an end: {bodies}"
         for id, record in self.records.items():
             # Who died holds it no longer than its invocation would have lasted.
-            if record.is_held(self.cloud.world.time + 300.0):
+            if record.is_held(self.cloud.world.time + 310.0):
                 yield f"{id} is held for ever"
         paused = self.services.circuit_breaker.status().stopped
         if paused:

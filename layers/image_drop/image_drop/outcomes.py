@@ -18,6 +18,8 @@ from image_drop.state.edit_record import MAX_DROPS, CallState, Outcome, OutcomeK
 from image_drop.storage import output_bucket
 from image_drop.storage.output_bucket import Stored
 
+ANNOUNCE_AGAIN = 60.0  # seconds; no failure of the image, so it is tried until it is sent
+
 
 def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
     """Return whether this edit has its result, or had its outcome for the same drop.
@@ -126,7 +128,10 @@ def announce(job: Job) -> None:
     outbox = job.hold.record.outbox
     if outbox:
         if not job.services.bus.put(*events.decoded(outbox)):
-            raise NotAnnouncedError("The event bus did not take the event.")
+            raise NotAnnouncedError(
+                "The event bus did not take the event.",
+                retry_at=job.services.now() + ANNOUNCE_AGAIN,
+            )
         job.hold.update(lambda record: msgspec.structs.replace(record, outbox=""))
 
 

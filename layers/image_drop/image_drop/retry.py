@@ -24,7 +24,7 @@ from image_drop.errors import (
 )
 from image_drop.job import in_hand
 from image_drop.storage import retry_queue
-from image_drop.telemetry import logger, measure
+from image_drop.telemetry import logger
 
 if TYPE_CHECKING:
     from image_drop.invocation import Invocation
@@ -44,6 +44,7 @@ WAITS = (
     LayerNotThereError,
     ProcessingPausedError,
     NoSlotError,
+    NotAnnouncedError,
     OutOfTimeError,
 )
 
@@ -139,9 +140,6 @@ def give_up(
     invocation: "Invocation",
 ) -> None:
     """Report that the last try failed and bury the message, unless a newer upload replaced it."""
-    if isinstance(error, NotAnnouncedError):
-        measure({"EventsLost": 1})  # the result or report is stored; only its event is missing
-        return
     try:
         with in_hand(upload, services, invocation) as job:
             dead = reports.give_up(error, failures, job)
