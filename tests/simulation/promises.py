@@ -55,7 +55,7 @@ class Promises:
             self.explained |= {
                 code for word, codes in REPORTS.items() if word in kind for code in codes
             }
-        if self.cloud.faults.struck or self.people.away:
+        if self.cloud.faults.struck:  # an account that is away fails no image
             self.explained |= {"retries_exhausted", "outcome_unknown"}
         self.trouble = bool(self.cloud.venice.met or self.cloud.faults.struck or self.people.away)
 
@@ -79,6 +79,7 @@ class Promises:
             if starts_nothing(key) or key.endswith(".json"):
                 continue
             if not self.people.is_current(key):
+                yield from self._something(key)
                 continue
             try:
                 wanted = edits.load_instructions(Upload(INPUT, key), self.services)
@@ -95,6 +96,16 @@ class Promises:
                     yield from self._reported(key, variant, error, edit)
                 else:
                     yield from self._made(edit)
+
+    def _something(self, key: str) -> Iterator[str]:
+        """Where something changed without an event, an older outcome is one, too."""
+        if any(place.startswith(f"{key}.") for place in self.people.removed):
+            return
+        for place in self.cloud.s3.keys(OUTPUT, key):
+            found = self.cloud.s3.current(OUTPUT, place)
+            if found and unquote(found.metadata.get("source-key", "")) == key:
+                return
+        yield f"{key} has no outcome at all"
 
     def _reported(
         self, key: str, variant: str | None, error: ImageDropError, edit: Edit | None
