@@ -23,7 +23,7 @@ class Mutant:
     name: str
     item: str
     edit: list[dict[str, str]]
-    seed: int = 0
+    seed: int | None = None
 
     def fits(self) -> bool:
         """Whether the code has the places that it changes."""
