@@ -236,7 +236,7 @@ def test_conditions_are_understood(world: World, condition: str, holds: bool) ->
             write()
 
 
-def test_item_takes_thousand_writes_in_second_and_transactions_c(world: World) -> None:
+def test_writes_of_item_are_limited_transactions_cost_twice(world: World) -> None:
     table = table_of(world)
     item = {"id": {"S": "rate"}, "value": {"B": bytes(1500)}}
     day = {"Key": {"id": {"S": "spend"}}, "UpdateExpression": "ADD usd :usd"}
