@@ -150,10 +150,3 @@ def edited(result: Stored, attempts: int, job: Job) -> ImageEdited:
         duration=float(metadata.get("seconds", "0")),
         attempts=attempts,
     )
-
-
-def attempts(edit: Edit | None, job: Job) -> int:
-    """Return how many calls were made for this edit and drop."""
-    if edit is None:
-        return 0
-    return len(job.hold.record.calls_for(edit.call_digest, job.drop(edit.image)))

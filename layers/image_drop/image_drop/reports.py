@@ -125,7 +125,7 @@ def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job)
         key=job.upload.key,
         variant=job.upload.variant,
         mode=edit.mode if edit else None,
-        attempts=outcomes.attempts(edit, job),
+        attempts=_attempts(edit, job),
         now=outcome.at,
     )
     metadata = output_bucket.as_metadata(
@@ -161,5 +161,12 @@ def _failed(
         code=error.code,
         title=error.title,
         duration=0.0,
-        attempts=outcomes.attempts(edit, job),
+        attempts=_attempts(edit, job),
     )
+
+
+def _attempts(edit: Edit | None, job: Job) -> int:
+    """Return how many calls were made for this edit and drop."""
+    if edit is None:
+        return 0
+    return len(job.hold.record.calls_for(edit.call_digest, job.drop(edit.image)))
