@@ -197,7 +197,7 @@ class Queue:
     """Models with more work than they may do. A call takes `seconds`; a refusal `refusal`.
 
     What begins from `wrong_from` to `right_from`, in seconds, is refused. Somebody asks for a slot
-    as soon as there may be one, and every `LOOK` seconds while calls are in doubt.
+    as soon as there may be one, and every `LOOK` seconds while calls are unconfirmed.
     """
 
     limit: int
