@@ -28,7 +28,9 @@ from image_drop.errors import AccountError, RetryableError
 from image_drop.events import AccountRestored, AccountUnavailable
 from image_drop.invocation import Invocation
 from image_drop.services import Services
+from image_drop.quota import Quota
 from image_drop.state.rate_limit import RateLimiter, Slot
+from image_drop.state.rates import SlotLog
 from image_drop.telemetry import logger
 from image_drop.uploads import Upload
 from image_drop_local.simulator.settings import Settings as VeniceSettings
@@ -50,6 +52,7 @@ ENVIRONMENT = {
     "DAILY_SPEND_LIMIT_USD": "0",
 }
 DROP = 1_800_000_017.0  # the time of the drop: 17 s into a minute of Venice's
+BEFORE = 120.0  # seconds from the start of the run to the drop
 S3_EVENT = 0.8  # median seconds from the upload to the invocation; "typically seconds"
 DUPLICATES = 0.001  # of S3's events, and of SQS's deliveries
 SKEW = 0.5  # seconds by which an environment's clock may be wrong, either way
@@ -64,20 +67,22 @@ NO_CAP = 900  # below the account's 1,000, which the upload function shares
 class Policy:
     """How a queue is drained.
 
-    `limited`: by the project's limiter; else each try calls at once. `fixed_delay`: seconds
-    between tries; None is the project's own back-off with Venice's `Retry-After`.
+    `limited`: by the project's limiter; else each try calls at once. `bucket`: calls a minute of a
+    token bucket that each environment has for itself. `fixed_delay`: seconds between tries; None
+    is the project's own back-off with Venice's `Retry-After`.
     `straight_to_queue`: S3 notifies the queue, not the upload function.
     """
 
     name: str
     maximum_concurrency: int = NO_CAP
     limited: bool = False
+    bucket: float | None = None
     fixed_delay: float | None = None
     straight_to_queue: bool = False
     max_receive_count: int = 12
 
 
-IMAGE_DROP = Policy("Image Drop", 10, limited=True)
+IMAGE_DROP = Policy("Image Drop", 1000, limited=True)  # template.yaml's upper end
 OTHERS = (
     Policy("queue on 429, fixed delay of 60 s", fixed_delay=60.0),
     Policy("queue until Retry-After, with jitter; 5 receives", max_receive_count=5),
@@ -106,7 +111,7 @@ class Deployment:
     most_receives: int = 0
 
     def __post_init__(self) -> None:
-        self.world = World(DROP, self.seed)
+        self.world = World(DROP - BEFORE, self.seed)
         self.meter = Meter()
         self.venice = Venice(
             self.world,
@@ -127,7 +132,7 @@ class Deployment:
             self.duplicates,
         )
         self.concurrency = Concurrency(self.world)
-        trigger = QueueTrigger(self.world)
+        trigger = QueueTrigger(self.world, maximum_concurrency=self.policy.maximum_concurrency)
         self.pollers = Pollers(
             self.world,
             self.meter,
@@ -135,7 +140,6 @@ class Deployment:
             trigger,
             self.concurrency,
             self._retry,
-            self.policy.maximum_concurrency,
         )
         self.table = MeteredTable(
             self.world, self.meter, DynamoDB(self.world.now, random.Random(self.seed))
@@ -156,7 +160,13 @@ class Deployment:
         self._coming = 0
 
     def drop(self, number: int) -> None:
-        """Upload so many photos at the same moment."""
+        """Upload so many photos at the same moment.
+
+        The account watch has made a round before, as in every stack that is a few minutes old.
+        """
+        self.world.start(0, self._watch_regularly)
+        with _counted_output(self.meter):
+            self.world.sleep(DROP - self.world.time)
         photo = _png(256)
         for index in range(number):
             key = f"photo-{index:06}.png"
@@ -169,7 +179,6 @@ class Deployment:
     def run(self) -> None:
         """Run until nothing is left to do: every message is deleted or a dead letter."""
         self.pollers.start()
-        self.world.start(WATCH_EVERY * self.world.rng.random(), self._watch_regularly)
         with _counted_output(self.meter):
             self.world.run(self._is_over)
         self.world.stop()
@@ -248,6 +257,7 @@ class Deployment:
             raise
 
     def _watch_regularly(self) -> None:
+        self.world.sleep(BEFORE / 2 * self.world.rng.random())
         while True:
             self.world.start(0, self._watch)
             self.world.sleep(WATCH_EVERY)
@@ -283,7 +293,8 @@ class Deployment:
         )
 
     def _no_limiter(self) -> "NoLimiter":
-        return NoLimiter(self.clients["dynamodb"], "table", self.world.now, self.world.sleep)
+        kind = partial(TokenBucket, self.policy.bucket) if self.policy.bucket else NoLimiter
+        return kind(self.clients["dynamodb"], "table", self.world.now, self.world.sleep)
 
 
 class NoLimiter(RateLimiter):
@@ -292,19 +303,39 @@ class NoLimiter(RateLimiter):
     @override
     @contextmanager
     def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
-        yield Slot(at=0.0, limit=0)
+        yield Slot(at=0.0, log=SlotLog())
 
     @override
     def block(self, model: str, until: float) -> None: ...
 
     @override
-    def set_limit(self, model: str, limit: int) -> None: ...
+    def refuse(self, model: str, quota: Quota, slot: Slot, until: float) -> None: ...
+
+    @override
+    def learn(self, model: str, quota: Quota, slot: Slot, seconds: float) -> None: ...
 
     @override
     def set_limits(self, limits: Mapping[str, int]) -> None: ...
 
     @override
     def record_failure(self) -> None: ...
+
+
+class TokenBucket(NoLimiter):
+    """A bucket in each environment: it holds the account's limit back, but only its own calls."""
+
+    def __init__(self, calls_a_minute: float, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        object.__setattr__(self, "calls_a_minute", calls_a_minute)
+        object.__setattr__(self, "filled_at", [self.now()])
+
+    @override
+    @contextmanager
+    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
+        (filled_at,) = self.filled_at  # when its next token is there
+        self.filled_at[:] = [max(filled_at, self.now() - 60.0) + 60.0 / self.calls_a_minute]
+        self.sleep(max(0.0, filled_at - self.now()))
+        yield Slot(at=0.0, log=SlotLog())
 
 
 class _Counted(io.TextIOBase):
