@@ -67,6 +67,7 @@ def run(scenario: Scenario) -> dict[str, Any]:
         outage_shows=scenario.outage_shows,
         unavailable=scenario.unavailable,
     )
+    stack.settle()
     stack.drop(scenario.photos)
     stack.run()
     answers, arrivals = stack.venice.answers, sorted(stack.venice.arrivals)

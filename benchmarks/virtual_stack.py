@@ -95,7 +95,10 @@ OTHERS = (
 
 @dataclass
 class Deployment:
-    """One stack, one drop. `drop`, then `run`, then look at its parts."""
+    """One stack, one drop. `drop`, then `run`, then look at its parts.
+
+    `shared`: another stack in the same world, whose account at Venice it uses too.
+    """
 
     policy: Policy
     venice_settings: VeniceSettings
@@ -105,23 +108,16 @@ class Deployment:
     outage_shows: bool = True
     duplicates: float = DUPLICATES
     unavailable: float = 0.001
+    shared: "Deployment | None" = None
     done: dict[str, float] = field(default_factory=dict)  # key → when its result was stored
     stopped: list[float] = field(default_factory=list)  # when processing was
     resumed: list[float] = field(default_factory=list)
     most_receives: int = 0
 
     def __post_init__(self) -> None:
-        self.world = World(DROP - BEFORE, self.seed)
+        self.world = self.shared.world if self.shared else World(DROP - BEFORE, self.seed)
         self.meter = Meter()
-        self.venice = Venice(
-            self.world,
-            self.venice_settings,
-            _png(1),
-            self.edit_seconds,
-            self.unavailable,
-            (DROP + self.outage[0], DROP + self.outage[1]),
-            self.outage_shows,
-        )
+        self.venice = self.shared.venice if self.shared else self._venice()
         self.s3 = S3(self.world.now, self._stored)
         self.queue = Sqs(
             self.world,
@@ -159,14 +155,25 @@ class Deployment:
         self._watch_function = Function(self.world, self.meter, self._services, WATCH_GIGABYTES)
         self._coming = 0
 
-    def drop(self, number: int) -> None:
-        """Upload so many photos at the same moment.
+    def _venice(self) -> Venice:
+        return Venice(
+            self.world,
+            self.venice_settings,
+            _png(1),
+            self.edit_seconds,
+            self.unavailable,
+            (DROP + self.outage[0], DROP + self.outage[1]),
+            self.outage_shows,
+        )
 
-        The account watch has made a round before, as in every stack that is a few minutes old.
-        """
+    def settle(self) -> None:
+        """Let the account watch make a round, as in every stack that is a few minutes old."""
         self.world.start(0, self._watch_regularly)
-        with _counted_output(self.meter):
+        with counted_output(self.meter):
             self.world.sleep(DROP - self.world.time)
+
+    def drop(self, number: int) -> None:
+        """Upload so many photos at the same moment."""
         photo = _png(256)
         for index in range(number):
             key = f"photo-{index:06}.png"
@@ -179,8 +186,8 @@ class Deployment:
     def run(self) -> None:
         """Run until nothing is left to do: every message is deleted or a dead letter."""
         self.pollers.start()
-        with _counted_output(self.meter):
-            self.world.run(self._is_over)
+        with counted_output(self.meter):
+            self.world.run(lambda: self.is_over)
         self.world.stop()
 
     # Events
@@ -202,7 +209,9 @@ class Deployment:
         if bucket == OUTPUT and key.endswith(".png.png"):
             self.done.setdefault(key.removesuffix(".png"), self.world.time)
 
-    def _is_over(self) -> bool:
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
         settled = not self._coming and self.concurrency.is_idle and not self.queue.messages
         return settled or self.world.time >= DROP + RETENTION
 
@@ -350,7 +359,8 @@ class _Counted(io.TextIOBase):
 
 
 @contextmanager
-def _counted_output(meter: Meter) -> Iterator[None]:
+def counted_output(meter: Meter) -> Iterator[None]:
+    """Count the bytes that the functions log, and show none of them."""
     counted = _Counted(meter)
     (handler,) = logger.handlers
     assert isinstance(handler, logging.StreamHandler)

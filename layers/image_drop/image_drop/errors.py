@@ -374,7 +374,7 @@ class RetryableError(ImageDropError):
 class NoSlotError(RetryableError):
     """Raised when the next free slot of the rate limiter is later than the caller can wait.
 
-    `model`: the limiter's name of the model. `calls_a_minute`: as many may start.
+    `model`: the limiter's name of the model. `limit`: its calls a minute.
     `in_progress`: about as many have not ended.
     """
 
@@ -387,13 +387,13 @@ class NoSlotError(RetryableError):
         *,
         retry_at: float,
         model: str = "",
-        calls_a_minute: int = 0,
+        limit: int = 0,
         in_progress: int = 0,
     ) -> None:
         super().__init__(detail, retry_at=retry_at)
         self.model = model
         self.in_progress = in_progress
-        self.calls_a_minute = calls_a_minute
+        self.limit = limit
 
 
 class RateLimitedError(RetryableError):

@@ -72,10 +72,10 @@ def line(error: ImageDropError, services: "Services") -> float:
     So as many of them try again in a minute as six times the slots, however long the queue is. A
     new limit is followed at once, and nobody waits in a function.
     """
-    if not isinstance(error, NoSlotError) or not error.calls_a_minute:
+    if not isinstance(error, NoSlotError) or not error.limit:
         return 0.0
     waiting = max(0, services.queue.depth().total - error.in_progress)
-    return waiting / (WAKE_UPS * error.calls_a_minute) * WINDOW
+    return waiting / (WAKE_UPS * error.limit) * WINDOW
 
 
 def edit_or_queue(upload: "Upload", services: "Services", invocation: "Invocation") -> str:

@@ -19,7 +19,6 @@ from image_drop.state.rates import (
     Rates,
     SlotLog,
     block,
-    calls_a_minute,
     fail,
     in_progress,
     learn,
@@ -114,8 +113,10 @@ class RateLimiter:
         """
         now = self.now()
         known = Rates({model: slot.log})
-        if learn(known, model, quota, slot.used, seconds, now) != known:
-            self._change(lambda rates: learn(rates, model, quota, slot.used, seconds, now))
+        if learn(known, model, quota, slot.at, slot.used, seconds, now) != known:
+            self._change(
+                lambda rates: learn(rates, model, quota, slot.at, slot.used, seconds, now)
+            )
 
     def set_limits(self, limits: Mapping[str, int]) -> None:
         """Keep the limits of several models, in requests a minute, in one write."""
@@ -172,6 +173,6 @@ def _no_slot(rates: Rates, model: str, opens: float, now: float) -> NoSlotError:
         "The next free slot is too late for this try.",
         retry_at=opens,
         model=model,
-        calls_a_minute=calls_a_minute(rates.log(model), now),
+        limit=rates.log(model).limit,
         in_progress=in_progress(rates.log(model), now),
     )

@@ -30,13 +30,20 @@ WHOLE_MINUTES = 2  # different resets on whole minutes, in a row, that show fixe
 FAILURE_WINDOW = 30.0
 FAILURE_BUDGET = 14  # Venice locks the key out above 20; its own advice is to stay below 15
 BURST = 10.0  # seconds in which the calls of a minute may start
-AT_ONCE = 18  # calls that may all be refused before anybody knows; more than 20 are a lock-out
-REFUSAL = 0.4  # seconds in which Venice refuses a call and all functions know it; assumed
+AT_ONCE = 20  # calls that may all be refused before anybody knows; one more is a lock-out
+FIRST = 4  # as many of them may start at once, or a fifteenth of a minute's
+REFUSAL = 0.25  # seconds in which Venice refuses a call and all functions know it; assumed
 PROVEN_AFTER = 1.5  # seconds; a failure after that is not one of the account, the key or the rate
 PROVEN_CALLS = 4  # at the full rate; the time that they take proves a call if it is longer
 DOUBT = 3  # failures in the last half minute; with more, no call counts as proven
+USUAL = 1.5  # times longer or shorter than usual, and what a call takes is estimated anew
 OTHERS_FOR = 180.0  # seconds after which what others use must have been seen again
-OTHERS_SEEN = 90.0  # seconds for which the most that was seen counts
+OTHERS_SEEN = 75.0  # seconds for which the most that was seen counts
+SPARE = 10  # a tenth of the limit stays unused while others use the account
+SLOWLY = 30  # a thirtieth of the limit is taken back from them at a time
+OVERTAKING = 1.0  # seconds by which a later call may reach Venice before an earlier one
+BACK_OFF = 15.0  # seconds after a refusal by what others use; doubled by each further one
+LONGEST_BACK_OFF = 300.0
 UNEXPLAINED = 1  # calls; as many may be others' or only seem so, as calls overtake each other
 RATES_TTL = 86_400.0  # after the last use; the account watch then sets the limits again
 MOST_MODELS = 200  # Venice has about 30 that edit
@@ -57,6 +64,7 @@ class SlotLog:
     limit: int = DEFAULT_LIMIT
     others: int = 0
     others_at: float = 0.0
+    refusals: int = 0
     seconds: float = 0.0
     reset: float = 0.0
     whole_minutes: int = 0
@@ -96,7 +104,7 @@ def opens_at(rates: Rates, model: str, now: float) -> float:
         open_from(rates, model, now),
         _window_opens(rates.log(model), now),
         _proven_from(rates, now),
-        _refused_by(rates, now),
+        _refused_by(rates, rates.log(model).limit, now),
     )
 
 
@@ -164,21 +172,26 @@ def set_limits(rates: Rates, limits: Mapping[str, int], now: float) -> Rates:
     return replace(rates, logs=logs)
 
 
-def learn(rates: Rates, model: str, quota: Quota, used: int, seconds: float, now: float) -> Rates:
-    """Return the rates after an answer that took `seconds`, when the model had `used` slots.
+def learn(
+    rates: Rates, model: str, quota: Quota, at: float, used: int, seconds: float, now: float
+) -> Rates:
+    """Return the rates after an answer that took `seconds`.
 
-    They change only if the answer shows something new, which saves a write.
+    The model had `used` slots when the call started, at `at`. The rates change only if the answer
+    shows something new, which saves a write.
     """
     if quota.limit:
         rates = set_limits(rates, {model: quota.limit}, now)
     log = rates.log(model)
-    if abs(seconds - log.seconds) > log.seconds / 2:
-        log = replace(log, seconds=(log.seconds + seconds) / 2 if log.seconds else seconds)
+    if not log.seconds / USUAL < seconds < log.seconds * USUAL:
+        log = replace(log, seconds=math.sqrt(log.seconds * seconds) or seconds)
     if quota.reset_at and not log.is_fixed and abs(quota.reset_at - log.reset) > 1:
         whole = log.whole_minutes + 1 if quota.reset_at % WINDOW == 0 else 0
         log = replace(log, reset=quota.reset_at, whole_minutes=whole)
     if quota.remaining is not None:
-        log = _with_others(log, log.limit - quota.remaining - used, now)
+        overtaking = sum(at < other <= at + OVERTAKING for other in log.slots.values())
+        others = log.limit - quota.remaining - used - overtaking
+        log = _with_others(replace(log, refusals=0) if log.refusals else log, others, now)
     return rates if log == rates.log(model) else _with(rates, model, log)
 
 
@@ -190,19 +203,28 @@ def refuse(rates: Rates, model: str, quota: Quota, used: int, until: float, now:
     """
     if quota.limit:
         rates = set_limits(rates, {model: quota.limit}, now)
-    log = replace(rates.log(model), whole_minutes=0)
-    log = _with_others(log, log.limit - used, now)
+    log = _with_others(rates.log(model), rates.log(model).limit - used, now)
+    if log.others:
+        until = max(until, now + min(LONGEST_BACK_OFF, BACK_OFF * 2**log.refusals))
+    log = replace(log, whole_minutes=0, refusals=log.refusals + (now > log.blocked_until))
     return block(_with(rates, model, log), model, until)
 
 
 def calls_a_minute(log: SlotLog, now: float) -> int:
     """Return the model's limit without what others use of it; at least one call.
 
-    Who uses more than the others leaves an eighth of the difference for them to take.
+    A few calls are left unused, because what others use is never known exactly. And who uses more
+    than the others leaves an eighth of the difference for them to take.
     """
-    others = log.others if log.others_at > now - OTHERS_FOR else 0
-    left = log.limit - others
-    return max(1, left - max(0, left - others) // 8) if others else log.limit
+    if not shares(log, now):
+        return log.limit
+    left = log.limit - log.others - max(1, log.limit // SPARE)
+    return max(1, left - max(0, left - log.others) // 8)
+
+
+def shares(log: SlotLog, now: float) -> bool:
+    """Return whether others have used the account lately."""
+    return log.others > 0 and log.others_at > now - OTHERS_FOR
 
 
 def calls_at_once(rates: Rates, now: float) -> int:
@@ -232,7 +254,7 @@ def used_slots(log: SlotLog, now: float) -> int:
 
 
 def _window_start(log: SlotLog, now: float) -> float:
-    if log.is_fixed:
+    if log.is_fixed and not shares(log, now):
         return (now - LATE) // WINDOW * WINDOW - MARGIN
     return now - WINDOW - MARGIN
 
@@ -240,18 +262,19 @@ def _window_start(log: SlotLog, now: float) -> float:
 def _window_opens(log: SlotLog, now: float) -> float:
     """Return when the model's window has room for one more slot; 0 is now."""
     limit = calls_a_minute(log, now)
-    if log.is_fixed:
+    if log.is_fixed and not shares(log, now):
         full = used_slots(log, now) >= limit
         return ((now - LATE) // WINDOW + 1) * WINDOW + LATE if full else 0.0
     return _room(log.times, limit, WINDOW + MARGIN)
 
 
 def _with_others(log: SlotLog, others: int, now: float) -> SlotLog:
-    """Return the log with what others use: the most that was seen in a minute and a half."""
+    """Return the log with what others use: the most that was seen lately, then slowly less."""
     seen = min(others, log.limit - 1) if others > UNEXPLAINED else 0
-    if seen > log.others or (log.others and now > log.others_at + OTHERS_SEEN):
-        return replace(log, others=seen, others_at=now)
-    return log
+    if seen < log.others and now <= log.others_at + OTHERS_SEEN:
+        return log
+    seen = max(seen, log.others - max(1, log.limit // SLOWLY) if seen else log.others // 2)
+    return replace(log, others=seen, others_at=now) if seen or log.others else log
 
 
 def _failed(rates: Rates, now: float) -> int:
@@ -278,9 +301,9 @@ def _proven_from(rates: Rates, now: float) -> float:
     )
 
 
-def _refused_by(rates: Rates, now: float) -> float:
+def _refused_by(rates: Rates, limit: int, now: float) -> float:
     """Return when all refusals of the last calls would be known, if those are many; 0 is now."""
-    room = AT_ONCE - _failed(rates, now)
+    room = min(AT_ONCE - _failed(rates, now), max(FIRST, limit // 15))
     starts = (at for log in rates.logs.values() for at in log.slots.values())
     return _room(starts, room, REFUSAL) if room > 0 else 0.0
 
