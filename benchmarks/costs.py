@@ -56,7 +56,7 @@ def bill(meter: Meter | Mapping[str, float], images: int) -> list[Line]:
 
 
 def floor(edit: float) -> float:
-    """Return the cost of 1,000 images if Lambda only ran while Venice works, `edit` seconds each."""
+    """Return the cost of 1,000 images if Lambda ran only while Venice edits, `edit` seconds."""
     return 1000 * edit * PRICES[0].dollars
 
 

@@ -82,7 +82,8 @@ def line(figures: dict[str, Any]) -> str:
         f"{figures['stacks']} stacks, {figures['window']} windows, "
         f"drops {figures['after']:.0f} s apart: {figures['done']:,} done, "
         f"{figures['refused']} refused ({figures['share_refused']:.2%}), "
-        f"{figures['lock_outs']} lock-outs, {figures['seconds'] / figures['bound']:.2f} of the bound"
+        f"{figures['lock_outs']} lock-outs, "
+        f"{figures['seconds'] / figures['bound']:.2f} of the bound"
     )
 
 

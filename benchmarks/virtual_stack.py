@@ -27,8 +27,8 @@ from image_drop import account, pipeline, retry
 from image_drop.errors import AccountError, RetryableError
 from image_drop.events import AccountRestored, AccountUnavailable
 from image_drop.invocation import Invocation
-from image_drop.services import Services
 from image_drop.quota import Quota
+from image_drop.services import Services
 from image_drop.state.rate_limit import RateLimiter, Slot
 from image_drop.state.rates import SlotLog
 from image_drop.telemetry import logger
@@ -87,6 +87,7 @@ OTHERS = (
     Policy("queue on 429, fixed delay of 60 s", fixed_delay=60.0),
     Policy("queue until Retry-After, with jitter; 5 receives", max_receive_count=5),
     Policy("queue until Retry-After, with jitter"),
+    Policy("queue on 429, a token bucket in each function", bucket=20.0),
     Policy("5 at a time; 5 receives", 5, straight_to_queue=True, max_receive_count=5),
     Policy("5 at a time", 5, straight_to_queue=True),
     Policy("2 at a time", 2, straight_to_queue=True),
@@ -115,9 +116,9 @@ class Deployment:
     most_receives: int = 0
 
     def __post_init__(self) -> None:
-        self.world = self.shared.world if self.shared else World(DROP - BEFORE, self.seed)
+        self.world: World = self.shared.world if self.shared else World(DROP - BEFORE, self.seed)
         self.meter = Meter()
-        self.venice = self.shared.venice if self.shared else self._venice()
+        self.venice: Venice = self.shared.venice if self.shared else self._venice()
         self.s3 = S3(self.world.now, self._stored)
         self.queue = Sqs(
             self.world,
@@ -302,8 +303,10 @@ class Deployment:
         )
 
     def _no_limiter(self) -> "NoLimiter":
-        kind = partial(TokenBucket, self.policy.bucket) if self.policy.bucket else NoLimiter
-        return kind(self.clients["dynamodb"], "table", self.world.now, self.world.sleep)
+        table, now, sleep = self.clients["dynamodb"], self.world.now, self.world.sleep
+        if self.policy.bucket is None:
+            return NoLimiter(table, "table", now, sleep)
+        return TokenBucket(table, "table", now, sleep, calls_a_minute=self.policy.bucket)
 
 
 class NoLimiter(RateLimiter):
@@ -330,20 +333,19 @@ class NoLimiter(RateLimiter):
     def record_failure(self) -> None: ...
 
 
+@dataclass(frozen=True)
 class TokenBucket(NoLimiter):
     """A bucket in each environment: it holds the account's limit back, but only its own calls."""
 
-    def __init__(self, calls_a_minute: float, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        object.__setattr__(self, "calls_a_minute", calls_a_minute)
-        object.__setattr__(self, "filled_at", [self.now()])
+    calls_a_minute: float = 20.0
+    next_at: list[float] = field(default_factory=lambda: [0.0])  # when the next token is there
 
     @override
     @contextmanager
     def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
-        (filled_at,) = self.filled_at  # when its next token is there
-        self.filled_at[:] = [max(filled_at, self.now() - 60.0) + 60.0 / self.calls_a_minute]
-        self.sleep(max(0.0, filled_at - self.now()))
+        at = max(self.next_at[0], self.now() - 60.0)
+        self.next_at[0] = at + 60.0 / self.calls_a_minute
+        self.sleep(at - self.now())
         yield Slot(at=0.0, log=SlotLog())
 
 

@@ -55,7 +55,7 @@ Errors are classified by HTTP status, never by the text of a message. The one ex
 """
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from image_drop.quota import Quota
 
@@ -382,18 +382,12 @@ class NoSlotError(RetryableError):
     title = "Waiting for a free slot"
 
     def __init__(
-        self,
-        detail: str,
-        *,
-        retry_at: float,
-        model: str = "",
-        limit: int = 0,
-        in_progress: int = 0,
+        self, detail: str, *, model: str = "", limit: int = 0, in_progress: int = 0, **facts: Any
     ) -> None:
-        super().__init__(detail, retry_at=retry_at)
+        super().__init__(detail, **facts)
         self.model = model
-        self.in_progress = in_progress
         self.limit = limit
+        self.in_progress = in_progress
 
 
 class RateLimitedError(RetryableError):

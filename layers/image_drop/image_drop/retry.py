@@ -56,8 +56,9 @@ def wait_for(
 ) -> float:
     """Return the seconds until the next try: Venice's time or full-jitter back-off, the longer.
 
-    `failures`: including this one. `line`: seconds over which the next tries are spread. Waiting for a slot, for the account or for another invocation
-    is not a failure of the edit, and so does not back off.
+    `failures`: including this one. `line`: seconds over which the next tries are spread. Waiting
+    for a slot, for the account or for another invocation is not a failure of the edit, and so
+    does not back off.
     """
     named = max(0.0, (error.retry_at or now) - now) + rng.uniform(0, max(JITTER, line))
     if isinstance(error, WAITS):

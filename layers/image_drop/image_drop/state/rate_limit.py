@@ -114,9 +114,7 @@ class RateLimiter:
         now = self.now()
         known = Rates({model: slot.log})
         if learn(known, model, quota, slot.at, slot.used, seconds, now) != known:
-            self._change(
-                lambda rates: learn(rates, model, quota, slot.at, slot.used, seconds, now)
-            )
+            self._change(lambda rates: learn(rates, model, quota, slot.at, slot.used, seconds, now))
 
     def set_limits(self, limits: Mapping[str, int]) -> None:
         """Keep the limits of several models, in requests a minute, in one write."""

@@ -121,13 +121,15 @@ def open_from(rates: Rates, model: str, now: float) -> float:
 def failures_in_advance(rates: Rates, now: float) -> int:
     """Return how many calls have failed in the last 30 s, or have not yet proven themselves.
 
-    A model's calls prove as many more. After a few failures they prove nothing.
+    A model's calls that have not failed prove as many more. After a few failures, none does.
     """
     failed = _failed(rates, now)
-    return failed + sum(
-        max(0, len(young) - (len(log.slots) - len(young) if failed <= DOUBT else 0))
-        for log, young in ((log, _young(log, now)) for log in rates.logs.values())
-    )
+    unproven = 0
+    for log in rates.logs.values():
+        young = len(_young(log, now))
+        proven = len(log.slots) - young - len(rates.failures) if failed <= DOUBT else 0
+        unproven += max(0, young - max(0, proven))
+    return failed + unproven
 
 
 def reserve(rates: Rates, model: str, id: str, now: float) -> Rates:
@@ -198,13 +200,15 @@ def learn(
 def refuse(rates: Rates, model: str, quota: Quota, used: int, until: float, now: float) -> Rates:
     """Return the rates after Venice answered 429 to a call, when the model had `used` slots.
 
-    Nothing starts until `until`. If the slots do not explain the refusal, others use the account
-    too, or its minutes are not fixed.
+    Nothing starts until `until`. If no call remains though the slots are fewer, others use the
+    account too.
     """
     if quota.limit:
         rates = set_limits(rates, {model: quota.limit}, now)
-    log = _with_others(rates.log(model), rates.log(model).limit - used, now)
-    if log.others:
+    log = rates.log(model)
+    if quota.remaining is not None:
+        log = _with_others(log, log.limit - quota.remaining - used, now)
+    if log.others and not quota.remaining:
         until = max(until, now + min(LONGEST_BACK_OFF, BACK_OFF * 2**log.refusals))
     log = replace(log, whole_minutes=0, refusals=log.refusals + (now > log.blocked_until))
     return block(_with(rates, model, log), model, until)
@@ -283,8 +287,13 @@ def _failed(rates: Rates, now: float) -> int:
 
 def _young(log: SlotLog, now: float) -> list[float]:
     """Return the slots of the calls that have not proven themselves."""
-    proven_after = max(PROVEN_AFTER, PROVEN_CALLS * WINDOW / log.limit)
-    return [at for at in log.slots.values() if at > now - proven_after]
+    return [at for at in log.slots.values() if at > now - _proven_after(log)]
+
+
+def _proven_after(log: SlotLog) -> float:
+    """Return after how many seconds a call counts as proven: later where time matters less."""
+    few_calls = PROVEN_CALLS * WINDOW / log.limit
+    return min(FAILURE_WINDOW + MARGIN, max(PROVEN_AFTER, few_calls))
 
 
 def _proven_from(rates: Rates, now: float) -> float:
@@ -293,7 +302,7 @@ def _proven_from(rates: Rates, now: float) -> float:
         return 0.0
     return min(
         (
-            min(young) + max(PROVEN_AFTER, PROVEN_CALLS * WINDOW / log.limit)
+            min(young) + _proven_after(log)
             for log in rates.logs.values()
             if (young := _young(log, now))
         ),
@@ -319,14 +328,12 @@ def _with(rates: Rates, model: str, log: SlotLog) -> Rates:
 
 
 def _tidy(rates: Rates, now: float) -> Rates:
-    """Remove slots older than a minute, failures older than half of one, and unused models."""
+    """Remove slots and failures older than a minute, and models that nobody uses."""
+    recent = now - WINDOW - MARGIN
     logs = {
-        model: replace(
-            log, slots={i: at for i, at in log.slots.items() if at > now - WINDOW - MARGIN}
-        )
+        model: replace(log, slots={i: at for i, at in log.slots.items() if at > recent})
         for model, log in rates.logs.items()
         if max(log.used_at, log.blocked_until) > now - RATES_TTL
     }
-    recent = now - FAILURE_WINDOW - MARGIN
     failures = {id: time for id, time in rates.failures.items() if time > recent}
     return replace(rates, logs=logs, failures=failures)
