@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -11,14 +12,16 @@ from requests.structures import CaseInsensitiveDict
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from image_drop.errors import NoAnswerError, VeniceUnavailableError
+from image_drop.errors import ImageDropError, NoAnswerError, VeniceUnavailableError
 from image_drop.venice.exchange import Reply
 from image_drop_local.simulator.answers import Answer as HttpAnswer
 from image_drop_local.simulator.api import Api
 from image_drop_local.simulator.calls import Call
 from image_drop_local.simulator.settings import Settings
 from tests.simulation.faults import Fault
+from tests.simulation.journal import Journal
 from tests.simulation.machine import Machine
+from tests.simulation.words import POISON, SECRET, STRANGER, UNKNOWN_MODEL
 from tests.simulation.world import Answer, World
 
 WAY = 0.1  # median seconds of a request's way, its photo included
@@ -57,13 +60,18 @@ TROUBLE: Mapping[str, tuple[int, Mapping[str, Any]]] = {
 
 @dataclass
 class Venice:
-    """The account. `plan`: what the calls of these numbers meet."""
+    """The account. `plan`: what the calls of these numbers meet.
+
+    `wave`: what all calls meet until a time. A call with the prompt `POISON` is always refused.
+    """
 
     world: World
     settings: Settings
     plan: Mapping[int, str]
     note: Callable[[str], object]
+    journal: Journal
     numbers: int = 0
+    wave: tuple[float, str] = 0.0, ""
     met: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -93,7 +101,19 @@ class Venice:
     ) -> Reply:
         """Answer as `image_drop.venice.exchange.exchange` does, from this machine."""
         name = url.rpartition("/api/v1")[2]
-        fault = machine.cloud.strike(f"venice {name}", machine.name)
+        try:
+            reply = self._exchange(machine, name, method, url, seconds, **request)
+        except ImageDropError:
+            self.journal.failed(machine.keys)
+            raise
+        if reply.status != HTTPStatus.OK:
+            self.journal.failed(machine.keys)
+        return reply
+
+    def _exchange(
+        self, machine: Machine, name: str, method: str, url: str, seconds: float, **request: Any
+    ) -> Reply:
+        fault = machine.cloud.strike(f"venice {name}", machine)
         if seconds <= 0:
             raise VeniceUnavailableError("No time was left to call Venice.")
         if fault is Fault.KILLED_BEFORE:
@@ -123,17 +143,33 @@ class Venice:
         return Reply(answer.status, headers, answer.body)
 
     def _answer(self, http: Request, name: str) -> HttpAnswer:
+        body, kind = b"", None
         if name.startswith("/image/"):
-            kind = self.plan.get(self.numbers)
+            body = http.get_data()
+            self._look_at(body)
+            until, wave = self.wave
+            kind = self.plan.get(self.numbers) or (wave if self.world.time < until else None)
             self.numbers += 1
+            self.api.faults.add(403, prompt=POISON)
             if kind:
                 self.met.append(kind)
+                self.journal.trouble.append(self.world.time)
                 self.note(f"Venice answers call {self.numbers - 1} with: {kind}")
                 self.api.faults.add(times=1, **TROUBLE[kind][1])
         with http:  # closes the uploaded files
             answer = self.api.answer(http)
+        known = UNKNOWN_MODEL.encode() not in body
+        if body and not kind and known and answer.status in (400, 404, 413, 422):
+            self.journal.broken.append(f"Venice refused with {answer.status} what could be known")
         self.api.faults.clear()
         return answer
+
+    def _look_at(self, body: bytes) -> None:
+        """Note what must never be sent."""
+        if STRANGER.encode() in body:
+            self.journal.broken.append("a stranger's prompt was sent to Venice")
+        if SECRET in body:
+            self.journal.broken.append("a photo was sent with its metadata")
 
     def _work(self, seconds: float) -> None:
         self.world.sleep(self.world.about(seconds, 0.4) if seconds else 0.0)

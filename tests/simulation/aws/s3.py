@@ -53,6 +53,7 @@ class S3:
     now: Callable[[], float]
     on_put: Callable[[str, str], object]
     versions: dict[tuple[str, str], list[Version]] = field(default_factory=dict)
+    asked_for: set[tuple[str, str]] = field(default_factory=set)  # by HEAD or GET
     _serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -96,10 +97,11 @@ class S3:
         self.on_put(bucket, key)
         return version
 
-    def delete(self, bucket: str, key: str) -> None:
-        """Put a delete marker on a key, whatever it holds."""
+    def delete(self, bucket: str, key: str) -> Version:
+        """Put a delete marker on a key, whatever it holds; return it."""
         marker = Version(self._id(), "", self.now(), None)
         self.versions.setdefault((bucket, key), []).append(marker)
+        return marker
 
     # boto3's calls
 
@@ -160,6 +162,7 @@ class S3:
         return {"IsTruncated": len(keys) > MaxKeys, **listed}
 
     def _find(self, bucket: str, key: str, code: str) -> Version:
+        self.asked_for.add((bucket, key))
         found = self.current(bucket, key)
         if found is None:
             raise client_error(code, 404)

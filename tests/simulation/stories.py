@@ -1,0 +1,110 @@
+"""Acts of people that belong together, because some breaks need several of them in a row."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tests.simulation.words import POISON
+from tests.simulation.workload import Act
+
+FIRST = 100  # number of a story's first act; `workload` counts from 1
+SHARE = 0.5  # of the seeds that have a story
+Step = tuple[float, str, str, Mapping[str, Any]]  # seconds, kind, key, instructions
+RED: Mapping[str, Any] = {"prompt": "red"}
+CUT: Mapping[str, Any] = {"mode": "background-remove"}
+LAYERED: Mapping[str, Any] = {"prompt": "on marble", "layers": ["_layers/mask.png"]}
+
+
+def drawn(seed: object, seconds: float) -> list[Act]:
+    """Draw one story or none, to happen within so many seconds."""
+    rng = random.Random(f"{seed} story")
+    if rng.random() > SHARE:
+        return []
+    story = rng.choices(list(STORIES), list(STORIES.values()))[0]
+    steps = list(story(rng))
+    begin = rng.uniform(0, max(0.0, seconds - max(at for at, *_ in steps)))
+    if rng.random() < 0.4:
+        begin = 0.0
+    return [
+        Act(begin + at, kind, key, FIRST + number, instructions)
+        for number, (at, kind, key, instructions) in enumerate(steps)
+    ]
+
+
+def crowd(rng: random.Random) -> Iterator[Step]:
+    """Many images at once, often while Venice refuses all of them."""
+    yield 0, "limit changes", "", {"limit": rng.choice((5, 20, 60, 60))}
+    at = rng.choice((10.0, 700.0, 700.0))
+    if rng.random() < 0.5:
+        yield at, "wave", "", {"kind": rng.choice(("400", "422", "503", "403 for this one"))}
+    yield at + 1, "crowd", "crowd/", {"count": rng.randrange(12, 45)}
+    if rng.random() < 0.3:
+        yield at + 30, "crowd again", "crowd/", {}
+
+
+def crowd_that_leaves(rng: random.Random) -> Iterator[Step]:
+    """Many images come while the account is away, and most are gone when it is back."""
+    yield 0, "account away", "", {}
+    yield 60, "crowd", "crowd/", {"count": rng.randrange(20, 45)}
+    yield 200, "crowd leaves", "crowd/", {}
+    yield 220, "upload with tags", "shop/a.jpg", RED
+    yield 400, "account back", "", {}
+
+
+def poisoned_image(rng: random.Random) -> Iterator[Step]:
+    """Venice refuses one image, whatever happens, and accepts all others."""
+    yield 0, "upload with tags", "shop/p.jpg", {"prompt": POISON}
+    for number in range(rng.randrange(1, 4)):
+        yield (
+            rng.uniform(10, 200),
+            "upload with tags",
+            f"shop/o{number}.jpg",
+            rng.choice((RED, CUT)),
+        )
+
+
+def spent_day(rng: random.Random) -> Iterator[Step]:
+    """The account is away, and little of the day's limit is left when it is back."""
+    yield 0, "daily limit changes", "", {"usd": rng.choice(("0.04", "0.07", "0.08"))}
+    yield 30, "account away", "", {}
+    for number in range(rng.randrange(2, 6)):
+        yield rng.uniform(60, 200), "upload with tags", f"o{number}.jpg", rng.choice((RED, CUT))
+    yield 300, "account back", "", {}
+    if rng.random() < 0.5:
+        yield 900, "daily limit changes", "", {"usd": rng.choice(("0.04", "0.2", "0"))}
+
+
+def taken_key(rng: random.Random) -> Iterator[Step]:
+    """Somebody else's object is where the result has to go."""
+    key = rng.choice(("a.jpg", "shop/b.jpg"))
+    yield rng.choice((0.0, 40.0)), "foreign object", key, {"suffix": ".png"}
+    yield 30, "upload with tags", key, rng.choice((RED, CUT))
+    yield 300, "retry", key, {}
+
+
+def late_layer(rng: random.Random) -> Iterator[Step]:
+    """A layer comes long after its image, and then Venice fails."""
+    yield 0, "put sidecar", "shop/a.jpg", LAYERED
+    yield 1, "upload", "shop/a.jpg", {}
+    at = rng.uniform(100, 900)
+    yield at - 1, "wave", "", {"kind": "503"}
+    yield at, "put layer", "shop/a.jpg", {}
+
+
+def retries_in_a_row(rng: random.Random) -> Iterator[Step]:
+    """Several retries of one image, and a result that is removed in between."""
+    yield 0, "upload with tags", "b.jpg", rng.choice((RED, CUT))
+    for _ in range(rng.randrange(2, 5)):
+        yield rng.uniform(5, 1500), rng.choice(("retry", "same bytes again")), "b.jpg", {}
+    yield rng.uniform(300, 1800), "remove result", "b.jpg", {}
+
+
+STORIES: Mapping[Callable[[random.Random], Iterator[Step]], int] = {
+    crowd: 4,
+    crowd_that_leaves: 1,
+    poisoned_image: 2,
+    spent_day: 2,
+    taken_key: 1,
+    late_layer: 1,
+    retries_in_a_row: 1,
+}
