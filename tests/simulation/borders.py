@@ -7,11 +7,12 @@ from itertools import pairwise
 from PIL import Image
 
 from image_drop.storage.output_bucket import ANSWERS
+from image_drop.uploads import FOLDER_FILE
 from tests.simulation.auditor import Auditor, source_of
 from tests.simulation.aws.s3 import Version
 from tests.simulation.deployment import INPUT, OUTPUT, ROUND
 from tests.simulation.journal import Pause
-from tests.simulation.words import PRIVATE, UNTRUSTED
+from tests.simulation.words import UNTRUSTED
 
 PATIENCE = 5 * ROUND  # in which a pause ends when the account works and an image waits
 HIDDEN = 1900.0  # seconds for which a fault may hide a message
@@ -36,8 +37,6 @@ class Borders(Auditor):
             below = f"#{INPUT}/{UNTRUSTED}" in id
             if below and record.calls and (INPUT, ".image-drop.json") not in self.cloud.s3.versions:
                 yield f"{id} was edited, and only strangers said how"
-        if (INPUT, PRIVATE) in self.cloud.s3.asked_for:
-            yield f"an image asked for {PRIVATE}, which is outside of its folders"
 
     def instructions(self) -> Iterator[str]:
         """What the template's parameters allow."""
@@ -45,10 +44,14 @@ class Borders(Auditor):
         for call in self.cloud.venice.api.calls.snapshot():
             if call.model and settings.allowed_models and call.model not in settings.allowed_models:
                 yield f"Venice was called with the model {call.model}, which is not allowed"
+        small = 0 < settings.max_edit_usd < 0.07 and not self._has_folder_files()
         for id, record in self.records.items():
             # Both variants together cost $0.07, and "cut" never comes alone.
-            if id.startswith("edit#cut#") and record.calls and settings.max_edit_usd < 0.07:
+            if small and id.startswith("edit#cut#") and record.calls:
                 yield f"{id} was edited, and its variants cost more than MaxEditUSD"
+
+    def _has_folder_files(self) -> bool:
+        return any(key.endswith(FOLDER_FILE) for _, key in self.cloud.s3.versions)
 
     def objects(self) -> Iterator[str]:
         """Objects of others, results of other images, and delete markers."""

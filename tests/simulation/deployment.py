@@ -188,7 +188,8 @@ class Cloud:
         if id == "circuit-breaker":
             day = self.dynamodb.items.get(f"spend#{date_of(self.world.time)}", {})
             committed = int(day.get("committed", {"N": "0"})["N"]) / MICRO
-            self.journal.switched(self.world.time, self._status, committed)
+            paid_at = max((call.at for call in self.venice.book), default=0.0)
+            self.journal.switched(self.world.time, self._status, committed, paid_at)
 
     def _machine(self, function: str) -> Machine:
         self.machines += 1

@@ -50,14 +50,18 @@ class Journal:
             if since <= at and end > at - OLD_VERSION
         )
 
-    def switched(self, at: float, status: Status, committed_usd: float) -> None:
-        """Note whether processing is paused now. `committed_usd`: of the day."""
+    def switched(self, at: float, status: Status, committed_usd: float, paid_at: float) -> None:
+        """Note whether processing is paused now.
+
+        `committed_usd`: of the day. `paid_at`: when the last paid call began.
+        """
         self.switched_at = at
         last = self.pauses[-1] if self.pauses and self.pauses[-1].end == math.inf else None
         spent = status.stopped and status.limit_usd is not None
         if last and (not status.stopped or last.spent != spent):
             self.pauses[-1] = replace(last, end=at)
-            if not status.stopped and not last.spent and committed_usd >= self.daily_limit(at):
+            tried = not status.stopped and not last.spent and paid_at > last.begin
+            if tried and committed_usd >= self.daily_limit(at):
                 self.broken.append(
                     f"processing resumed although ${committed_usd:.2f} of the day are spent"
                 )

@@ -18,6 +18,7 @@ from image_drop import uploads
 from image_drop.services import Services
 from tests.simulation.aws.errors import client_error
 from tests.simulation.faults import Fault
+from tests.simulation.words import PRIVATE
 from tests.simulation.world import Answer
 
 if TYPE_CHECKING:
@@ -167,6 +168,8 @@ class Client:
     def _request(self, operation: str, method: Callable[..., Any], **parameters: Any) -> Any:
         if operation == "transact_write_items":  # as boto3 does, once for all repetitions
             parameters.setdefault("ClientRequestToken", f"{self._machine.rng.getrandbits(64):016x}")
+        if parameters.get("Key") == PRIVATE and all("/" in key for key in self._machine.keys):
+            self._machine.cloud.journal.broken.append(f"{operation} of {PRIVATE} for a folder")
         act = partial(method, **parameters)
         answer = self._machine.request(self._service, operation, act)
         if operation == "receive_message":

@@ -24,6 +24,11 @@ class Money(Auditor):
         yield from self.limits()
 
     def paid_once(self) -> Iterator[str]:
+        made_by = {
+            version.metadata.get("call"): version.metadata.get("edit-id")
+            for _, history in self.histories()
+            for version in history
+        }
         drops = {call.id: call.drop for r in self.records.values() for call in r.calls}
         for (bucket, key), history in self.cloud.s3.versions.items():
             for old, new in pairwise(history if bucket == OUTPUT else ()):
@@ -34,10 +39,14 @@ class Money(Auditor):
                 if all(one) and one == other and old.metadata["call"] != new.metadata["call"]:
                     yield f"{key} was paid twice for the same edit {one[0]} and drop {one[1]}"
         for id, record in self.records.items():
-            paid = Counter((c.digest, c.drop) for c in record.calls if c.state is CallState.PAID)
-            for (_, drop), count in paid.items():
-                if count > 1:
-                    yield f"{id} was paid {count} times for the drop {drop}"
+            paid = [
+                (c.digest, c.drop, made_by.get(c.id))
+                for c in record.calls
+                if c.state is CallState.PAID
+            ]
+            for one, other in pairwise(paid):
+                if one == other:
+                    yield f"{id} was paid twice in a row for the drop {one[1]}"
         for id, record in self.records.items():
             left = Counter((c.digest, c.drop) for c in record.calls if c.state is CallState.OPEN)
             for (_, drop), count in left.items():

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from image_drop import edits
 from image_drop.edits import Edit
-from image_drop.errors import ImageDropError, PermanentError
+from image_drop.errors import ImageDropError, ImageError, PermanentError, subclasses
 from image_drop.state.atomic_item import AtomicItem
 from image_drop.state.edit_record import OutcomeKind, record_id
 from image_drop.state.rate_limit import Rates
@@ -19,7 +19,7 @@ from tests.simulation.words import UNKNOWN_MODEL
 from tests.simulation.workload import RUBBISH, People
 
 SINGLETONS = ("rate", "circuit-breaker", "backfill", "catalogue")
-BAD_IMAGES = ("not_an_image", "unsupported_image", "empty_image", "corrupt_image")
+BAD_IMAGES = [each.code for each in subclasses(ImageError)]
 MESSAGES_LIVE = 14 * 86_400.0  # seconds; SQS forgets them then
 ROUNDS = 5 * ROUND  # in which a pause is announced, even if faults strike some of them
 

@@ -150,6 +150,7 @@ class Venice:
             until, wave = self.wave
             kind = self.plan.get(self.numbers) or (wave if self.world.time < until else None)
             self.numbers += 1
+            self.api.faults.clear()  # what was meant for a call that could not meet it
             self.api.faults.add(403, prompt=POISON)
             if kind:
                 self.met.append(kind)
@@ -161,7 +162,6 @@ class Venice:
         known = UNKNOWN_MODEL.encode() not in body
         if body and not kind and known and answer.status in (400, 404, 413, 422):
             self.journal.broken.append(f"Venice refused with {answer.status} what could be known")
-        self.api.faults.clear()
         return answer
 
     def _look_at(self, body: bytes) -> None:

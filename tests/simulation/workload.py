@@ -187,20 +187,22 @@ class People:
         self.account_back(None)
         self.cloud.venice.change(bad_keys=(), limit=20)
         limit = float(self.cloud.environment["DAILY_SPEND_LIMIT_USD"])
-        if len(self.cloud.sqs.messages) * 0.08 > 3 * limit > 0:  # else it takes many days
+        waiting = len(self.cloud.sqs.messages) * (10 if self.poisoned else 1)
+        if waiting * 0.08 > 3 * limit > 0:  # else it takes many days
             self.cloud.change_daily_limit("50")
         if self.poisoned:
             self._bring_another(0)
 
     def _bring_another(self, number: int) -> None:
         """Bring one image after the other, until one shows that the account works."""
-        if self.cloud.is_paused and number < 30:
+        if self.cloud.is_settled or number > 100:
+            return
+        pauses = self.cloud.journal.pauses
+        if self.cloud.is_paused and pauses and not pauses[-1].spent:
             key = f"shop/last-{number}.jpg"
             self._starts(key)
             self.cloud.s3.put(INPUT, key, picture(900 + number), tags={"prompt": "red"})
-            self.cloud.world.call(700.0, partial(self._bring_another, number + 1))
-        elif number == 0 and not self.cloud.is_settled:
-            self.cloud.world.call(700.0, partial(self._bring_another, number))
+        self.cloud.world.call(700.0, partial(self._bring_another, number + 1))
 
     def is_current(self, key: str) -> bool:
         """Whether nothing that starts no edit has changed since something last started this one."""

@@ -53,7 +53,6 @@ class S3:
     now: Callable[[], float]
     on_put: Callable[[str, str], object]
     versions: dict[tuple[str, str], list[Version]] = field(default_factory=dict)
-    asked_for: set[tuple[str, str]] = field(default_factory=set)  # by HEAD or GET
     _serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -162,7 +161,6 @@ class S3:
         return {"IsTruncated": len(keys) > MaxKeys, **listed}
 
     def _find(self, bucket: str, key: str, code: str) -> Version:
-        self.asked_for.add((bucket, key))
         found = self.current(bucket, key)
         if found is None:
             raise client_error(code, 404)
