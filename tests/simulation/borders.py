@@ -64,9 +64,9 @@ class Borders(Auditor):
                     continue
                 elif _owner(old) != _owner(new):
                     yield f"{key} of {_owner(old)} was replaced by {_owner(new)}"
-            for old, new in pairwise([None, *history]):
-                nothing = old is None or old.body is None
-                if new and new.body is None and nothing and new.id not in self.people.markers:
+            for before, new in zip([None, *history], history, strict=False):
+                nothing = before is None or before.body is None
+                if new.body is None and nothing and new.id not in self.people.markers:
                     yield f"{key} got a delete marker, and there was nothing"
             last = history[-1]
             if last.metadata.get("code") == "image_deleted" and self._has_result(last):

@@ -230,8 +230,8 @@ class People:
         plain = {k: v for k, v in act.instructions.items() if isinstance(v, str) and len(v) <= 256}
         self.poisoned |= POISON in plain.values()
         # Some programs can set user metadata, but no tags.
-        way = "metadata" if act.number % 3 == 0 else "tags"
-        self.cloud.s3.put(INPUT, act.key, picture(act.number), **{way: plain})
+        tags, metadata = ({}, plain) if act.number % 3 == 0 else (plain, {})
+        self.cloud.s3.put(INPUT, act.key, picture(act.number), tags=tags, metadata=metadata)
 
     def upload_rubbish(self, act: Act) -> None:
         self.cloud.s3.put(INPUT, act.key, RUBBISH[act.number % len(RUBBISH)])

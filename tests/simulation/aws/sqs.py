@@ -123,7 +123,10 @@ class Sqs:
                     "MessageId": message.id,
                     "Body": message.body,
                     "ReceiptHandle": handle,
-                    "Attributes": {"ApproximateReceiveCount": str(message.receives)},
+                    "Attributes": {
+                        "ApproximateReceiveCount": str(message.receives),
+                        "SentTimestamp": str(round(message.sent_at * 1000)),
+                    },
                 }
             ]
         }
