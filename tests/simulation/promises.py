@@ -1,6 +1,7 @@
 """What Image Drop promises, checked when everything has come to its end."""
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from image_drop import edits
 from image_drop.edits import Edit
@@ -42,6 +43,7 @@ class Promises(Auditor):
         yield from self.outcomes()
         yield from self.nothing_waits()
         yield from self.announcements()
+        yield from self.false_announcements()
         yield from self.pauses_announced()
         yield from self.state()
 
@@ -153,25 +155,19 @@ class Promises(Auditor):
 
     # --- announcements --------------------------------------------------------------------------
 
-    def announcements(self) -> Iterator[str]:
-        stored = {
-            (key, version.metadata.get("edit-id"))
-            for (bucket, key), history in self.cloud.s3.versions.items()
-            if bucket == OUTPUT
-            for version in history
+    def announced(self) -> set[tuple[str, str]]:
+        """Return what events tell of: a key, with the edit of its result or a report's code."""
+        return {
+            (
+                each.detail["output"]["key"],
+                each.detail["edit_id"] if each.name == "Image Edited" else each.detail["code"],
+            )
+            for each in self.cloud.announcements
+            if each.name.startswith("Image ")
         }
-        told = set()
-        for each in self.cloud.announcements:
-            if each.name == "Image Edited":
-                place = each.detail["output"]["key"], each.detail["edit_id"]
-                told.add(place)
-                if place not in stored:
-                    yield f"an event tells of {place[0]}, which was never made"
-            elif each.name == "Image Edit Failed":
-                key = each.detail["output"]["key"]
-                told.add((key, each.detail["code"]))
-                if not any(key == place for place, _ in stored):
-                    yield f"an event tells of {key}, which was never written"
+
+    def announcements(self) -> Iterator[str]:
+        told = self.announced()
         for id, record in self.records.items():
             outcome = record.outcome
             if record.outbox:
@@ -181,6 +177,22 @@ class Promises(Auditor):
             what = outcome.edit_id if outcome.kind is OutcomeKind.RESULT else outcome.code
             if (outcome.key, what) not in told:
                 yield f"nobody was told of {outcome.key} ({outcome.kind} {outcome.code})"
+        for key, history in self.histories():
+            for version, after in zip_longest(history, history[1:]):
+                theirs = after is not None and after.id in self.people.foreign | self.people.markers
+                place = key, version.metadata.get("edit-id", "")
+                if "source-etag" in version.metadata and not theirs and place not in told:
+                    yield f"nobody was told of a result at {key}"
+
+    def false_announcements(self) -> Iterator[str]:
+        written = {
+            (key, version.metadata.get(name))
+            for key, history in self.histories()
+            for version in history
+            for name in ("edit-id", "code")
+        }
+        for key, what in self.announced() - written:
+            yield f"an event tells of {key}, which was never made ({what})"
 
     def pauses_announced(self) -> Iterator[str]:
         paused, restored = (

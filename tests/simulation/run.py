@@ -20,6 +20,7 @@ from tests.simulation.workload import People
 
 MOST_FAULTS = 8
 MOST_TROUBLE = 6
+MOST_PAGES = 2
 MOST_ACTS = 24
 SPAN = 2400.0  # seconds in which people act
 REQUESTS = 600  # among which faults are drawn
@@ -73,6 +74,7 @@ def simulate(
             MAX_EDIT_USD=rng.choice(("1", "1", "0", "0.06")),
             ALLOWED_MODELS=rng.choice(("", "", "", f"{DEFAULT_MODEL},bria-bg-remover")),
         )
+        cloud.venice.pages = Venice.drawn_pages(seed, MOST_PAGES, 12)
         people = People(cloud)
         for act in acts:
             cloud.world.call(act.at, partial(people.act, act))

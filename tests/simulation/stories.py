@@ -99,6 +99,18 @@ def retries_in_a_row(rng: random.Random) -> Iterator[Step]:
     yield rng.uniform(300, 1800), "remove result", "b.jpg", {}
 
 
+def similar_keys(rng: random.Random) -> Iterator[Step]:
+    """Two images whose results may get in each other's way."""
+    kept = {**CUT, "finish": {"size": "90x90", "format": "jpeg"}, "keep_original": True}
+    variants = {"variants": {"pink": {"prompt": "pink"}, "cut": CUT}}
+    other, instructions = rng.choice((("a.jpg.original", kept), ("a.jpg.pink", variants)))
+    yield rng.uniform(0, 60), "upload with tags", other, CUT
+    at = rng.uniform(0, 60)
+    yield at, "put sidecar", "a.jpg", instructions
+    yield at + 1, "upload", "a.jpg", {}
+    yield rng.uniform(100, 300), "retry", rng.choice((other, "a.jpg")), {}
+
+
 STORIES: Mapping[Callable[[random.Random], Iterator[Step]], int] = {
     crowd: 4,
     crowd_that_leaves: 1,
@@ -107,4 +119,5 @@ STORIES: Mapping[Callable[[random.Random], Iterator[Step]], int] = {
     taken_key: 1,
     late_layer: 1,
     retries_in_a_row: 1,
+    similar_keys: 1,
 }

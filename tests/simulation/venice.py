@@ -1,8 +1,9 @@
 """Venice in virtual time: the simulator's own API behind the one function that the client calls."""
 
 import random
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -56,6 +57,12 @@ TROUBLE: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     "silent": (6, {"answer": "timeout"}),
     "slow": (5, {"answer": "slow", "seconds": 60.0}),
 }
+PAGES: Mapping[str, Mapping[str, Any]] = {  # of the account, and one that is made here
+    "404": {"answer": 404},
+    "500": {"answer": 500},
+    "html": {"answer": "html"},
+    "empty": {"answer": "empty"},
+}
 
 
 @dataclass
@@ -72,6 +79,8 @@ class Venice:
     journal: Journal
     numbers: int = 0
     wave: tuple[float, str] = 0.0, ""
+    pages: Mapping[int, str] = field(default_factory=dict)  # what looks at the account meet
+    looks: int = 0
     met: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -86,6 +95,13 @@ class Venice:
             rng.randrange(calls): rng.choices(kinds, weights)[0]
             for _ in range(rng.randrange(most + 1))
         }
+
+    @staticmethod
+    def drawn_pages(seed: object, most: int, looks: int) -> Mapping[int, str]:
+        """Draw what looks at the account meet."""
+        rng = random.Random(f"{seed} pages")
+        kinds = [*PAGES, "huge numbers"]
+        return {rng.randrange(looks): rng.choice(kinds) for _ in range(rng.randrange(most + 1))}
 
     def change(self, **settings: Any) -> None:
         """Change some of the account's settings."""
@@ -157,11 +173,24 @@ class Venice:
                 self.journal.trouble.append(self.world.time)
                 self.note(f"Venice answers call {self.numbers - 1} with: {kind}")
                 self.api.faults.add(times=1, **TROUBLE[kind][1])
+        page: str | None = None
+        if name.startswith("/api_keys"):
+            page = self.pages.get(self.looks)
+            self.looks += 1
+            if page and page in PAGES:
+                self.api.faults.clear()
+                self.api.faults.add(times=1, endpoint="rate_limits", **PAGES[page])
         with http:  # closes the uploaded files
             answer = self.api.answer(http)
         known = UNKNOWN_MODEL.encode() not in body
         if body and not kind and known and answer.status in (400, 404, 413, 422):
             self.journal.broken.append(f"Venice refused with {answer.status} what could be known")
+        if page == "huge numbers":
+            answer = replace(
+                answer, body=re.sub(rb'"amount": ?\d+', b'"amount":1e308', answer.body)
+            )
+        if page:
+            self.note(f"Venice answers look {self.looks - 1} at the account with: {page}")
         return answer
 
     def _look_at(self, body: bytes) -> None:

@@ -59,6 +59,11 @@ INSTRUCTIONS: tuple[Mapping[str, Any], ...] = (
     {"prompt": "on marble", "layers": ["_layers/mask.png"]},
     {"mode": "background-remove", "finish": {"size": "200x200", "background": "white"}},
     {"mode": "background-remove", "finish": {"size": "100x100", "format": "jpeg"}},
+    {
+        "mode": "background-remove",
+        "finish": {"size": "90x90", "format": "jpeg"},
+        "keep_original": True,
+    },
     {"prompt": "with wood", "finish": {"background": "_layers/wood.jpg"}, "keep_original": True},
     {"variants": {"cut": {"mode": "background-remove"}, "pink": {"prompt": "pink"}}},
     {"variants": {"pink": {"prompt": "pink"}}},
@@ -80,8 +85,8 @@ CROWD: tuple[Mapping[str, Any], ...] = (
 RUBBISH: tuple[bytes, ...] = (
     b"",
     b"This is no picture.",
-    b"\xff\xd8\xff\xc0\x00\x08\x08\x01\x2c\x01\x2c\x00\xff\xd9",  # without components
-)
+    bytes.fromhex("ffd8ffc0000808012c012c00ffda00080101003f00" + "55" * 64 + "ffd9"),
+)  # the last one is a JPEG without components
 SUFFIXES = (".png", ".png", ".jpg", ".pink.png", ".cut.png", ".original.png", ".error.json")
 WAVES = ("400", "422", "503", "403 for this one")
 WAVE = 60.0  # seconds
