@@ -6,8 +6,9 @@ from itertools import pairwise
 
 from PIL import Image
 
+from image_drop.state.billing import MICRO
+from image_drop.state.edit_record import Record, record_id
 from image_drop.storage.output_bucket import ANSWERS
-from image_drop.uploads import FOLDER_FILE
 from tests.simulation.auditor import Auditor, source_of
 from tests.simulation.aws.s3 import Version
 from tests.simulation.deployment import INPUT, OUTPUT, ROUND
@@ -16,6 +17,7 @@ from tests.simulation.words import UNTRUSTED
 
 PATIENCE = 5 * ROUND  # in which a pause ends when the account works and an image waits
 HIDDEN = 1900.0  # seconds for which a fault may hide a message
+TOGETHER = 120.0  # seconds between calls for the same instructions, if nothing goes wrong
 REFUSED_TRIES = 3  # of an image whose model Venice refuses while it accepts others
 
 
@@ -44,14 +46,21 @@ class Borders(Auditor):
         for call in self.cloud.venice.api.calls.snapshot():
             if call.model and settings.allowed_models and call.model not in settings.allowed_models:
                 yield f"Venice was called with the model {call.model}, which is not allowed"
-        small = 0 < settings.max_edit_usd < 0.07 and not self._has_folder_files()
-        for id, record in self.records.items():
-            # Both variants together cost $0.07, and "cut" never comes alone.
-            if small and id.startswith("edit#cut#") and record.calls:
-                yield f"{id} was edited, and its variants cost more than MaxEditUSD"
+        if settings.max_edit_usd:
+            yield from self.dear_variants(round(settings.max_edit_usd * MICRO))
 
-    def _has_folder_files(self) -> bool:
-        return any(key.endswith(FOLDER_FILE) for _, key in self.cloud.s3.versions)
+    def dear_variants(self, most: int) -> Iterator[str]:
+        """Variants that were called together, and cost more than an upload may."""
+        for key in self.cloud.s3.keys(INPUT):
+            cut, pink = (
+                self.records.get(record_id(INPUT, key, variant), Record()).calls
+                for variant in ("cut", "pink")
+            )
+            for one in cut:
+                for other in pink:
+                    together = one.drop == other.drop and abs(one.at - other.at) < TOGETHER
+                    if together and one.micro_usd + other.micro_usd > most:
+                        yield f"the variants of {key} cost more than MaxEditUSD"
 
     def objects(self) -> Iterator[str]:
         """Objects of others, results of other images, and delete markers."""

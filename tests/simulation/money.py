@@ -45,8 +45,8 @@ class Money(Auditor):
                 if c.state is CallState.PAID
             ]
             for call, again in pairwise(paid):
-                if call == again:
-                    yield f"{id} was paid twice in a row for the drop {call[1]}"
+                if call == again and call[2] is None:
+                    yield f"{id} was paid twice in a row for the drop {call[1]}, without a result"
         for id, record in self.records.items():
             left = Counter((c.digest, c.drop) for c in record.calls if c.state is CallState.OPEN)
             for (_, drop), count in left.items():

@@ -99,6 +99,30 @@ def retries_in_a_row(rng: random.Random) -> Iterator[Step]:
     yield rng.uniform(300, 1800), "remove result", "b.jpg", {}
 
 
+def second_thoughts(rng: random.Random) -> Iterator[Step]:
+    """The image or its instructions change while the first edit is being made."""
+    variants = {"variants": {"pink": {"prompt": "pink"}, "cut": CUT}}
+    yield 0, "put sidecar", "shop/a.jpg", rng.choice((RED, CUT, variants, {"mode": "edit"}))
+    yield 0, "upload", "shop/a.jpg", {}
+    for _ in range(rng.randrange(1, 4)):
+        kind = rng.choice(
+            ("put sidecar", "put sidecar", "upload", "delete image", "put folder file")
+        )
+        instructions = rng.choice((RED, CUT, variants, {"prompt": "blue"}, {"promt": "a slip"}))
+        yield rng.uniform(2, 12), kind, "shop/a.jpg", instructions
+
+
+def folder_changes(rng: random.Random) -> Iterator[Step]:
+    """A folder file changes, which starts no edit, while its images wait."""
+    variants = {"variants": {"pink": {"prompt": "pink"}, "cut": CUT}}
+    yield 0, "put folder file", "shop/a.jpg", rng.choice((variants, variants, RED))
+    yield 10, "account away", "", {}
+    yield 20, "upload", "shop/a.jpg", {}
+    yield 25, "upload", "shop/b.jpg", {}
+    yield rng.uniform(30, 400), "put folder file", "shop/a.jpg", rng.choice((CUT, RED, variants))
+    yield 600, "account back", "", {}
+
+
 def similar_keys(rng: random.Random) -> Iterator[Step]:
     """Two images whose results may get in each other's way."""
     kept = {**CUT, "finish": {"size": "90x90", "format": "jpeg"}, "keep_original": True}
@@ -118,6 +142,8 @@ STORIES: Mapping[Callable[[random.Random], Iterator[Step]], int] = {
     spent_day: 2,
     taken_key: 1,
     late_layer: 1,
-    retries_in_a_row: 1,
+    retries_in_a_row: 2,
     similar_keys: 1,
+    second_thoughts: 2,
+    folder_changes: 1,
 }
