@@ -108,19 +108,17 @@ class Borders(Auditor):
 
     def held_up(self, pause: Pause) -> Iterator[str]:
         """A pause ends soon when the account works and an image waits that Venice accepts."""
-        back = [at for at in self.people.away_until if at < pause.end]
-        since = max([pause.begin, *back[-1:]])
-        until = since + PATIENCE
-        quiet = not any(since - HIDDEN < at < until for at in self.cloud.journal.trouble)
-        if pause.spent or not quiet or pause.end < until:
+        if pause.spent:
             return
-        waited = [
-            each.detail["input"]["key"]
-            for each in self.cloud.announcements
-            if each.name == "Image Edited" and until < each.at < pause.end + ROUND
-        ]
-        for key in waited:
-            if self.people.begun.get(key, since) < since and not self.people.has_layer(key):
+        back = [at for at in self.people.away_until if at < pause.end]
+        for each in self.cloud.announcements:
+            if each.name != "Image Edited" or each.at < pause.end - ROUND:
+                continue
+            key = each.detail["input"]["key"]
+            since = max(pause.begin, self.people.begun.get(key, pause.end), *back)
+            quiet = self.cloud.journal.was_quiet(key, since - HIDDEN, since + PATIENCE)
+            late = since + PATIENCE < min(pause.end, each.at)
+            if late and quiet and each.at < pause.end + ROUND and not self.people.has_layer(key):
                 yield f"{key} waited {pause.end - since:.0f} s for a pause to end"
                 return
 

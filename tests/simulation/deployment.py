@@ -117,7 +117,7 @@ class Cloud:
         if fault:
             self.note(f"fault {self.faults.requests - 1}: {who.name} {what}: {fault}")
             who.struck += 1
-            self.journal.trouble.append(self.world.time)
+            self.journal.met(self.world.time, who.function, who.keys)
             # A claim whose answer is lost fails this try, and makes another one find it crashed.
             for _ in range(2 if fault is Fault.LOST else 1):
                 self.journal.failed(who.keys)

@@ -23,11 +23,12 @@ class Journal:
     """Notes for the auditor. Times are seconds since 1970, keys are of images.
 
     `failures`: tries that failed at AWS or Venice, at most. `trouble`: times of all faults and of
-    all planned trouble at Venice. `broken`: promises that were broken on the way.
+    all planned trouble at Venice, with the images that they may have delayed, or "" for all.
+    `broken`: promises that were broken on the way.
     """
 
     failures: Counter[str] = field(default_factory=Counter)
-    trouble: list[float] = field(default_factory=list)
+    trouble: list[tuple[float, frozenset[str]]] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
     daily_limits: list[tuple[float, float]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -36,6 +37,16 @@ class Journal:
     def failed(self, keys: frozenset[str]) -> None:
         """Note that a try of these images may have failed."""
         self.failures.update(keys)
+
+    def met(self, at: float, function: str, keys: frozenset[str]) -> None:
+        """Note a fault or trouble. One of the account watch costs a round, and so delays all."""
+        self.trouble.append((at, keys | {""} if function == "account_watch" else keys))
+
+    def was_quiet(self, key: str, since: float, until: float) -> bool:
+        """Return whether nothing delayed an image in a time."""
+        return not any(
+            since <= at <= until and not keys.isdisjoint(("", key)) for at, keys in self.trouble
+        )
 
     def limit_is(self, at: float, usd: float) -> None:
         """Note the daily limit of a deployment; 0 is none."""

@@ -108,6 +108,11 @@ class Venice:
         self.api.settings = msgspec.structs.replace(self.api.settings, **settings)
 
     @property
+    def settings_now(self) -> Settings:
+        """The account's settings."""
+        return self.api.settings
+
+    @property
     def book(self) -> list[Call]:
         """Every call that was charged."""
         return self.api.calls.charges()
@@ -140,7 +145,9 @@ class Venice:
         reply = Answer()
         http = _http(method, url, request)
         begun = self.world.time
-        self.world.start(self.world.about(WAY, 0.4), lambda: reply.give(self._answer(http, name)))
+        self.world.start(
+            self.world.about(WAY, 0.4), lambda: reply.give(self._answer(http, name, machine))
+        )
         if fault is Fault.KILLED_AFTER:
             machine.sleep(self.world.rng.uniform(0.0, 2 * EDIT))
             machine.die(f"during {name}")
@@ -158,7 +165,7 @@ class Venice:
         headers = CaseInsensitiveDict({"Content-Type": answer.content_type, **answer.headers})
         return Reply(answer.status, headers, answer.body)
 
-    def _answer(self, http: Request, name: str) -> HttpAnswer:
+    def _answer(self, http: Request, name: str, machine: Machine) -> HttpAnswer:
         body, kind = b"", None
         if name.startswith("/image/"):
             body = http.get_data()
@@ -170,7 +177,7 @@ class Venice:
             self.api.faults.add(403, prompt=POISON)
             if kind:
                 self.met.append(kind)
-                self.journal.trouble.append(self.world.time)
+                self.journal.met(self.world.time, machine.function, machine.keys)
                 self.note(f"Venice answers call {self.numbers - 1} with: {kind}")
                 self.api.faults.add(times=1, **TROUBLE[kind][1])
         page: str | None = None

@@ -331,7 +331,8 @@ class People:
         self.cloud.venice.change(account=kinds[act.number % 4])
 
     def account_back(self, _: Act | None) -> None:
-        self.away_until.append(self.cloud.world.time)
+        if self.cloud.venice.settings_now.account != "ok":
+            self.away_until.append(self.cloud.world.time)
         self.cloud.venice.change(account="ok")
 
     def limit_changes(self, act: Act) -> None:
