@@ -67,7 +67,7 @@ class Cloud:
         self.s3 = S3(self.world.now, self._created)
         self.dynamodb = DynamoDB(self.world.now, random.Random(f"{seed} dynamodb"), self._written)
         self.sqs = Sqs(self.world, QUEUE, DEAD, 100, 1800.0, DUPLICATES)
-        self.bus = EventBus(self._announced)
+        self.bus = EventBus(self._announced, self.world.now)
         self.parameters = Parameters("key-1")
         self.trigger = QueueTrigger(self.world)
         self.venice = Venice(self.world, replace_latency(settings), plan, self.note, self.journal)
@@ -113,9 +113,10 @@ class Cloud:
 
     def strike(self, what: str, who: Machine) -> Fault | None:
         """Return the fault of a request that is about to be made, and note it."""
-        fault = self.faults.next()
+        struck = self.faults.next(what)
+        number, fault = struck or (0, None)
         if fault:
-            self.note(f"fault {self.faults.requests - 1}: {who.name} {what}: {fault}")
+            self.note(f"fault {number}: {who.name} {what}: {fault}")
             who.struck += 1
             self.journal.met(self.world.time, who.function, who.keys)
             # A claim whose answer is lost fails this try, and makes another one find it crashed.

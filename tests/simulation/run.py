@@ -52,8 +52,7 @@ def simulate(
     without_acts: Collection[int] = (),
 ) -> Run:
     """Run a seed; leave out what is named by its number."""
-    drawn = Faults.drawn(seed, MOST_FAULTS, REQUESTS)
-    faults = Faults({n: f for n, f in drawn.planned.items() if n not in without_faults})
+    faults = Faults.drawn(seed, MOST_FAULTS, REQUESTS).without(without_faults)
     plan = Venice.drawn(seed, MOST_TROUBLE, 20)
     plan = {number: kind for number, kind in plan.items() if number not in without_trouble}
     drawn_acts = [*workload.drawn(seed, MOST_ACTS, SPAN), *stories.drawn(seed, SPAN)]
@@ -94,7 +93,7 @@ def simulate(
         seed,
         tuple(found),
         tuple(cloud.timeline),
-        tuple(faults.planned),
+        faults.numbers,
         tuple(plan),
         tuple(act.number for act in acts),
         len(faults.struck),

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.simulation.words import POISON
-from tests.simulation.workload import Act
+from tests.simulation.workload import WAVES, Act
 
 FIRST = 100  # number of a story's first act; `workload` counts from 1
-SHARE = 0.5  # of the seeds that have a story
+SHARE = 0.7  # of the seeds that have a story
 Step = tuple[float, str, str, Mapping[str, Any]]  # seconds, kind, key, instructions
 RED: Mapping[str, Any] = {"prompt": "red"}
 CUT: Mapping[str, Any] = {"mode": "background-remove"}
@@ -36,7 +36,7 @@ def crowd(rng: random.Random) -> Iterator[Step]:
     yield 0, "limit changes", "", {"limit": rng.choice((5, 20, 60, 60))}
     at = rng.choice((10.0, 700.0, 700.0))
     if rng.random() < 0.5:
-        yield at, "wave", "", {"kind": rng.choice(("400", "422", "503", "403 for this one"))}
+        yield at, "wave", "", {"kind": rng.choice(WAVES)}
     yield at + 1, "crowd", "crowd/", {"count": rng.randrange(12, 45)}
     if rng.random() < 0.3:
         yield at + 30, "crowd again", "crowd/", {}
@@ -92,11 +92,47 @@ def late_layer(rng: random.Random) -> Iterator[Step]:
 
 
 def retries_in_a_row(rng: random.Random) -> Iterator[Step]:
-    """Several retries of one image, and a result that is removed in between."""
+    """Several retries of one image wait, and its result is removed as soon as it is there."""
     yield 0, "upload with tags", "b.jpg", rng.choice((RED, CUT))
+    yield 2, "account away", "", {}
     for _ in range(rng.randrange(2, 5)):
-        yield rng.uniform(5, 1500), rng.choice(("retry", "same bytes again")), "b.jpg", {}
-    yield rng.uniform(300, 1800), "remove result", "b.jpg", {}
+        yield rng.uniform(5, 300), rng.choice(("retry", "same bytes again")), "b.jpg", {}
+    yield 320, "account back", "", {}
+    for _ in range(4):
+        yield rng.uniform(320, 1500), "remove result", "b.jpg", {}
+
+
+def moved_away(rng: random.Random) -> Iterator[Step]:
+    """Results are moved away as soon as they are there."""
+    for name in ("a.jpg", "shop/a.jpg"):
+        yield rng.uniform(0, 30), "upload with tags", name, rng.choice((RED, CUT))
+        yield rng.uniform(40, 120), "remove result", name, {}
+
+
+def second_try(rng: random.Random) -> Iterator[Step]:
+    """Images get their instructions after a report, and other objects take their places."""
+    names = [f"shop/{name}.jpg" for name in "abcdef"]
+    for name in names:
+        yield rng.uniform(0, 5), "upload", name, {}
+        yield rng.uniform(30, 40), "put sidecar", name, CUT
+        yield rng.uniform(60, 250), "foreign object", name, {"suffix": ".png"}
+
+
+def bus_is_away(rng: random.Random) -> Iterator[Step]:
+    """The event bus takes nothing while an image is edited twice."""
+    yield 0, "bus away", "", {"seconds": 200}
+    yield 1, "upload with tags", "a.jpg", RED
+    yield 40, "upload with tags", "a.jpg", CUT
+    yield rng.uniform(80, 120), "put sidecar", "a.jpg", {"promt": "a slip"}
+
+
+def slow_trials(rng: random.Random) -> Iterator[Step]:
+    """The account is back, and Venice answers none of the trials."""
+    yield 0, "account away", "", {}
+    for number in range(7):
+        yield rng.uniform(5, 60), "upload with tags", f"shop/o{number}.jpg", rng.choice((RED, CUT))
+    yield 100, "account back", "", {}
+    yield 101, "wave", "", {"kind": rng.choice(("silent", "slow body", "slow")), "seconds": 900}
 
 
 def second_thoughts(rng: random.Random) -> Iterator[Step]:
@@ -136,14 +172,18 @@ def similar_keys(rng: random.Random) -> Iterator[Step]:
 
 
 STORIES: Mapping[Callable[[random.Random], Iterator[Step]], int] = {
-    crowd: 4,
-    crowd_that_leaves: 1,
-    poisoned_image: 2,
+    crowd: 6,
+    crowd_that_leaves: 3,
+    poisoned_image: 4,
     spent_day: 2,
     taken_key: 1,
     late_layer: 1,
-    retries_in_a_row: 2,
-    similar_keys: 1,
-    second_thoughts: 2,
-    folder_changes: 1,
+    retries_in_a_row: 3,
+    moved_away: 2,
+    second_try: 3,
+    bus_is_away: 2,
+    slow_trials: 2,
+    similar_keys: 2,
+    second_thoughts: 3,
+    folder_changes: 2,
 }

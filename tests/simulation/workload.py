@@ -49,6 +49,7 @@ KINDS: Mapping[str, int] = {
     "upload rubbish": 2,
     "daily limit changes": 2,
     "wave": 1,
+    "bus away": 2,
     "deploy": 2,
 }
 INSTRUCTIONS: tuple[Mapping[str, Any], ...] = (
@@ -88,7 +89,7 @@ RUBBISH: tuple[bytes, ...] = (
     bytes.fromhex("ffd8ffc0000808012c012c00ffda00080101003f00" + "55" * 64 + "ffd9"),
 )  # the last one is a JPEG without components
 SUFFIXES = (".png", ".png", ".jpg", ".pink.png", ".cut.png", ".original.png", ".error.json")
-WAVES = ("400", "422", "503", "403 for this one")
+WAVES = ("400", "422", "503", "html", "403 for this one")
 WAVE = 60.0  # seconds
 DAILY_LIMITS = ("0.04", "0.08", "0.12", "0.2", "50", "0")
 
@@ -239,7 +240,8 @@ class People:
         self.cloud.s3.put(INPUT, act.key, picture(act.number), tags=tags, metadata=metadata)
 
     def upload_rubbish(self, act: Act) -> None:
-        self.cloud.s3.put(INPUT, act.key, RUBBISH[act.number % len(RUBBISH)])
+        tags = {"mode": "background-remove"}
+        self.cloud.s3.put(INPUT, act.key, RUBBISH[act.number % len(RUBBISH)], tags=tags)
 
     def crowd(self, act: Act) -> None:
         for number in range(act.instructions["count"]):
@@ -355,9 +357,14 @@ class People:
         chosen = DAILY_LIMITS[act.number % len(DAILY_LIMITS)]
         self.cloud.change_daily_limit(act.instructions.get("usd", chosen))
 
+    def bus_away(self, act: Act) -> None:
+        seconds = act.instructions.get("seconds", 20 * (act.number % 20))
+        self.cloud.bus.away_until = self.cloud.world.time + seconds
+
     def wave(self, act: Act) -> None:
         kind = act.instructions.get("kind", WAVES[act.number % len(WAVES)])
-        self.cloud.venice.wave = self.cloud.world.time + WAVE, kind
+        seconds = act.instructions.get("seconds", WAVE)
+        self.cloud.venice.wave = self.cloud.world.time + seconds, kind
 
     def deploy(self, act: Act) -> None:
         self.cloud.redeploy()
@@ -389,5 +396,6 @@ _ACTS = {
     "crowd leaves": People.crowd_leaves,
     "daily limit changes": People.daily_limit_changes,
     "wave": People.wave,
+    "bus away": People.bus_away,
     "deploy": People.deploy,
 }
