@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from image_drop.uploads import Upload
-from tests.integration.test_pay_once import killed
+from tests.integration.test_pay_once import killed, while_venice_works
 from tests.support.interruptions import Fault, Killed
 from tests.support.stage import INPUT, OUTPUT, Stage
 
@@ -126,3 +126,22 @@ def test_retry_after_removal_makes_result_again(stage: Stage) -> None:
     stage.work_off()
 
     assert (stage.outputs(), stage.paid) == (["a.jpg.png"], 2)
+
+
+def test_original_does_not_replace_result_that_came_meanwhile(stage: Stage) -> None:
+    stage.put_json(
+        "a.jpg.json", mode="background-remove", finish={"format": "webp"}, keep_original=True
+    )
+    event = stage.put("a.jpg")
+    ended: list[str] = []
+
+    def other() -> None:
+        ended.append(stage.drop("a.jpg.original", tags=CUT_OUT))
+
+    while_venice_works(stage, event, other)
+    stage.work_off()
+
+    assert ended == ["edited"]
+    assert stage.metadata("a.jpg.original.png")["source-key"] == "a.jpg.original"
+    assert stage.report("a.jpg")["code"] == "output_taken"
+    assert stage.paid == 2

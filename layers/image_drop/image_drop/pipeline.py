@@ -9,7 +9,6 @@ from image_drop.errors import (
     ImageError,
     InstructionsError,
     LayerError,
-    OutputTakenError,
     PermanentError,
     StorageBusyError,
     SupersededError,
@@ -145,12 +144,7 @@ def require_own(edit: Edit, there: Stored | None, job: Job) -> None:
     if edit.original_key:
         others.append(job.services.output_bucket.find_output(edit.original_key))
     for other in others:
-        if other is not None and not other.is_of(edit.image.key, edit.variant):
-            source = other.source_key
-            whose = f"belongs to {source}" if source else "Image Drop did not make"
-            raise OutputTakenError(
-                f"The result of {edit.image.key} would replace {other.key}, which {whose}."
-            )
+        paid_answers.require_of(edit, other)
 
 
 def prepare_images(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
@@ -261,9 +255,9 @@ def store_result(
     bucket = job.services.output_bucket
     for _ in range(STORE_TRIES):
         require_wanted(edit, job)
-        if edit.original_key:
-            paid_answers.publish_answer(edit, png, job)
         try:
+            if edit.original_key:
+                paid_answers.publish_answer(edit, png, job)
             return bucket.store_output(edit.output_key, *result, metadata, there)
         except ResultChangedError:
             there = bucket.find_output(edit.output_key)

@@ -18,7 +18,7 @@ class EventBus:
     """
 
     on_event: Callable[[str, str], object]
-    now: Callable[[], float]
+    now: Callable[[], float] = lambda: 0.0
     away_until: float = 0.0
 
     def put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, Any]:
