@@ -44,13 +44,14 @@ class Auditor:
                 code for word, codes in REPORTS.items() if word in kind for code in codes
             }
         # An account that is away fails no image.
-        if self.cloud.faults.struck or self.people.poisoned:
+        if self.cloud.faults.struck or self.people.poisoned or self.people.s3_was_busy:
             self.explained |= {"retries_exhausted", "outcome_unknown"}
         self.trouble = bool(
             self.cloud.venice.met
             or self.cloud.faults.struck
             or self.people.away
             or self.people.poisoned
+            or self.people.s3_was_busy
         )
 
     def histories(self) -> list[tuple[str, list[Version]]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 START = 1_800_000_000.0
 INPUT, OUTPUT, QUEUE, DEAD = "input", "output", "https://queue", "https://dead"
 ROUND = 300.0  # seconds; both schedules
+BUSY = 0.4  # of the requests that a busy S3 refuses
 DUPLICATES = 0.05  # of S3's events and SQS's deliveries: far more than in reality
 
 
@@ -76,6 +77,7 @@ class Cloud:
             name: partial(app, name) for name in ("upload", "retry", "account_watch", "backfill")
         }
         self.events_on_their_way = 0
+        self.s3_is_busy_until = 0.0
         make = self._machine
         self.upload = Function(self.world, "upload", make, 300.0, 2, self._failed_for_good)
         self.retry = Function(self.world, "retry", make, 300.0)
@@ -114,15 +116,23 @@ class Cloud:
     def strike(self, what: str, who: Machine) -> Fault | None:
         """Return the fault of a request that is about to be made, and note it."""
         struck = self.faults.next(what)
-        number, fault = struck or (0, None)
-        if fault:
+        if struck:
+            number, fault = struck
             self.note(f"fault {number}: {who.name} {what}: {fault}")
-            who.struck += 1
-            self.journal.met(self.world.time, who.function, who.keys)
-            # A claim whose answer is lost fails this try, and makes another one find it crashed.
-            for _ in range(2 if fault is Fault.LOST else 1):
-                self.journal.failed(who.keys)
+        elif self._is_busy(what):
+            fault = Fault.THROTTLED
+        else:
+            return None
+        who.struck += 1
+        self.journal.met(self.world.time, who.function, who.keys)
+        # A claim whose answer is lost fails this try, and makes another one find it crashed.
+        for _ in range(2 if fault is Fault.LOST else 1):
+            self.journal.failed(who.keys)
         return fault
+
+    def _is_busy(self, what: str) -> bool:
+        busy = what.startswith("s3.") and self.world.time < self.s3_is_busy_until
+        return busy and self.rng.random() < BUSY
 
     def died(self, machine: Machine, why: str) -> None:
         """Note that a process has died, and whether that is our own doing."""

@@ -8,6 +8,8 @@ from tests.simulation.words import POISON
 from tests.simulation.workload import WAVES, Act
 
 FIRST = 100  # number of a story's first act; `workload` counts from 1
+WEATHER = 200  # the same of bad weather
+BUSY_SHARE = 0.08
 SHARE = 0.7  # of the seeds that have a story
 Step = tuple[float, str, str, Mapping[str, Any]]  # seconds, kind, key, instructions
 RED: Mapping[str, Any] = {"prompt": "red"}
@@ -16,7 +18,24 @@ LAYERED: Mapping[str, Any] = {"prompt": "on marble", "layers": ["_layers/mask.pn
 
 
 def drawn(seed: object, seconds: float) -> list[Act]:
-    """Draw one story or none, to happen within so many seconds."""
+    """Draw one story or none, and bad weather or not, to happen within so many seconds."""
+    return [*_story(seed, seconds), *_weather(seed, seconds)]
+
+
+def _weather(seed: object, seconds: float) -> Iterator[Act]:
+    """S3 is busy for some time, and somebody uploads an image again meanwhile."""
+    rng = random.Random(f"{seed} weather")
+    if rng.random() > BUSY_SHARE:
+        return
+    key, begin = rng.choice(("a.jpg", "shop/b.jpg")), rng.uniform(0, seconds - 300)
+    yield Act(begin, "upload with tags", key, WEATHER, CUT)
+    yield Act(begin + 100, "S3 is busy", "", WEATHER + 1, {"seconds": rng.uniform(10, 100)})
+    for number in range(3):
+        at = begin + 98 + 3 * number
+        yield Act(at, "same bytes again", key, WEATHER + 2 + number)
+
+
+def _story(seed: object, seconds: float) -> list[Act]:
     rng = random.Random(f"{seed} story")
     if rng.random() > SHARE:
         return []

@@ -173,6 +173,7 @@ class People:
     markers: set[str] = field(default_factory=set)  # delete markers that are not Image Drop's
     away_until: list[float] = field(default_factory=list)  # when the account came back
     poisoned: bool = False
+    s3_was_busy: bool = False
 
     def __post_init__(self) -> None:
         self.cloud.s3.put(INPUT, PRIVATE, picture(0))
@@ -357,6 +358,10 @@ class People:
         chosen = DAILY_LIMITS[act.number % len(DAILY_LIMITS)]
         self.cloud.change_daily_limit(act.instructions.get("usd", chosen))
 
+    def s3_busy(self, act: Act) -> None:
+        self.s3_was_busy = True
+        self.cloud.s3_is_busy_until = self.cloud.world.time + act.instructions["seconds"]
+
     def bus_away(self, act: Act) -> None:
         seconds = act.instructions.get("seconds", 20 * (act.number % 20))
         self.cloud.bus.away_until = self.cloud.world.time + seconds
@@ -397,5 +402,6 @@ _ACTS = {
     "daily limit changes": People.daily_limit_changes,
     "wave": People.wave,
     "bus away": People.bus_away,
+    "S3 is busy": People.s3_busy,
     "deploy": People.deploy,
 }
