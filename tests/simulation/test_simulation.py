@@ -11,9 +11,9 @@ from tests.simulation.mutants import Mutant, hunt, mutants
 from tests.simulation.run import Run, simulate
 from tests.simulation.shrink import shrunk
 
-FIXED = [range(first, first + 15) for first in range(0, 150, 15)]
+FIXED = [range(first, first + 15) for first in range(0, 90, 15)]
 FRESH = [
-    range(first, first + 15) for first in (10_000 + secrets.randbelow(10**9) for _ in range(8))
+    range(first, first + 15) for first in (10_000 + secrets.randbelow(10**9) for _ in range(4))
 ]
 SAMPLE = secrets.SystemRandom().sample(mutants(), 4)
 
