@@ -111,9 +111,9 @@ class TestHold:
         claim(records, "other")
 
         with pytest.raises(InProgressError):
-            late.update(lambda record: msgspec.structs.replace(record, outbox="late"))
+            late.update(lambda record: msgspec.structs.replace(record, outbox=("late",)))
 
-        assert records.read_record(ID).record.outbox == ""
+        assert records.read_record(ID).record.outbox == ()
 
     def test_claim_whose_answer_was_lost_is_still_claim(
         self, records: Records, lost_answers: Callable[[str], None]

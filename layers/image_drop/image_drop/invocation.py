@@ -12,12 +12,13 @@ class Invocation:
     """The Lambda invocation in which an edit is tried.
 
     `max_slot_wait`: seconds to wait for a slot. `message_id`: of the queue message, if there is
-    one. `receives`: how often that message was received, including this time. `trial`: this edit
-    tests whether processing can resume.
+    one. `receives`: how often that message was received, including this time. `sent_at`: when it
+    was sent, in seconds since 1970. `trial`: this edit tests whether processing can resume.
     """
 
     context: "LambdaContext"
     max_slot_wait: float
     message_id: str = ""
     receives: int = 0
+    sent_at: float | None = None
     trial: bool = False

@@ -4,8 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+
 from image_drop.edits import Edit, load_instructions, plan_edit
-from image_drop.errors import CrashedError
+from image_drop.errors import CrashedError, StorageBusyError
 from image_drop.invocation import Invocation
 from image_drop.services import Services
 from image_drop.state.edit_record import record_id
@@ -13,6 +20,8 @@ from image_drop.state.records import Hold
 from image_drop.storage.input_bucket import InputObject
 from image_drop.telemetry import never_failing
 from image_drop.uploads import Upload
+
+BUSY = ("SlowDown", "Throttling", "ThrottlingException", "ProvisionedThroughputExceededException")
 
 
 @dataclass(frozen=True)
@@ -64,3 +73,18 @@ def _release(hold: Hold) -> None:
     # A hold that is not released expires with this invocation's time.
     with never_failing("record not released"):
         hold.release()
+
+
+@contextmanager
+def busy_storage_is_retryable() -> Iterator[None]:
+    """Raise `StorageBusyError` instead of AWS's errors that may be over at the next try."""
+    try:
+        yield
+    except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
+        raise StorageBusyError(f"AWS did not answer: {type(error).__name__}.") from error
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = error.response.get("Error", {}).get("Code", "")
+        if status >= 500 or status == 429 or code in BUSY:
+            raise StorageBusyError(f"AWS answered {code}.") from error
+        raise

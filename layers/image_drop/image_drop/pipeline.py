@@ -1,15 +1,6 @@
 """The story of one image, from upload to result. `process` tells it; the rest are its steps."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
-
-from botocore.exceptions import (
-    ClientError,
-    ConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
-)
 
 from image_drop import edits, outcomes, paid_answers, paid_call, reports
 from image_drop.edits import Edit, Wanted
@@ -18,7 +9,6 @@ from image_drop.errors import (
     ImageError,
     InstructionsError,
     LayerError,
-    OutputTakenError,
     PermanentError,
     StorageBusyError,
     SupersededError,
@@ -28,7 +18,7 @@ from image_drop.imaging.photos import MAX_READ_TOGETHER, Photo, check_together, 
 from image_drop.instructions.schema import Mode
 from image_drop.instructions.sources import Variants
 from image_drop.invocation import Invocation
-from image_drop.job import Job, in_hand
+from image_drop.job import Job, busy_storage_is_retryable, in_hand
 from image_drop.paid_answers import Paid
 from image_drop.services import Services
 from image_drop.storage import output_bucket
@@ -39,7 +29,6 @@ from image_drop.uploads import Upload
 
 STORE_TRIES = 5
 MAX_JSON_BYTES = 34_000_000  # Venice refuses JSON above 35 MB; base64 makes 4 bytes of 3
-BUSY = ("SlowDown", "Throttling", "ThrottlingException", "ProvisionedThroughputExceededException")
 
 
 class Outcome(StrEnum):
@@ -59,7 +48,7 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
     A permanent error ends as a report in the output bucket. Raise a `RetryableError` or an
     `AccountError` when the image has to be retried.
     """
-    with _busy_storage_is_retryable():
+    with busy_storage_is_retryable():
         try:
             with in_hand(upload, services, invocation) as job:
                 return work_on(job)
@@ -143,6 +132,7 @@ def catch_up(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     """Do what is left of an edit that is done: its function may have died on the way."""
     if there is not None and there.edit_id == edit.id:
         outcomes.conclude_result(edit, there, None, job)
+    if outcomes.is_result(job.hold.record.outcome):  # also one that somebody has removed since
         clean_up(edit, job)
     outcomes.announce(job)
     return Outcome.DONE_BEFORE
@@ -154,12 +144,7 @@ def require_own(edit: Edit, there: Stored | None, job: Job) -> None:
     if edit.original_key:
         others.append(job.services.output_bucket.find_output(edit.original_key))
     for other in others:
-        if other is not None and not other.is_of(edit.image.key, edit.variant):
-            source = other.source_key
-            whose = f"belongs to {source}" if source else "Image Drop did not make"
-            raise OutputTakenError(
-                f"The result of {edit.image.key} would replace {other.key}, which {whose}."
-            )
+        paid_answers.require_of(edit, other)
 
 
 def prepare_images(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
@@ -270,9 +255,9 @@ def store_result(
     bucket = job.services.output_bucket
     for _ in range(STORE_TRIES):
         require_wanted(edit, job)
-        if edit.original_key:
-            paid_answers.publish_answer(edit, png, job)
         try:
+            if edit.original_key:
+                paid_answers.publish_answer(edit, png, job)
             return bucket.store_output(edit.output_key, *result, metadata, there)
         except ResultChangedError:
             there = bucket.find_output(edit.output_key)
@@ -333,17 +318,3 @@ def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:
 
 def _read(image: InputObject, services: Services) -> bytes:
     return services.input_bucket.read_object(image, services.settings.max_image_bytes)
-
-
-@contextmanager
-def _busy_storage_is_retryable() -> Iterator[None]:
-    try:
-        yield
-    except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
-        raise StorageBusyError(f"AWS did not answer: {type(error).__name__}.") from error
-    except ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        code = error.response.get("Error", {}).get("Code", "")
-        if status >= 500 or status == 429 or code in BUSY:
-            raise StorageBusyError(f"AWS answered {code}.") from error
-        raise

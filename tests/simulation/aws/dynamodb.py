@@ -16,10 +16,11 @@ STALE = 1.0  # seconds that an eventually consistent read may be behind; "usuall
 
 @dataclass
 class DynamoDB:
-    """The state table."""
+    """The state table. `on_write(id)` is told of each item that changes."""
 
     now: Callable[[], float]
     rng: random.Random
+    on_write: Callable[[str], object] = lambda _: None
     items: dict[str, Item] = field(default_factory=dict)
     exceptions: Any = field(
         default_factory=lambda: SimpleNamespace(
@@ -85,6 +86,7 @@ class DynamoDB:
     def _write(self, id: str, item: Item) -> None:
         self._before[id] = self.now(), self.items.get(id)
         self.items[id] = item
+        self.on_write(id)
 
     def _update(self, id: str, update: Mapping[str, Any]) -> Item:
         names = update.get("ExpressionAttributeNames", {})

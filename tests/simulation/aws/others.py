@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, override
+
+from aws_lambda_powertools.utilities.parameters import SSMProvider
 
 from tests.simulation.aws.errors import client_error
 from tests.simulation.world import World
@@ -10,11 +12,18 @@ from tests.simulation.world import World
 
 @dataclass
 class EventBus:
-    """EventBridge's default bus. `on_event(detail_type, detail)` is told of each event."""
+    """EventBridge's default bus. `on_event(detail_type, detail)` is told of each event.
+
+    It takes nothing before `away_until`.
+    """
 
     on_event: Callable[[str, str], object]
+    now: Callable[[], float] = lambda: 0.0
+    away_until: float = 0.0
 
     def put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, Any]:
+        if self.now() < self.away_until:
+            raise client_error("InternalException", 500, "PutEvents")
         for entry in Entries:
             self.on_event(entry["DetailType"], entry["Detail"])
         return {"FailedEntryCount": 0, "Entries": [{} for _ in Entries]}
@@ -28,6 +37,24 @@ class Parameters:
 
     def get_parameter(self, **_: object) -> dict[str, Any]:
         return {"Parameter": {"Value": self.key, "Type": "SecureString"}}
+
+
+class KeyCache(SSMProvider):
+    """Powertools' cache of a parameter, which ages by the world's clock instead of the real one."""
+
+    def __init__(self, ssm: Any, now: Callable[[], float]) -> None:
+        super().__init__(boto3_client=ssm)
+        self._now = now
+        self._until: dict[Any, float] = {}
+
+    @override
+    def has_not_expired_in_cache(self, key: Any) -> bool:
+        return self._until.get(key, 0.0) >= self._now()
+
+    @override
+    def add_to_cache(self, key: Any, value: Any, max_age: int) -> None:
+        super().add_to_cache(key, value, max_age)
+        self._until[key] = self._now() + max_age
 
 
 @dataclass

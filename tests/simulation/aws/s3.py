@@ -96,10 +96,11 @@ class S3:
         self.on_put(bucket, key)
         return version
 
-    def delete(self, bucket: str, key: str) -> None:
-        """Put a delete marker on a key, whatever it holds."""
+    def delete(self, bucket: str, key: str) -> Version:
+        """Put a delete marker on a key, whatever it holds; return it."""
         marker = Version(self._id(), "", self.now(), None)
         self.versions.setdefault((bucket, key), []).append(marker)
+        return marker
 
     # boto3's calls
 

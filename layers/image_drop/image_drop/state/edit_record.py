@@ -11,6 +11,7 @@ import msgspec
 MAX_CLOSED = 50  # settled calls that a record keeps; the days' sums include all of them
 MAX_HISTORY = 20  # steps
 MAX_DROPS = 20  # that an outcome keeps
+MAX_UNSENT = 50  # events; DynamoDB's items have 400 KB, and the event bus was away for days
 
 
 class CallState(StrEnum):
@@ -92,7 +93,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `holder`: a random id while an invocation works on it, until `held_until` at the latest.
     `kept_digest`, `kept_key`: the call and the key of the paid answer kept in the output bucket.
-    `outbox`: the event about the outcome, as JSON, until it is announced.
+    `outbox`: events about outcomes, as JSON, until they are announced; oldest first.
     """
 
     holder: str = ""
@@ -102,7 +103,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     refusal: Refusal | None = None
     kept_digest: str = ""
     kept_key: str = ""
-    outbox: str = ""
+    outbox: tuple[str, ...] = ()
     history: tuple[Step, ...] = ()
 
     def is_held(self, now: float) -> bool:
