@@ -77,7 +77,7 @@ class RateLimiter:
 
         Raise `NoSlotError`, with the time at which one may be free, when that is later.
         """
-        id = self.new_id()[:ID]
+        id = self.new_id()[-ID:]
         slot = self._wait(model, id, self.now() + max_slot_wait)
         try:
             yield slot
@@ -123,7 +123,7 @@ class RateLimiter:
 
     def record_failure(self) -> None:
         """Count an error that Venice answered against the key, whatever the model."""
-        id, now = self.new_id()[:ID], self.now()
+        id, now = self.new_id()[-ID:], self.now()
         self._change(lambda rates: fail(rates, id, now))
 
     def rates(self) -> Rates:
