@@ -8,7 +8,7 @@ from image_drop.edits import Edit
 from image_drop.errors import ImageDropError, ImageError, PermanentError, subclasses
 from image_drop.state.atomic_item import AtomicItem
 from image_drop.state.edit_record import OutcomeKind, record_id
-from image_drop.state.rate_limit import Rates
+from image_drop.state.rates import Rates
 from image_drop.storage import output_bucket
 from image_drop.uploads import Upload, starts_nothing
 from image_drop_local.simulator.catalogue import MODELS as CATALOGUE
