@@ -37,6 +37,11 @@ class Job:
         """Return the id of what asked for the edit: an explicit retry, or the image's version."""
         return self.upload.retry or (image.version if image else "")
 
+    @property
+    def asked_at(self) -> float:
+        """When the edit was asked for, in seconds since 1970; 0 if that is not known."""
+        return self.invocation.asked_at(self.upload)
+
     def plan(self) -> Edit:
         """Return the edit as it should be now; used again before anything is written.
 

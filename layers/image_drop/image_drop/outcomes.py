@@ -54,8 +54,7 @@ def is_result(outcome: Outcome | None) -> bool:
 
 
 def _is_answered(last: Outcome, job: Job) -> bool:
-    sent_at = job.invocation.sent_at
-    return is_result(last) and sent_at is not None and sent_at + CLOCKS < last.at
+    return is_result(last) and 0 < job.asked_at < last.at - CLOCKS
 
 
 def take_over(job: Job) -> None:

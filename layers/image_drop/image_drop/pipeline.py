@@ -56,7 +56,8 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
             return Outcome.WAITS_FOR_IMAGE
         except SupersededError:
             # Whatever changed it sends its own event, but that event may have been lost.
-            services.queue.send(Upload(upload.bucket, upload.key, retry=upload.retry))
+            at = invocation.asked_at(upload)
+            services.queue.send(Upload(upload.bucket, upload.key, retry=upload.retry, asked_at=at))
             return Outcome.SUPERSEDED
 
 
@@ -98,7 +99,9 @@ def queue_variants(wanted: Wanted, job: Job) -> Outcome:
     """Make each variant an edit of its own, with its own record, tries and report."""
     upload = job.upload
     for variant in wanted.variants:
-        job.services.queue.send(Upload(upload.bucket, upload.key, variant, retry=upload.retry))
+        job.services.queue.send(
+            Upload(upload.bucket, upload.key, variant, retry=upload.retry, asked_at=job.asked_at)
+        )
     outcomes.conclude_variants(wanted, job)
     remove_report(job)
     return Outcome.VARIANTS_QUEUED

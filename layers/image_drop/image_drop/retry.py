@@ -148,7 +148,12 @@ def postpone(
     if invocation.receives >= MANY_RECEIVES or _model(error) not in ("", upload.model):
         if isinstance(error, WAITS):  # the new message does not know the failures of this one
             failures += services.failures.count(invocation.message_id)
-        waiting = msgspec.structs.replace(upload, failures=failures, model=_model(error))
+        waiting = msgspec.structs.replace(
+            upload,
+            failures=failures,
+            model=_model(error),
+            asked_at=invocation.asked_at(upload),
+        )
         services.queue.send(waiting, wait)
         return False
     services.queue.postpone(receipt_handle, wait)
@@ -178,7 +183,8 @@ def gave_up(
         logger.warning("not given up", key=upload.key, reason=busy.detail)
         return False
     if dead:
-        services.queue.bury(retry_queue.message(msgspec.structs.replace(upload, failures=0)))
+        again = msgspec.structs.replace(upload, failures=0, asked_at=0.0)
+        services.queue.bury(retry_queue.message(again))
     return True
 
 
