@@ -273,7 +273,7 @@ def _import_emulator(concurrency: int) -> tuple[Any, "Bursts", Callable[[], None
     from image_drop_local.emulator.bursts import Bursts
 
     iam_actions._action_from_target = _permission
-    bursts = Bursts(concurrency)
+    bursts = Bursts(concurrency, starts=max(1, (os.process_cpu_count() or 1) // 2))
     bursts.install()
     return app.app, bursts, app._reset_all_state
 
