@@ -82,7 +82,6 @@ class Bursts:
         _release(key)
         self._room.release()
 
-
     def _lease_worker(
         self, function: str, config: dict[str, Any], code: bytes, qualifier: str = "$LATEST"
     ) -> tuple[Any, str]:

@@ -218,7 +218,7 @@ class Stack:
 
 
 def _zip(source: Path, root: str) -> bytes:
-    """Return a folder as an archive, with bytecode: else each process would compile it for itself."""
+    """Return a folder as an archive, with bytecode, which each process would make otherwise."""
     archive = io.BytesIO()
     with TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w") as files:
         copy = shutil.copytree(
