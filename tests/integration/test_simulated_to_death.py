@@ -62,7 +62,7 @@ def test_event_is_sent_although_next_outcome_came_first(stage: Stage) -> None:
     assert [detail["edit_id"] for _, detail in stage.events()] == [first, second]
 
 
-def test_old_report_goes_although_result_was_replaced_after_death(stage: Stage) -> None:
+def test_old_report_goes_though_result_was_replaced(stage: Stage) -> None:
     stage.upload(stage.put("warm.jpg"))
     stage.cold_start()
     stage.interruptions.plan(None)
@@ -90,7 +90,7 @@ def test_old_report_goes_although_result_was_replaced_after_death(stage: Stage) 
     assert stage.read("a.jpg.png") == b"somebody else's"
 
 
-def test_last_try_of_finished_image_is_no_dead_letter_if_aws_is_busy(stage: Stage) -> None:
+def test_finished_image_is_no_dead_letter_while_aws_is_busy(stage: Stage) -> None:
     stage.configure(MAX_FAILURES="1")
     event = stage.put("a.jpg", metadata=CUT_OUT)
     killed(stage, event, "after-call.PutObject")
