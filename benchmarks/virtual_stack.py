@@ -291,7 +291,7 @@ class NoLimiter(RateLimiter):
 
     @override
     @contextmanager
-    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
+    def acquire(self, model: str, max_slot_wait: float, seen: object = None) -> Iterator[Slot]:
         yield Slot(at=0.0, limit=0)
 
     @override

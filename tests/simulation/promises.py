@@ -307,8 +307,15 @@ class Promises:
 
     def state(self) -> Iterator[str]:
         for id, item in self.cloud.dynamodb.items.items():
-            if "expiration" not in item and id not in SINGLETONS:
-                yield f"the item {id} never expires"
+            record = self.records.get(id)
+            if "expiration" in item or id in SINGLETONS or (record and record.report):
+                continue
+            yield f"the item {id} never expires"
+        for id, record in self.records.items():
+            variant, _, place = id.removeprefix("edit#").partition("#")
+            key = place.removeprefix(f"{INPUT}/")
+            if not (record.report or record.holder) and self._report(key, variant or None):
+                yield f"{id} does not know of its report"
         for id, record in self.records.items():
             outcome = record.outcome
             if outcome is None or outcome.kind is OutcomeKind.VARIANTS:

@@ -132,7 +132,11 @@ def announce(job: Job) -> None:
                 "The event bus did not take the event.",
                 retry_at=job.services.now() + ANNOUNCE_AGAIN,
             )
-        job.hold.update(lambda record: msgspec.structs.replace(record, outbox=""))
+        job.hold.update_later(
+            lambda record: (
+                msgspec.structs.replace(record, outbox="") if record.outbox == outbox else record
+            )
+        )
 
 
 def edited(result: Stored, attempts: int, job: Job) -> ImageEdited:

@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from image_drop.errors import NoSlotError
-from image_drop.state.atomic_item import TRIES, AtomicItem
+from image_drop.state.atomic_item import TRIES, AtomicItem, Found
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -237,11 +237,15 @@ def _tidy(rates: Rates, now: float) -> Rates:
 
 @dataclass
 class Slot:
-    """A slot whose time has come. Set `consumed` when the call is made; else it is released."""
+    """A slot whose time has come. Set `consumed` when the call is made; else it is released.
+
+    `reserved`: the rates as they were written with it.
+    """
 
     at: float
     limit: int
     consumed: bool = False
+    reserved: Found[Rates] | None = None
 
 
 @dataclass(frozen=True)
@@ -261,20 +265,23 @@ class RateLimiter:
     new_id: Callable[[], str] = field(default=partial(secrets.token_hex, 6))
 
     @contextmanager
-    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
+    def acquire(
+        self, model: str, max_slot_wait: float, seen: Found[Rates] | None = None
+    ) -> Iterator[Slot]:
         """Wait up to `max_slot_wait` seconds for a slot of `model`; the body must use it at once.
 
+        `seen`: the rates if they were just read, which saves a read if a call may start at once.
         A body that raises nothing counts as a call that succeeded. Raise `NoSlotError`, with the
         time of the next slot, when that is later.
         """
         id = self.new_id()
-        slot = self._wait(model, id, self.now() + max_slot_wait)
+        slot = self._wait(model, id, self.now() + max_slot_wait, seen)
         try:
             yield slot
         except Exception:
-            self._end(model, id, miss if slot.consumed else None)
+            self._end(model, id, miss if slot.consumed else None, slot.reserved)
             raise
-        self._end(model, id, succeed if slot.consumed else None)
+        self._end(model, id, succeed if slot.consumed else None, slot.reserved)
 
     def block(self, model: str, until: float) -> None:
         """Let no call start before `until`. The model `ALL_MODELS` stands for all models."""
@@ -296,7 +303,7 @@ class RateLimiter:
 
     def peek(self, model: str) -> tuple[SlotLog, float]:
         """Return the model's log and the time of its next slot; nothing is reserved."""
-        rates, _ = self._item.read()
+        rates, _ = self.item.read()
         now = self.now()
         slot = next_slot(rates, model, now)
         if unconfirmed(reserve(rates, model, "", slot, now), now) > FAILURE_BUDGET:
@@ -304,25 +311,29 @@ class RateLimiter:
         return rates.log(model), slot
 
     @property
-    def _item(self) -> AtomicItem[Rates]:
+    def item(self) -> AtomicItem[Rates]:
+        """The item of the state table."""
         return AtomicItem(self.dynamodb, self.table, "rate", Rates())
 
-    def _wait(self, model: str, id: str, deadline: float) -> Slot:
+    def _wait(self, model: str, id: str, deadline: float, seen: Found[Rates] | None) -> Slot:
         while True:
-            slot = self._reserve(model, id, deadline)
+            slot = self._reserve(model, id, deadline, seen)
+            seen = None
             wait = slot.at - self.now()
             if wait <= 0:
                 return slot
             self.sleep(wait)
-            if may_start(self._item.read()[0], model, self.now()):
+            if may_start(self.item.read()[0], model, self.now()):
                 return slot
             # Calls failed while this one was waiting, so its slot is no longer valid.
             self._change(lambda rates: release(rates, model, id))
 
-    def _reserve(self, model: str, id: str, deadline: float) -> Slot:
+    def _reserve(self, model: str, id: str, deadline: float, seen: Found[Rates] | None) -> Slot:
+        if seen and (reserved_now := self._at_once(model, id, *seen)):
+            return reserved_now
         conflicts = 0
         while conflicts < TRIES:
-            rates, version = self._item.read()
+            rates, version = self.item.read()
             now, log = self.now(), rates.log(model)
             if id in log.in_flight:  # our own write succeeded, but its answer was lost
                 return Slot(log.in_flight[id], log.limit)
@@ -332,12 +343,21 @@ class RateLimiter:
             reserved = reserve(rates, model, id, slot, now)
             if unconfirmed(reserved, now) > FAILURE_BUDGET:
                 self._wait_for_answers(now, deadline)
-            elif self._item.swap(version, reserved, now + RATES_TTL):
-                return Slot(slot, log.limit)
+            elif self.item.swap(version, reserved, now + RATES_TTL):
+                return Slot(slot, log.limit, reserved=(reserved, version + 1))
             else:
                 conflicts += 1
                 self._back_off(conflicts)
         raise NoSlotError("Too many calls want a slot at the same time.", retry_at=self.now())
+
+    def _at_once(self, model: str, id: str, rates: Rates, version: int) -> Slot | None:
+        """Reserve a slot that starts now, if the rates that were read allow it and still hold."""
+        now = self.now()
+        reserved = reserve(rates, model, id, now, now)
+        free = next_slot(rates, model, now) <= now and unconfirmed(reserved, now) <= FAILURE_BUDGET
+        if not free or not self.item.swap(version, reserved, now + RATES_TTL):
+            return None
+        return Slot(now, rates.log(model).limit, reserved=(reserved, version + 1))
 
     def _wait_for_answers(self, now: float, deadline: float) -> None:
         if now + RECHECK_AFTER > deadline:
@@ -347,19 +367,23 @@ class RateLimiter:
         self.sleep(self.rng.uniform(RECHECK_AFTER / 2, RECHECK_AFTER))
 
     def _end(
-        self, model: str, id: str, note: Callable[[Rates, str, str, float], Rates] | None
+        self,
+        model: str,
+        id: str,
+        note: Callable[[Rates, str, str, float], Rates] | None,
+        known: Found[Rates] | None,
     ) -> None:
         """Note how a slot ended; if that fails, the slot expires in five minutes."""
         now = self.now()
         with suppress(Exception):  # never lose a paid answer because of a note
             if note is None:
-                self._change(lambda rates: release(rates, model, id))
+                self._change(lambda rates: release(rates, model, id), known)
             else:
-                self._change(lambda rates: note(rates, model, id, now))
+                self._change(lambda rates: note(rates, model, id, now), known)
 
-    def _change(self, change: Callable[[Rates], Rates]) -> None:
+    def _change(self, change: Callable[[Rates], Rates], known: Found[Rates] | None = None) -> None:
         expiration = self.now() + RATES_TTL
-        self._item.change(change, pause=self._back_off, expiration=expiration)
+        self.item.change(change, pause=self._back_off, expiration=expiration, known=known)
 
     def _back_off(self, conflicts: int) -> None:
         self.sleep(self.rng.uniform(0.005, 0.05 * min(conflicts, 20)))
