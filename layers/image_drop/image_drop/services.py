@@ -30,8 +30,14 @@ from image_drop.venice.api_key import ApiKey
 from image_drop.venice.client import Venice
 
 # After a paid call the result has to be stored, so AWS requests get more tries than by default.
+# A quarter of a request's CPU would go into a user agent that botocore puts together twice for each
+# request, and into checking parameters, whose types mypy knows.
 CONFIG = Config(
-    retries={"mode": "standard", "total_max_attempts": 8}, connect_timeout=5, read_timeout=30
+    retries={"mode": "standard", "total_max_attempts": 8},
+    connect_timeout=5,
+    read_timeout=30,
+    user_agent="image-drop",
+    parameter_validation=False,
 )
 
 

@@ -76,9 +76,11 @@ class InputBucket:
         """
         try:
             answer = self.s3.get_object(Bucket=bucket, Key=key)
-        except ClientError:
+        except ClientError as error:
+            if code_of(error) not in (*MISSING, *REFUSED):
+                raise
             answer = None
-        if answer is None:  # a HEAD says why, and an archived object has one
+        if answer is None:  # a HEAD says more: an archived object has one
             yield self.find_object(bucket, key)
             return
         with closing(answer["Body"]) as body:
@@ -202,13 +204,12 @@ class InputBucket:
         answer["Body"].close()
         return sources.from_file(key, content)
 
-    def _tags(self, bucket: str, key: str) -> Source | None:
+    def _tags(self, bucket: str, key: str) -> Source:
         try:
             tags = self.s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
         except ClientError as error:
-            # Just deleted; reading it will raise that. A delete marker answers 405.
-            if code_of(error) in (*MISSING, *DELETED):
-                return None
+            if code_of(error) in (*MISSING, *DELETED):  # a delete marker answers 405
+                raise ImageDeletedError(f"{key} is no longer in the bucket.") from error
             _report_refusal(error, f"the tags of {key}")
             raise
         return sources.from_tags({tag["Key"]: tag["Value"] for tag in tags})
