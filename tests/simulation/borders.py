@@ -97,7 +97,9 @@ class Borders(Auditor):
 
     def tries(self) -> Iterator[str]:
         """The last try of an image was not its first ones: waits are no failures."""
-        refused = self.people.poisoned or any("40" in kind for kind in self.cloud.venice.met)
+        # Once others were accepted, what an account refuses counts as the model's for an hour.
+        met = any("40" in kind for kind in self.cloud.venice.met)
+        refused = met or self.people.poisoned or self.people.away
         most = self.services.settings.max_failures
         for key, history in self.histories():
             for version in history:

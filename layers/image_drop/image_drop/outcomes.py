@@ -4,9 +4,11 @@ The object in the output bucket is written first. Its metadata name the edit, th
 cost, so the next invocation after a crash can finish the bookkeeping and the announcement.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
 from image_drop import events
 from image_drop.edits import Edit, Wanted
@@ -25,6 +27,7 @@ from image_drop.state.edit_record import (
 )
 from image_drop.storage import output_bucket
 from image_drop.storage.output_bucket import Stored
+from image_drop.telemetry import never_failing
 
 CLOCKS = 10.0  # seconds; far more than the clocks of SQS and Lambda differ
 ANNOUNCE_AGAIN = 60.0  # seconds; no failure of the image, so it is tried until it is sent
@@ -61,18 +64,36 @@ def take_over(job: Job) -> None:
     """Finish what the last holder of the record left: a result without outcome, an unsent event.
 
     A call that is open names the key of its result. If its own result is there, it is settled,
-    whatever has become of the image and its instructions since.
+    whatever has become of the image and its instructions since. While its answer is kept, a call
+    that is settled has no outcome yet either.
     """
-    for call in job.hold.record.calls:
-        if call.state is CallState.OPEN and call.output_key:
+    record = job.hold.record
+    for call in record.calls:
+        is_open = call.state is CallState.OPEN
+        if call.output_key and (is_open or call.digest == record.kept_digest):
             result = job.services.output_bucket.find_output(call.output_key)
             metadata = output_bucket.from_metadata(result.metadata) if result else {}
             if result and metadata.get("call") == call.id:
                 usd = micro(float(metadata.get("cost-usd", "0")))
-                settlement = Settlement(call.id, CallState.PAID, usd, job.services.now())
+                settlement = (
+                    Settlement(call.id, CallState.PAID, usd, job.services.now())
+                    if is_open
+                    else None
+                )
                 _conclude_result(result, call.digest, (call.drop,), settlement, job)
     with suppress(NotAnnouncedError):  # what is done next has an event of its own
         announce(job)
+
+
+@contextmanager
+def found_on_failure(job: Job) -> Iterator[None]:
+    """Look for the result if AWS fails, because it may be stored although the answer was lost."""
+    try:
+        yield
+    except (BotoCoreError, ClientError):
+        with never_failing("result not looked for"):
+            take_over(job)
+        raise
 
 
 def conclude_result(edit: Edit, result: Stored, settlement: Settlement | None, job: Job) -> None:

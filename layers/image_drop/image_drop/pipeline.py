@@ -106,6 +106,7 @@ def queue_variants(wanted: Wanted, job: Job) -> Outcome:
         )
     outcomes.conclude_variants(wanted, job)
     remove_report(job)
+    outcomes.announce(job)  # what the image as a whole was before
     return Outcome.VARIANTS_QUEUED
 
 
@@ -125,7 +126,8 @@ def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
             paid_answers.keep_answer(edit, paid, job)
             result = draw_finish(edit, png, job.services)
         metadata = metadata_of(edit, paid, photos, job.services.now() - started, job.services)
-        stored = store_result(edit, png, result, metadata, there, job)
+        with outcomes.found_on_failure(job):
+            stored = store_result(edit, png, result, metadata, there, job)
     outcomes.conclude_result(edit, stored, paid.settlement, job)
     clean_up(edit, job)
     log(edit, paid, job.services.now() - started)
