@@ -89,26 +89,10 @@ def test_event_is_sent_although_next_outcome_came_first(stage: Stage) -> None:
     assert [detail["edit_id"] for _, detail in stage.events()] == [first, second]
 
 
-<<<<<<< HEAD
 def test_old_report_goes_though_result_was_replaced(stage: Stage) -> None:
-    stage.drop("first.jpg", tags=CUT_OUT)  # from then on, it is known what a call takes
-    stage.upload(stage.put("warm.jpg"))
-    stage.cold_start()
-    stage.interruptions.plan(None)
-    stage.upload(stage.put_json("warm.jpg.json", **CUT_OUT))
-    requests = stage.interruptions.requests
-    stored = requests.index("s3.PutObject")
-    settled = requests.index("dynamodb.TransactWriteItems", stored)
-    stage.upload(stage.put("a.jpg"))
-    sidecar = stage.put_json("a.jpg.json", **CUT_OUT)
-    stage.cold_start()
-    stage.interruptions.plan(settled, Fault.KILLED)
-=======
-def test_old_report_goes_although_result_was_replaced_after_death(stage: Stage) -> None:
     stage.upload(stage.put("a.jpg"))
     sidecar = stage.put_json("a.jpg.json", **CUT_OUT)
     kill_after(stage, "dynamodb.TransactWriteItems", 2)  # the outcome; the first was the call
->>>>>>> sim
     with pytest.raises(Killed):
         stage.upload(sidecar)
     stage.cold_start()
@@ -193,7 +177,7 @@ def test_event_is_sent_although_image_has_variants_by_now(stage: Stage) -> None:
     ]
 
 
-def test_stored_result_is_announced_although_answer_of_s3_was_lost(stage: Stage) -> None:
+def test_stored_result_is_announced_though_answer_was_lost(stage: Stage) -> None:
     event = stage.put("a.jpg", photo("older"), metadata=CUT_OUT)
     lose_answer_of_put(stage)
 
