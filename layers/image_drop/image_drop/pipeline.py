@@ -77,6 +77,9 @@ def work_on(job: Job) -> Outcome:
         trial = edit.rate_model if job.invocation.trial else None
         job.services.circuit_breaker.require(job.services.now(), trial=trial)
         return make_edit(edit, there, job)
+    except SupersededError:
+        outcomes.announce(job)  # nobody else takes the record of a variant in hand
+        raise
     except PermanentError as error:
         return Outcome.REPORTED if reports.write_report(error, edit, job) else Outcome.DONE_BEFORE
 
