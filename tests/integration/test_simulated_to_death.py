@@ -89,7 +89,7 @@ def test_event_is_sent_although_next_outcome_came_first(stage: Stage) -> None:
     assert [detail["edit_id"] for _, detail in stage.events()] == [first, second]
 
 
-def test_old_report_goes_although_result_was_replaced_after_death(stage: Stage) -> None:
+def test_old_report_goes_though_result_was_replaced(stage: Stage) -> None:
     stage.upload(stage.put("a.jpg"))
     sidecar = stage.put_json("a.jpg.json", **CUT_OUT)
     kill_after(stage, "dynamodb.TransactWriteItems", 2)  # the outcome; the first was the call
@@ -107,7 +107,7 @@ def test_old_report_goes_although_result_was_replaced_after_death(stage: Stage) 
     assert stage.read("a.jpg.png") == b"somebody else's"
 
 
-def test_last_try_of_finished_image_is_no_dead_letter_if_aws_is_busy(stage: Stage) -> None:
+def test_finished_image_is_no_dead_letter_while_aws_is_busy(stage: Stage) -> None:
     stage.configure(MAX_FAILURES="1")
     event = stage.put("a.jpg", metadata=CUT_OUT)
     killed(stage, event, "after-call.PutObject")
@@ -177,7 +177,7 @@ def test_event_is_sent_although_image_has_variants_by_now(stage: Stage) -> None:
     ]
 
 
-def test_stored_result_is_announced_although_answer_of_s3_was_lost(stage: Stage) -> None:
+def test_stored_result_is_announced_though_answer_was_lost(stage: Stage) -> None:
     event = stage.put("a.jpg", photo("older"), metadata=CUT_OUT)
     lose_answer_of_put(stage)
 

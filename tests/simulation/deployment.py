@@ -12,13 +12,13 @@ from image_drop.state.billing import MICRO, date_of
 from image_drop.state.circuit_breaker import CircuitBreaker, Status
 from image_drop_local.simulator.settings import Settings
 from tests.simulation.aws.dynamodb import DynamoDB
-from tests.simulation.aws.others import EventBus, KeyCache, Parameters, QueueTrigger
+from tests.simulation.aws.others import EventBus, Parameters, QueueTrigger
 from tests.simulation.aws.s3 import S3
 from tests.simulation.aws.sqs import Sqs
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.journal import Journal
 from tests.simulation.lambda_ import Function, Poller, app
-from tests.simulation.machine import OUT_OF_TIME, Client, Machine
+from tests.simulation.machine import OUT_OF_TIME, Machine
 from tests.simulation.venice import EDIT, Venice
 from tests.simulation.world import World
 
@@ -102,12 +102,9 @@ class Cloud:
         }[name]
 
     def connected(self, services: Services, machine: Machine) -> Services:
-        """Return services that call the virtual Venice, and cache the key in virtual time."""
+        """Return services that call the virtual Venice."""
         exchange = partial(self.venice.exchange, machine)
-        cache = KeyCache(Client(machine, "ssm", self.parameters), self.world.now)
-        key = replace(services.api_key, provider=cache)
-        venice = replace(services.venice, exchange=exchange, api_key=key)
-        return replace(services, venice=venice, api_key=key)
+        return replace(services, venice=replace(services.venice, exchange=exchange))
 
     def note(self, what: str) -> None:
         """Write into the timeline."""

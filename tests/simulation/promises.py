@@ -223,8 +223,21 @@ class Promises(Auditor):
     # --- state ----------------------------------------------------------------------------------
 
     def state(self) -> Iterator[str]:
+        yield from self._items()
+        yield from self._known_reports()
+        for id, record in self.records.items():
+            outcome = record.outcome
+            if outcome is None or outcome.kind is OutcomeKind.VARIANTS:
+                continue
+            history = self.cloud.s3.versions.get((OUTPUT, outcome.key), [])
+            if outcome.etag not in {version.etag for version in history}:
+                yield f"{id} names a version of {outcome.key} that never was"
+
+    def _items(self) -> Iterator[str]:
         for id, item in self.cloud.dynamodb.items.items():
-            if "expiration" not in item and id not in SINGLETONS:
+            record = self.records.get(id)
+            kept = id in SINGLETONS or (record and record.report)
+            if "expiration" not in item and not kept:
                 yield f"the item {id} never expires"
             if id.startswith("message#"):
                 left = int(item["expiration"]["N"]) - self.cloud.world.time
@@ -235,10 +248,10 @@ class Promises(Auditor):
         for model in rate.read()[0].logs:
             if model not in known:
                 yield f"the rate limiter keeps {model}, which Venice does not have"
+
+    def _known_reports(self) -> Iterator[str]:
         for id, record in self.records.items():
-            outcome = record.outcome
-            if outcome is None or outcome.kind is OutcomeKind.VARIANTS:
-                continue
-            history = self.cloud.s3.versions.get((OUTPUT, outcome.key), [])
-            if outcome.etag not in {version.etag for version in history}:
-                yield f"{id} names a version of {outcome.key} that never was"
+            variant, _, place = id.removeprefix("edit#").partition("#")
+            key = place.removeprefix(f"{INPUT}/")
+            if not (record.report or record.holder) and self.report(key, variant or None):
+                yield f"{id} does not know of its report"

@@ -78,7 +78,7 @@ def call(id: str = "c1", usd: float = 0.03, drop: str = "v1", at: float = 1_800_
 
 
 def claim(records: Records, holder: str = "me", seconds: float = 300) -> Hold:
-    return records.claim(ID, holder, records.now() + seconds)
+    return records.claim(records.read_record(ID), holder, records.now() + seconds)
 
 
 class TestHold:

@@ -172,8 +172,13 @@ def announce(job: Job) -> None:
                 "The event bus did not take the event.",
                 retry_at=job.services.now() + ANNOUNCE_AGAIN,
             )
-    if job.hold.record.outbox:
-        job.hold.update(lambda record: msgspec.structs.replace(record, outbox=()))
+    sent = job.hold.record.outbox
+    if sent:
+        job.hold.update_later(
+            lambda record: msgspec.structs.replace(
+                record, outbox=tuple(event for event in record.outbox if event not in sent)
+            )
+        )
 
 
 def edited(result: Stored, attempts: int, job: Job) -> ImageEdited:

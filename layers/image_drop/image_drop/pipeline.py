@@ -66,17 +66,19 @@ def work_on(job: Job) -> Outcome:
     edit = None
     outcomes.take_over(job)
     try:
-        wanted = load_wanted(job)
-        if isinstance(wanted.edits, Variants) and job.upload.variant is None:
-            return queue_variants(wanted, job)
-        edit = edits.plan_edit(wanted, job.upload.variant, job.services)
-        there = job.services.output_bucket.find_output(edit.output_key)
-        if outcomes.is_done(edit, there, job):
-            return catch_up(edit, there, job)
-        edits.require_allowed(edit, wanted, job.services)
-        trial = edit.rate_model if job.invocation.trial else None
-        job.services.circuit_breaker.require(job.services.now(), trial=trial)
-        return make_edit(edit, there, job)
+        with job.services.input_bucket.open_object(job.upload.bucket, job.upload.key) as image:
+            wanted = load_wanted(image, job)
+            if isinstance(wanted.edits, Variants) and job.upload.variant is None:
+                return queue_variants(wanted, job)
+            edit = edits.plan_edit(wanted, job.upload.variant, job.services)
+            there = job.services.output_bucket.find_output(edit.output_key)
+            if outcomes.is_done(edit, there, job):
+                return catch_up(edit, there, job)
+            edits.require_allowed(edit, wanted, job.services)
+            trial = edit.rate_model if job.invocation.trial else None
+            breaker, now = job.services.circuit_breaker, job.services.now()
+            breaker.require(now, trial=trial, status=job.seen.status)
+            return make_edit(edit, there, job)
     except SupersededError:
         outcomes.announce(job)  # nobody else takes the record of a variant in hand
         raise
@@ -84,14 +86,14 @@ def work_on(job: Job) -> Outcome:
         return Outcome.REPORTED if reports.write_report(error, edit, job) else Outcome.DONE_BEFORE
 
 
-def load_wanted(job: Job) -> Wanted:
+def load_wanted(image: InputObject | None, job: Job) -> Wanted:
     """Return the image with its instructions.
 
     Raise `SupersededError` for a variant whose instructions are no longer valid: the image as a
     whole gets the report about that.
     """
     try:
-        return edits.load_instructions(job.upload, job.services)
+        return edits.instructions_for(image, job.upload, job.services)
     except InstructionsError as error:
         if job.upload.variant is None:
             raise
@@ -279,7 +281,7 @@ def require_wanted(edit: Edit, job: Job) -> None:
     The result of an image that was deleted meanwhile is stored, because it is paid for.
     """
     try:
-        current = job.plan()
+        current = job.plan(edit.image)
     except ImageDeletedError:
         return
     except PermanentError as error:
@@ -297,13 +299,16 @@ def clean_up(edit: Edit, job: Job) -> None:
 def remove_report(job: Job) -> None:
     """Remove an older report about this image, if there is one."""
     bucket, upload = job.services.output_bucket, job.upload
+    if not job.hold.record.report:
+        return
     for key in output_bucket.report_keys(upload.key, upload.variant):
         report = bucket.find_output(key)
         if report is None:
-            return
+            break
         if report.is_of(upload.key, upload.variant):
             bucket.remove_output(report)
-            return
+            break
+    job.hold.update_later(lambda record: record.with_report(False))
 
 
 def log(edit: Edit, paid: Paid, duration: float) -> None:

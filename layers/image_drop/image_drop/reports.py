@@ -81,7 +81,7 @@ def _tell(error: PermanentError, edit: Edit | None, job: Job) -> bool:
 def _require_current(error: PermanentError, edit: Edit | None, job: Job) -> None:
     """Raise `SupersededError` unless the error is about the current image and instructions."""
     try:
-        current = job.plan()
+        current = job.plan(edit.image if edit else None)
     except ImageDeletedError:
         if edit or isinstance(error, ImageDeletedError):
             return
@@ -141,6 +141,7 @@ def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job)
             "source-key": job.upload.key,
         }
     )
+    job.hold.update_later(lambda record: record.with_report(True))
     bucket = job.services.output_bucket
     for key in output_bucket.report_keys(job.upload.key, job.upload.variant):
         seen = bucket.find_output(key)

@@ -37,13 +37,15 @@ class DynamoDB:
     def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> dict[str, Any]:
         ((table, asked),) = RequestItems.items()
         assert 1 <= len(asked["Keys"]) <= 100
-        found = [self._read(key["id"]["S"], consistent=False) for key in asked["Keys"]]
+        consistent = asked.get("ConsistentRead", False)
+        found = [self._read(key["id"]["S"], consistent=consistent) for key in asked["Keys"]]
         return {"Responses": {table: [item for item in found if item]}, "UnprocessedKeys": {}}
 
     def put_item(self, *, Item: Item, **parameters: Any) -> dict[str, Any]:
         id = Item["id"]["S"]
         if not self._meets(id, parameters):
-            raise ConditionalCheckFailedException
+            shown = parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+            raise ConditionalCheckFailedException(self.items.get(id) if shown else None)
         self._write(id, dict(Item))
         return {}
 

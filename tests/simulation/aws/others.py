@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, override
-
-from aws_lambda_powertools.utilities.parameters import SSMProvider
+from typing import Any
 
 from tests.simulation.aws.errors import client_error
 from tests.simulation.world import World
@@ -37,24 +35,6 @@ class Parameters:
 
     def get_parameter(self, **_: object) -> dict[str, Any]:
         return {"Parameter": {"Value": self.key, "Type": "SecureString"}}
-
-
-class KeyCache(SSMProvider):
-    """Powertools' cache of a parameter, which ages by the world's clock instead of the real one."""
-
-    def __init__(self, ssm: Any, now: Callable[[], float]) -> None:
-        super().__init__(boto3_client=ssm)
-        self._now = now
-        self._until: dict[Any, float] = {}
-
-    @override
-    def has_not_expired_in_cache(self, key: Any) -> bool:
-        return self._until.get(key, 0.0) >= self._now()
-
-    @override
-    def add_to_cache(self, key: Any, value: Any, max_age: int) -> None:
-        super().add_to_cache(key, value, max_age)
-        self._until[key] = self._now() + max_age
 
 
 @dataclass

@@ -38,6 +38,9 @@ class Body:
     def read(self, amount: int | None = None) -> bytes:
         return self.data[:amount]
 
+    def tell(self) -> int:
+        return 0
+
     def close(self) -> None: ...
 
 
@@ -174,7 +177,7 @@ class S3:
             "Metadata": dict(found.metadata),
             "ContentType": found.media_type,
             "VersionId": found.id,
-        }
+        } | ({"TagCount": len(found.tags)} if found.tags else {})
 
     def _id(self) -> str:
         return f"v{next(self._serial):031d}"  # as long as S3's: what holds it is billed by size
