@@ -58,7 +58,7 @@ format: setup ## let ruff put the code in order
 	$(RUN) ruff format .
 
 layer: setup ## export the runtime layer's packages from the lock
-	$(UV) export --quiet --frozen --no-default-groups --no-emit-project --no-hashes --no-header \
+	$(UV) export --quiet --frozen --only-group runtime --no-emit-project --no-header \
 	  --output-file layers/runtime/requirements.txt
 
 schemas: setup ## write the JSON Schemas of instructions, reports and events to events/schema/
