@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from image_drop.settings import FORMS, REQUIRED, Settings
+from image_drop_cli.deploying.package import RUNTIME_LAYERS
 
 Resource = dict[str, Any]
 
@@ -151,12 +152,21 @@ class TestContract:
         parameter = template["Parameters"]["Architecture"]
         assert parameter["Default"] == "arm64"
         assert set(parameter["AllowedValues"]) == {"arm64", "x86_64"}
-        architecture = {"Ref": "Architecture"}
-        assert template["Globals"]["Function"]["Architectures"] == [architecture]
-        for layer in ("RuntimeLayer", "ImageDropLayer"):
-            resource = template["Resources"][layer]
-            assert resource["Metadata"]["BuildArchitecture"] == architecture
-            assert resource["Properties"]["CompatibleArchitectures"] == [architecture]
+        assert template["Globals"]["Function"]["Architectures"] == [{"Ref": "Architecture"}]
+
+    @pytest.mark.parametrize("architecture", RUNTIME_LAYERS)
+    def test_functions_get_runtime_layer_of_their_architecture(
+        self, template: dict[str, Any], architecture: str
+    ) -> None:
+        condition = {"arm64": "IsArm", "x86_64": "IsX86"}[architecture]
+        layer = template["Resources"][RUNTIME_LAYERS[architecture]]
+        assert layer["Condition"] == condition
+        assert layer["Metadata"]["BuildArchitecture"] == architecture
+        assert layer["Properties"]["CompatibleArchitectures"] == [architecture]
+        chosen = template["Globals"]["Function"]["Layers"][0]["Fn::If"]
+        names = [each["Ref"] for each in chosen[1:]]
+        assert chosen[0] == "IsArm"
+        assert names[0 if condition == "IsArm" else 1] == RUNTIME_LAYERS[architecture]
 
 
 class TestParameters:

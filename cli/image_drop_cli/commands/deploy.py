@@ -186,7 +186,7 @@ def _settled(target: Target, stacks: "Stacks") -> "Mapping[str, str]":
     A stack that was never finished has nothing to keep, and is deleted.
     """
     from image_drop_cli.deploying import showing
-    from image_drop_cli.deploying.stacks import GONE, REVIEW, FailedError
+    from image_drop_cli.deploying.stacks import GONE, REVIEW, FailedError, is_ours
 
     status = stacks.status(target.stack)
     if status.endswith("_IN_PROGRESS") and status != REVIEW:
@@ -214,14 +214,13 @@ def _settled(target: Target, stacks: "Stacks") -> "Mapping[str, str]":
     stack = stacks.describe(target.stack)
     if status == GONE or stack is None:
         return {}
-    found = {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])}
-    if "VeniceApiKeyParameter" not in found:
+    if not is_ours(stack):
         fail(
             f"The stack {target.stack} is not an Image Drop stack. Choose another name with "
             "--stack.",
             Exit.UNUSABLE,
         )
-    return found
+    return {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
 
 
 def _answers(parameters: "Parameters", text: str) -> "dict[str, str]":

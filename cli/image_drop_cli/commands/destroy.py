@@ -28,7 +28,7 @@ def destroy(
     the same name takes up what was kept.
     """
     from image_drop_cli.deploying import showing
-    from image_drop_cli.deploying.stacks import FailedError, Stacks
+    from image_drop_cli.deploying.stacks import FailedError, Stacks, is_ours
 
     if not yes and not sys.stdin.isatty():
         fail("Nobody is there to confirm this. Confirm it with --yes.", Exit.USAGE)
@@ -36,9 +36,9 @@ def destroy(
     stack = stacks.describe(target.stack)
     if stack is None:
         fail(f"There is no stack {target.stack} in {target.place}.", Exit.UNUSABLE)
-    resources = stacks.resources(stack["StackId"])
-    if not {"RetryFunction", *RETAINED} <= {each.name for each in resources}:
+    if not is_ours(stack):
         fail(f"The stack {target.stack} is not an Image Drop stack.", Exit.UNUSABLE)
+    resources = stacks.resources(stack["StackId"])
     say(f"In {target.place}, this deletes the stack {target.stack}:")
     say(*(f"  {line}" for line in _deleted(target, resources)))
     say("It keeps:", *(f"  {line}" for line in _kept(target, resources, stack)))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
     from image_drop_cli.doctor.finding import Finding
 
-_MARKS = {
+_MARKS = {  # of the same width
     "fine": "[green]fine[/]   ",
     "note": "[yellow]note[/]   ",
     "problem": "[bold red]problem[/]",

@@ -1,4 +1,4 @@
-"""The Venice API key in Systems Manager, encrypted. Nothing prints it or takes it as an argument."""
+"""The Venice API key in Systems Manager, encrypted. Nothing prints it, no argument holds it."""
 
 from botocore.exceptions import ClientError
 
@@ -25,7 +25,7 @@ def is_stored(aws: Aws, name: str) -> bool:
 
 
 def store(aws: Aws, name: str, key: str) -> None:
-    """Store a key, or replace the one that is there. Raise `DeploymentError` if it cannot be one."""
+    """Store a key, or replace it. Raise `DeploymentError` if it cannot be one."""
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise DeploymentError(

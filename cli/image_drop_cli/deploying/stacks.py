@@ -226,6 +226,12 @@ class Stacks:
         return self.aws.client("cloudformation")
 
 
+def is_ours(stack: Mapping[str, Any]) -> bool:
+    """Return whether a stack, as CloudFormation describes it, is an Image Drop."""
+    parameters = stack.get("Parameters", [])
+    return any(each["ParameterKey"] == "VeniceApiKeyParameter" for each in parameters)
+
+
 def _reasons(status: str, failures: Sequence[Event]) -> str:
     lines = [f"- {each.resource} ({each.type}): {each.reason}" for each in failures]
     return "\n".join([f"CloudFormation stopped with {status}.", *lines])

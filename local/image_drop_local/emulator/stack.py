@@ -203,6 +203,13 @@ class Stack:
 
 
 @contextmanager
+def bare_aws(port: int = 0, concurrency: int = 16) -> Iterator[str]:
+    """Serve an AWS without a stack, and yield its URL. Raise as `Stack` does."""
+    with _emulator(port, concurrency, lambda: None) as url:
+        yield url
+
+
+@contextmanager
 def _emulator(port: int, concurrency: int, page: Callable[[], Page | None]) -> Iterator[str]:
     """Serve the emulator on 127.0.0.1 and yield its URL. Leave no process, file or state behind."""
     with (
