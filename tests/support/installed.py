@@ -76,13 +76,11 @@ class Installed:
         self, *arguments: str | Path, stdin: str = "", **variables: str
     ) -> "subprocess.CompletedProcess[str]":
         """Run `image-drop`, with no checkout on its path."""
-        environment = {
-            k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")
-        }
+        environment = os.environ | {"UV": uv(), "PYTHONPATH": ""} | self.variables | variables
         return subprocess.run(
             [str(self.environment / "bin" / "image-drop"), *map(str, arguments)],
             cwd=self.folder,
-            env=environment | {"UV": uv()} | self.variables | variables,
+            env=environment,
             input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

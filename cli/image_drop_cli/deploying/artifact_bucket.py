@@ -18,9 +18,9 @@ _FOLDER = "image-drop"
 class ArtifactBucket:
     """One bucket for each account and region; all stacks share it.
 
-    Keys are hashes of what they hold, so nothing is ever overwritten, and CloudFormation finds the
-    earlier archives when it has to roll back. Each request names the owner, so that a bucket of
-    somebody else is never used.
+    Keys are hashes of what they hold or are built of. So nothing is ever overwritten, and
+    CloudFormation finds the earlier archives when it has to roll back. Each request names the
+    owner, so that a bucket of somebody else is never used.
     """
 
     aws: Aws
@@ -61,7 +61,7 @@ class ArtifactBucket:
 
     def put(self, artifact: Artifact, suffix: str = ".zip") -> str:
         """Upload an archive unless it is there already; return its key."""
-        key = f"{_FOLDER}/{artifact.sha256}{suffix}"
+        key = f"{_FOLDER}/{artifact.digest}{suffix}"
         try:
             self._s3.head_object(**self._ours, Key=key)
         except ClientError as error:

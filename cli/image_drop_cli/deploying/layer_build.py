@@ -7,13 +7,11 @@
 the same. It needs nothing but the standard library, and uv or pip for the packages.
 """
 
-import compileall
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from py_compile import PycInvalidationMode
 
 PYTHON = (3, 13)  # the functions' runtime; bytecode is for one version
 # Amazon Linux 2023, on which the runtime python3.13 is built, has glibc 2.34.
@@ -60,18 +58,19 @@ def compile_bytecode(folder: Path) -> None:
     """Compile each module below `folder`, as it will be called below /opt.
 
     Functions cannot write to /opt, so without bytecode each cold start compiles each module again.
-    A hash that is never checked instead of a time: Lambda's files have times of their own, and the
-    same source gives the same bytes.
+    A hash that is never checked instead of a time: Lambda's files have times of their own. In a
+    fresh process, because what a process has imported before shows in the bytes.
     """
     if sys.version_info[:2] != PYTHON:
         raise LayerBuildError(f"Layers are built with Python {PYTHON[0]}.{PYTHON[1]}.")
-    compileall.compile_dir(
-        folder,
-        quiet=2,  # a package may carry files that this Python cannot compile
-        force=True,
-        stripdir=folder,
-        prependdir="/opt",
-        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+    # Its status is ignored: a package may carry files that this Python cannot compile.
+    subprocess.run(
+        [
+            *(sys.executable, "-I", "-m", "compileall", "-qq", "-f", "-j", "1"),
+            *("-s", str(folder), "-p", "/opt", "--invalidation-mode", "unchecked-hash"),
+            str(folder),
+        ],
+        check=False,
     )
 
 

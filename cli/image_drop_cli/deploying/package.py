@@ -1,6 +1,7 @@
 """What is deployed: the archives of functions and layers, and the template that names them."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import requests
 
-from image_drop_cli.deploying import template
+from image_drop_cli.deploying import layer_build, template
 from image_drop_cli.deploying.archives import sha256, zipped
 from image_drop_cli.deploying.layer_build import LayerBuildError, build_code, build_runtime
 from image_drop_cli.deploying.sources import Sources
@@ -21,14 +22,18 @@ _TIMEOUT = (10, 60)  # seconds, to connect and between two parts of the answer
 
 @dataclass(frozen=True)
 class Artifact:
-    """An archive to upload. `sha256` is known before `read` returns its bytes."""
+    """An archive to upload.
 
-    sha256: str
+    `digest` is of the archive, or of all that it is built of, which comes to the same: builds are
+    reproducible. It is known before `read` makes the archive.
+    """
+
+    digest: str
     read: Callable[[], bytes]
 
     @classmethod
     def of(cls, data: bytes) -> "Artifact":
-        """Return an archive that was built."""
+        """Return an archive that was made."""
         return cls(sha256(data), lambda: data)
 
 
@@ -53,10 +58,15 @@ def code_archives(sources: Sources) -> dict[str, bytes]:
 
 
 def runtime_layer(sources: Sources, architecture: str) -> Artifact:
-    """Return the layer of third-party packages: that of the release, or one built here."""
+    """Return the layer of third-party packages: that of the release, or one to build here."""
     if sources.prebuilt.is_file():
         return _prebuilt(json.loads(sources.prebuilt.read_text("utf-8")), architecture)
-    return Artifact.of(built_runtime_layer(sources, architecture))
+    inputs = [
+        *(sources.requirements.read_bytes(), Path(layer_build.__file__).read_bytes()),
+        f"{architecture} {sys.version}".encode(),
+    ]
+    digest = sha256(b"".join(map(str.encode, map(sha256, inputs))))
+    return Artifact(digest, lambda: built_runtime_layer(sources, architecture))
 
 
 def built_runtime_layer(sources: Sources, architecture: str) -> bytes:

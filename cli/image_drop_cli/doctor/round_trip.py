@@ -33,28 +33,28 @@ FREE_SECONDS, PAID_SECONDS = 120.0, 300.0
 type Sleep = Callable[[float], None]
 
 
-def free(sleep: Sleep = time.sleep) -> Check:
-    """Return the check that costs nothing: a report has to come back."""
+def free(patience: float = FREE_SECONDS, sleep: Sleep = time.sleep) -> Check:
+    """Return the check that costs nothing: a report has to come back within so many seconds."""
 
     def round_trip(deployment: "Deployment") -> Iterator[Finding]:
-        yield from _round(deployment, NO_IMAGE, FREE_SECONDS, sleep)
+        yield from _round(deployment, NO_IMAGE, patience, sleep)
 
     return round_trip
 
 
-def paid(sleep: Sleep = time.sleep) -> Check:
+def paid(patience: float = PAID_SECONDS, sleep: Sleep = time.sleep) -> Check:
     """Return the check that makes one cut-out, for about $0.03: a result has to come back."""
 
     def round_trip(deployment: "Deployment") -> Iterator[Finding]:
         picture = io.BytesIO()
         Image.new("RGB", (SIDE, SIDE), "orange").save(picture, "PNG")
-        yield from _round(deployment, picture.getvalue(), PAID_SECONDS, sleep)
+        yield from _round(deployment, picture.getvalue(), patience, sleep)
 
     return round_trip
 
 
 def _round(
-    deployment: "Deployment", data: bytes, seconds: float, sleep: Sleep
+    deployment: "Deployment", data: bytes, patience: float, sleep: Sleep
 ) -> Iterator[Finding]:
     if deployment.services.circuit_breaker.status().stopped:
         return  # uploads wait in the queue, as another finding says
@@ -63,7 +63,7 @@ def _round(
     uploaded = _upload(deployment, key, data)
     try:
         result = _result_key(deployment, key)
-        came = _wait(deployment, (result, report), seconds, sleep)
+        came = _wait(deployment, (result, report), patience, sleep)
     finally:
         _delete(deployment, deployment.input_bucket, key, uploaded)
     taken = duration(time.monotonic() - began)

@@ -85,24 +85,22 @@ def events(deployment: "Deployment") -> Iterator[Finding]:
 
 def functions(deployment: "Deployment") -> Iterator[Finding]:
     """Look whether the functions can run: their state, and their concurrency."""
-    stopped = []
-    client = deployment.client("lambda")
-    for name in FUNCTIONS:
-        found = _function(deployment, name)
-        if found.get("State", "Active") not in ("Active", "Inactive"):
-            yield problem(
-                "functions", f"{name} is {found['State']}: {found.get('StateReason')}", REDEPLOY
-            )
-        reserved = client.get_function_concurrency(FunctionName=found["FunctionName"])
+    stopped, found = [], [_function(deployment, name) for name in FUNCTIONS]
+    for each in found:
+        if each.get("State") == "Failed":
+            yield problem("functions", f"{each['FunctionName']}: {each['StateReason']}", REDEPLOY)
+        reserved = deployment.client("lambda").get_function_concurrency(
+            FunctionName=each["FunctionName"]
+        )
         if reserved.get("ReservedConcurrentExecutions") == 0:
-            stopped.append(found["FunctionName"])
+            stopped.append(each["FunctionName"])
     if stopped:
         yield problem(
             "functions",
             f"Lambda may not run {', '.join(stopped)}: the reserved concurrency is 0.",
             "Resume with `aws lambda delete-function-concurrency --function-name NAME`.",
         )
-    else:
+    elif all(each.get("State") != "Failed" for each in found):
         yield fine("functions", "All functions can run.")
 
 
