@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-MAX_SLOT_WAIT = 70.0  # seconds to wait for a slot; a little more than one of Venice's minutes
+MAX_SLOT_WAIT = 1.0  # seconds to wait for a slot; in the queue, waiting is free
 
 
 @cache

@@ -36,6 +36,7 @@ REQUESTS: Mapping[str, tuple[float, str | None]] = {
     "put_events": (0.015, "event"),
     "get_parameter": (0.010, None),
     "update_event_source_mapping": (0.015, None),
+    "get_account_settings": (0.015, None),
 }
 SMALL = 0.020  # seconds; what is not a photo, and so read without `IfMatch`
 ITEM_WRITES = 1000  # a second: DynamoDB's limit for a partition, and so for an item

@@ -97,7 +97,9 @@ class Services:
             circuit_breaker=CircuitBreaker(dynamodb, table, new_id),
             scans=ScanStore(dynamodb, table),
             queue_trigger=QueueTrigger(
-                _lazy(client, "lambda"), settings.retry_event_source_mapping
+                _lazy(client, "lambda"),
+                settings.retry_event_source_mapping,
+                settings.maximum_concurrency,
             ),
             catalogue=CatalogueStore(dynamodb, table, now),
             api_key=api_key,

@@ -24,6 +24,7 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     `sidecar`: the instructions were uploaded, not the image, so a missing image is no error.
     `retry`: the id of an explicit retry, which makes a removed or reported result again.
     `failures`: tries that failed before this message was sent.
+    `model`: the limiter's name of the model whose rate it waits for, as far as that is known.
     """
 
     bucket: str
@@ -32,6 +33,7 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     sidecar: bool = False
     retry: str = ""
     failures: int = 0
+    model: str = ""
 
 
 class UnreadableMessageError(ValueError):
