@@ -1,6 +1,8 @@
 """The layers that are uploaded: for the right processor, complete, with bytecode, reproducible."""
 
 import io
+import platform
+import re
 import struct
 import subprocess
 import sys
@@ -12,12 +14,13 @@ import pytest
 
 from image_drop_cli.deploying import sources
 from image_drop_cli.deploying.archives import sha256
-from image_drop_cli.deploying.layer_build import PYTHON
+from image_drop_cli.deploying.layer_build import PYTHON, SERVICES
 from image_drop_cli.deploying.package import CODE_LAYER, RUNTIME_LAYERS, artifacts
 
 pytestmark = pytest.mark.slow
 # https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html: e_machine, at byte 18
 MACHINES = {"arm64": 183, "x86_64": 62}
+HOST = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 MAX_UNZIPPED = 250_000_000  # bytes, Lambda's limit for a function with all its layers
 
 
@@ -72,6 +75,36 @@ def test_runtime_layer_has_each_locked_package(
         if ".dist-info/" in name
     }
     assert found == set(locked)
+
+
+def test_functions_start_with_nothing_but_layers(tmp_path: Path) -> None:
+    """On this machine's processor: every module is imported, and every client is made."""
+    for layer in (RUNTIME_LAYERS[HOST], CODE_LAYER):
+        with zipfile.ZipFile(io.BytesIO(_uploaded(HOST)[layer])) as files:
+            files.extractall(tmp_path)
+    code = """
+import importlib, pkgutil, sys
+sys.path.insert(0, sys.argv[1])
+import image_drop, boto3
+for module in pkgutil.walk_packages(image_drop.__path__, "image_drop."):
+    importlib.import_module(module.name)
+for name in sys.argv[2].split():
+    boto3.client(name, region_name="us-east-1")
+print(*{module.__file__.startswith(sys.argv[1]) for module in (image_drop, boto3)})
+"""
+    command = [sys.executable, "-I", "-S", "-c", code, str(tmp_path / "python"), " ".join(used())]
+    done = subprocess.run(command, capture_output=True, text=True, env={})
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
+
+
+def used() -> set[str]:
+    """The AWS services that the layer's code makes clients of."""
+    code = (sources.find().package / "services.py").read_text("utf-8")
+    return set(re.findall(r"""client(?:\(|, )"(\w+)"\)""", code))
+
+
+def test_botocore_has_services_that_are_used() -> None:
+    assert used() == set(SERVICES)
 
 
 def test_each_module_has_bytecode(architecture: str, uploaded: dict[str, bytes]) -> None:

@@ -18,6 +18,8 @@ PYTHON = (3, 13)  # the functions' runtime; bytecode is for one version
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
 GLIBC = 34
 MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}  # Lambda's names, and those of wheels
+# Of botocore's 400 services, those that image_drop uses; the others are 15 of 35 MB, zipped.
+SERVICES = ("dynamodb", "events", "lambda", "s3", "sqs", "ssm")
 _CHECKOUTS_UV = Path(__file__).parents[3] / ".tools" / "bin" / "uv"  # of the Makefile
 _BARE = ("bin", ".lock")  # of an installation: scripts, and uv's own lock
 
@@ -44,6 +46,9 @@ def build_runtime(requirements: Path, architecture: str, folder: Path) -> None:
     for name in _BARE:
         path = target / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in (target / "botocore" / "data").iterdir():
+        if path.is_dir() and path.name not in SERVICES:
+            shutil.rmtree(path)
     compile_bytecode(folder)
 
 
