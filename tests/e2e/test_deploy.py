@@ -18,6 +18,7 @@ from image_drop_cli.aws import Aws
 from image_drop_cli.deploying.stacks import GONE, Stacks
 from image_drop_local.emulator.stack import bare_aws
 from tests.support.installed import uv
+from tests.support.waiting import until
 
 KEY = "/image-drop/venice-api-key"
 COMMAND = (sys.executable, "-m", "image_drop_cli")
@@ -104,6 +105,35 @@ def test_stack_of_somebody_else_is_left_alone(
     assert "The stack shop is not an Image Drop stack." in done.stderr
     assert Stacks(aws).status("shop") == "CREATE_COMPLETE"
     cloudformation.delete_stack(StackName="shop")
+
+
+def test_failed_deployment_is_cleared_away_and_not_in_dry_run(
+    run: Callable[..., Result], aws: Aws
+) -> None:
+    """A stack of ours that was rolled back; the new deployment then fails for want of a key."""
+    resources = {
+        "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
+        "Never": {
+            "Type": "AWS::CloudFormation::WaitCondition",
+            "Properties": {"Handle": {"Ref": "Handle"}, "Timeout": "1"},
+        },
+    }
+    parameters = {"VeniceApiKeyParameter": {"Type": "String", "Default": "/key"}}
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_stack(
+        StackName="failed",
+        TemplateBody=json.dumps({"Parameters": parameters, "Resources": resources}),
+    )
+    stacks = Stacks(aws)
+    assert until(lambda: stacks.status("failed") == "ROLLBACK_COMPLETE", 10)
+
+    dry = run("deploy", "--dry-run", "--stack", "failed")
+    assert (dry.exit_code, stacks.status("failed")) == (1, "ROLLBACK_COMPLETE")
+    assert "An earlier deployment failed (ROLLBACK_COMPLETE)." in dry.stderr
+
+    done = run("deploy", "--yes", "--stack", "failed")
+    assert "Deleting what a deployment that failed left (ROLLBACK_COMPLETE)." in done.stdout
+    assert stacks.status("failed") == GONE
 
 
 def test_missing_stack_is_not_destroyed(run: Callable[..., Result]) -> None:

@@ -3,7 +3,6 @@
 import io
 import platform
 import re
-import struct
 import subprocess
 import sys
 import zipfile
@@ -16,10 +15,9 @@ from image_drop_cli.deploying import sources
 from image_drop_cli.deploying.archives import sha256
 from image_drop_cli.deploying.layer_build import PYTHON, SERVICES
 from image_drop_cli.deploying.package import CODE_LAYER, RUNTIME_LAYERS, artifacts
+from tests.support.elf import MACHINES, native_machines
 
 pytestmark = pytest.mark.slow
-# https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html: e_machine, at byte 18
-MACHINES = {"arm64": 183, "x86_64": 62}
 HOST = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 MAX_UNZIPPED = 250_000_000  # bytes, Lambda's limit for a function with all its layers
 
@@ -49,8 +47,7 @@ def names(archive: bytes) -> set[str]:
 def machines(archive: bytes) -> set[int]:
     """The processors that the native code in an archive is for."""
     with zipfile.ZipFile(io.BytesIO(archive)) as files:
-        heads = [files.open(name).read(20) for name in files.namelist()]
-    return {struct.unpack_from("<H", head, 18)[0] for head in heads if head[:4] == b"\x7fELF"}
+        return set(native_machines(files.open(name).read(20) for name in files.namelist()))
 
 
 def test_native_code_is_for_architecture_of_functions(

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -49,6 +51,14 @@ def test_template_names_archives_next_to_it(dist: Path) -> None:
     assert all((dist / name).is_file() for name in code.values())
     assert (dist / code["RuntimeLayer"]).read_bytes() == LAYERS["arm64"]
     assert (dist / code["RuntimeLayerX86"]).read_bytes() == LAYERS["x86_64"]
+
+
+@pytest.mark.slow
+def test_packaged_template_is_sound(dist: Path) -> None:
+    cfn_lint = Path(sys.executable).with_name("cfn-lint")
+    command = [str(cfn_lint), str(dist / "template.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("", 0)
 
 
 def test_wheel_knows_checksums_of_prebuilt_layers(dist: Path) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from image_drop_cli.deploying.package import RUNTIME_LAYERS
+from tests.support.elf import MACHINES, native_machines
+
 PROJECT = Path(__file__).parents[2]
 SAM_CLI = "aws-sam-cli==1.170.0"  # apart from the project: it pins another botocore than ministack
 
@@ -48,6 +51,23 @@ def test_sam_finds_template_valid(uv: str) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "is a valid SAM Template" in done.stdout
+
+
+@pytest.mark.slow
+def test_sam_builds_layer_for_each_architecture(uv: str, tmp_path: Path) -> None:
+    """Whatever `sam deploy --guided` is answered: it takes the layer that fits the functions."""
+    done = run(
+        *(uv, "tool", "run", "--from", SAM_CLI, "sam", "build"),
+        *("--no-cached", "--build-dir", str(tmp_path)),
+        SAM_CLI_TELEMETRY="0",
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        UV=uv,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for architecture, machine in MACHINES.items():
+        layer = tmp_path / RUNTIME_LAYERS[architecture]
+        heads = [path.read_bytes()[:20] for path in layer.rglob("*") if path.is_file()]
+        assert set(native_machines(heads)) == {machine}
 
 
 def test_runtime_layer_holds_what_lock_says(uv: str) -> None:

@@ -59,7 +59,7 @@ def deploy(
     say(f"Deploying {target.stack} to {target.place}.")
     files, stacks = sources.find(), Stacks(target.aws)
     with _interruptible(target):
-        existing = _settled(target, stacks)
+        existing = _settled(target, stacks, dry_run=dry_run)
         chosen = template_parameters.parse(files.template, existing, parameter or ())
         if not dry_run:
             chosen = chosen if yes else chosen.also(_answers(chosen, files.template))
@@ -180,27 +180,38 @@ class _Deployment:
         return True
 
 
-def _settled(target: Target, stacks: "Stacks") -> "Mapping[str, str]":
+def _settled(target: Target, stacks: "Stacks", *, dry_run: bool) -> "Mapping[str, str]":
     """Return the parameters of the stack as it is, when nothing else is working on it.
 
     A stack that was never finished has nothing to keep, and is deleted.
     """
     from image_drop_cli.deploying import showing
-    from image_drop_cli.deploying.stacks import GONE, REVIEW, FailedError, is_ours
+    from image_drop_cli.deploying.stacks import REVIEW, FailedError, is_ours
 
-    status = stacks.status(target.stack)
+    stack = stacks.describe(target.stack)
+    if stack is None:
+        return {}
+    status = stack["StackStatus"]
+    if status != REVIEW and not is_ours(stack):
+        fail(
+            f"The stack {target.stack} is not an Image Drop stack. Choose another name with "
+            "--stack.",
+            Exit.UNUSABLE,
+        )
     if status.endswith("_IN_PROGRESS") and status != REVIEW:
         say(f"CloudFormation is still working on the stack ({status}). Waiting for it.")
         try:
-            stack = stacks.describe(target.stack)
-            assert stack
-            showing.progress(stacks.follow(stack["StackId"]), 0, console())
+            showing.progress(stacks.join(stack["StackId"]), 0, console())
         except FailedError as error:
             say(str(error), err=True)
-        status = stacks.status(target.stack)
+        return _settled(target, stacks, dry_run=dry_run)
     if status in (REVIEW, "CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
-        stack = stacks.describe(target.stack)
-        assert stack
+        if dry_run:
+            fail(
+                f"An earlier deployment failed ({status}). The next one deletes what it left, "
+                "and begins anew. Run the command without --dry-run.",
+                Exit.NEEDS_YOU,
+            )
         say(f"Deleting what a deployment that failed left ({status}).")
         showing.progress(stacks.delete(stack["StackId"]), 0, console())
         return {}
@@ -210,15 +221,6 @@ def _settled(target: Target, stacks: "Stacks") -> "Mapping[str, str]":
             f"See why with `aws cloudformation describe-stack-events --stack-name {target.stack}`. "
             "Continue its rollback or delete it, then run the command again.",
             Exit.NEEDS_YOU,
-        )
-    stack = stacks.describe(target.stack)
-    if status == GONE or stack is None:
-        return {}
-    if not is_ours(stack):
-        fail(
-            f"The stack {target.stack} is not an Image Drop stack. Choose another name with "
-            "--stack.",
-            Exit.UNUSABLE,
         )
     return {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
 

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from image_drop_cli.deploying.stacks import Change, Event
+from image_drop_cli.deploying.stacks import STACK, Change, Event
 
 _ACTIONS = {
     "Add": "[green]create[/]",
@@ -49,4 +49,4 @@ def progress(events: Iterable[Event], total: int, console: Console) -> None:
 
 
 def _of_resources(events: Iterable[Event]) -> Iterator[Event]:
-    return (event for event in events if event.type != "AWS::CloudFormation::Stack")
+    return (event for event in events if event.type != STACK)

@@ -12,7 +12,8 @@ from image_drop_cli.aws import Aws, DeploymentError
 # CloudFormation's own words for a change set without a change.
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND")  # roles, and SAM's transform
-_CANCELLED = "Resource creation cancelled"  # and "update": because another resource failed
+_CANCELLED = "cancelled"  # "Resource creation cancelled", "update": because another one failed
+STACK = "AWS::CloudFormation::Stack"
 GONE = "DELETE_COMPLETE"
 REVIEW = "REVIEW_IN_PROGRESS"  # a stack that has nothing but change sets
 
@@ -143,30 +144,37 @@ class Stacks:
         """
         seen = self._seen(change_set.stack_id)
         self._cloudformation.execute_change_set(ChangeSetName=change_set.id)
-        yield from self.follow(change_set.stack_id, seen)
+        yield from self._follow(change_set.stack_id, seen)
 
     def delete(self, stack_id: str) -> Iterator[Event]:
         """Delete a stack, and yield what CloudFormation does. Raise `FailedError`."""
         seen = self._seen(stack_id)
         self._cloudformation.delete_stack(StackName=stack_id)
-        yield from self.follow(stack_id, seen)
+        yield from self._follow(stack_id, seen)
 
-    def follow(self, stack_id: str, seen: set[str] | None = None) -> Iterator[Event]:
-        """Yield what CloudFormation does with a stack until it is done. Raise `FailedError`.
+    def join(self, stack_id: str) -> Iterator[Event]:
+        """Yield what CloudFormation does from now on, if it is at work. Raise `FailedError`."""
+        seen = self._seen(stack_id)
+        if self.status(stack_id).endswith("_IN_PROGRESS"):
+            yield from self._follow(stack_id, seen)
 
+    def _follow(self, stack_id: str, seen: set[str]) -> Iterator[Event]:
+        """Yield events until the stack's own says that it is done. Raise `FailedError`.
+
+        Its status would not do: just after the start it may still be that of the last operation.
         `seen`: ids of events that belong to earlier operations.
         """
-        seen = self._seen(stack_id) if seen is None else seen
         failures: list[Event] = []
-        while True:
-            status = self.status(stack_id)  # before the events, so that none is missed
+        status = ""
+        while not status:
             for event in self._new_events(stack_id, seen):
-                if event.status.endswith("FAILED") and _CANCELLED not in event.reason:
+                if event.type == STACK:
+                    status = "" if event.status.endswith("_IN_PROGRESS") else event.status
+                elif event.status.endswith("FAILED") and _CANCELLED not in event.reason:
                     failures.append(event)
                 yield event
-            if not status.endswith("_IN_PROGRESS"):
-                break
-            self.sleep(self._pause)
+            if not status:
+                self.sleep(self._pause)
         if "ROLLBACK" in status or status.endswith("FAILED"):
             raise FailedError(_reasons(status, failures))
 
