@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from image_drop_cli.deploying.package import RUNTIME_LAYERS
+from tests.support import installed
 from tests.support.elf import MACHINES, native_machines
 
 PROJECT = Path(__file__).parents[2]
@@ -18,12 +18,7 @@ SAM_CLI = "aws-sam-cli==1.170.0"  # apart from the project: it pins another boto
 
 @pytest.fixture(scope="session")
 def uv() -> str:
-    """The uv that made this environment."""
-    places = [os.environ.get("UV"), shutil.which("uv"), PROJECT / ".tools" / "bin" / "uv"]
-    for place in places:
-        if place and Path(place).is_file():
-            return str(place)
-    raise AssertionError("uv was not found: not in $UV, not on PATH, not in .tools/bin")
+    return installed.uv()
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
