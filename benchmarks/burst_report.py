@@ -181,6 +181,12 @@ def _real(real: Figures) -> Iterable[str]:
         ],
     )
 
+    first = real["first"]
+    yield (
+        f"{first['photos']} photos dropped into a stack that has just started: the first result "
+        f"after {first['first']:.1f} s, the last one after {first['seconds']:.1f} s."
+    )
+
 
 def _rows(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return page.table(head, [[str(cell) for cell in row] for row in rows])

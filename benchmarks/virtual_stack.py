@@ -314,7 +314,7 @@ class NoLimiter(RateLimiter):
 
     @override
     @contextmanager
-    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
+    def acquire(self, model: str, max_slot_wait: float, seen: object = None) -> Iterator[Slot]:
         yield Slot(at=0.0, log=SlotLog())
 
     @override
@@ -342,7 +342,7 @@ class TokenBucket(NoLimiter):
 
     @override
     @contextmanager
-    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
+    def acquire(self, model: str, max_slot_wait: float, seen: object = None) -> Iterator[Slot]:
         at = max(self.next_at[0], self.now() - 60.0)
         self.next_at[0] = at + 60.0 / self.calls_a_minute
         self.sleep(at - self.now())

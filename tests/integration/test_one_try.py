@@ -144,7 +144,7 @@ def test_waits_do_not_count_as_failures(stage: Stage, services: Services) -> Non
     assert buried(services) == []
 
 
-def test_message_that_waits_learns_its_model_and_keeps_its_failures(
+def test_message_that_waits_learns_model_and_keeps_failures(
     stage: Stage, services: Services
 ) -> None:
     message = received(services, drop(stage))

@@ -91,7 +91,7 @@ def test_slot_beyond_callers_wait_is_named_and_not_written(
     with pytest.raises(NoSlotError) as caught:
         use(limiter, max_slot_wait=5.0)
 
-    assert caught.value.retry_at == pytest.approx(clock.now() + 12, abs=1.5)
+    assert caught.value.retry_at == pytest.approx(clock.now() + 30, abs=1.5)
     assert (caught.value.model, caught.value.limit) == (MODEL, 20)
     assert limiter.rates() == before
 
@@ -103,21 +103,19 @@ def test_no_work_begins_when_no_slot_is_near(limiter: RateLimiter, clock: FakeCl
 
     with pytest.raises(NoSlotError):
         limiter.require(MODEL, 1.0)
-    clock.sleep(12)
+    clock.sleep(30)
     limiter.require(MODEL, 1.0)
 
     assert limiter.rates() == before
 
 
 def test_caller_waits_for_slot(limiter: RateLimiter, clock: FakeClock) -> None:
-    fill(limiter, clock, 20 - 6)
-    clock.sleep(20)
-    fill(limiter, clock, 6)
+    fill(limiter, clock)
     began = clock.now()
 
     slot = use(limiter, max_slot_wait=70.0)
 
-    assert slot.at == clock.now() == pytest.approx(began + 41.1, abs=1.5)
+    assert slot.at == clock.now() == pytest.approx(began + 30, abs=1.5)
 
 
 def test_slot_that_is_not_used_is_given_back(limiter: RateLimiter, clock: FakeClock) -> None:
@@ -345,7 +343,7 @@ def test_lost_answers_change_nothing(
 
         for _ in range(12):
             limiter.record_failure()
-        clock.sleep(10)
+        clock.sleep(15)
         assert use(limiter).consumed  # after thirteen failures, not fourteen
         limiter.set_limits({MODEL: 20})
 
@@ -447,5 +445,4 @@ def test_callers_that_wait_get_every_slot_and_none_twice(
     log = RateLimiter(shared, table, clock.now, clock.sleep).peek(MODEL)[0]
     used = Counter(grant.slot for grant in grants)
     assert all(used[slot] == count for slot, count in Counter(log.times).items())
-    # Each slot was a write of its own, and so was the return of each that was not used.
-    assert int(item()["version"]["N"]) >= 60 + len(unused)
+    assert int(item()["version"]["N"]) >= 60  # each slot was a write of its own

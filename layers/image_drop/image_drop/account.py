@@ -164,6 +164,7 @@ def try_some(services: "Services", invocation: Invocation) -> Trial:
             trial=True,
             message_id=message.id,
             receives=message.receive_count,
+            sent_at=message.sent_at,
             max_slot_wait=min(invocation.max_slot_wait, spare),
         )
         try:

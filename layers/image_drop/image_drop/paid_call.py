@@ -35,6 +35,7 @@ from image_drop.state.rates import ALL_MODELS
 from image_drop.telemetry import logger, measure, never_failing
 from image_drop.venice import client
 
+FRESH = 1.0  # seconds for which the circuit breaker is not read again; a call takes far longer
 BLOCK = 15.0  # seconds for which a 429 blocks a model when Venice names no time
 STORE_SECONDS = 20.0  # of the invocation, kept after the call for storing the result
 
@@ -47,9 +48,10 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
     refusals.require_none(edit, job)
     services = job.services
     seconds = client.longest_call(edit.instructions)
-    with services.limiter.acquire(edit.rate_model, _max_slot_wait(job, seconds)) as slot:
+    wait = _max_slot_wait(job, seconds)
+    with services.limiter.acquire(edit.rate_model, wait, job.seen.rates) as slot:
         now = services.now()
-        if not job.invocation.trial:
+        if not job.invocation.trial and now > job.seen.at + FRESH:
             services.circuit_breaker.require(now)  # processing may have paused during the wait
         call = reserve(edit, job, now)
         slot.consumed = True

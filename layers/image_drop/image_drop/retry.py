@@ -19,10 +19,11 @@ from image_drop.errors import (
     OutOfTimeError,
     ProcessingPausedError,
     RetryableError,
+    StorageBusyError,
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.job import in_hand
+from image_drop.job import busy_storage_is_retryable, in_hand
 from image_drop.state.rates import WINDOW
 from image_drop.storage import retry_queue
 from image_drop.telemetry import logger
@@ -142,37 +143,49 @@ def postpone(
     logger.info(
         "postponed", key=upload.key, code=error.code, status=error.status, wait=wait, last=last
     )
-    if last:
-        give_up(upload, error, failures, services, invocation)
+    if last and gave_up(upload, error, failures, services, invocation):
         return False
     if invocation.receives >= MANY_RECEIVES or _model(error) not in ("", upload.model):
         if isinstance(error, WAITS):  # the new message does not know the failures of this one
             failures += services.failures.count(invocation.message_id)
-        waiting = msgspec.structs.replace(upload, failures=failures, model=_model(error))
+        waiting = msgspec.structs.replace(
+            upload,
+            failures=failures,
+            model=_model(error),
+            asked_at=invocation.asked_at(upload),
+        )
         services.queue.send(waiting, wait)
         return False
     services.queue.postpone(receipt_handle, wait)
     return True
 
 
-def give_up(
+def gave_up(
     upload: "Upload",
     error: ImageDropError,
     failures: int,
     services: "Services",
     invocation: "Invocation",
-) -> None:
-    """Report that the last try failed and bury the message, unless a newer upload replaced it."""
+) -> bool:
+    """Report that the last try failed and bury the message, unless a newer upload replaced it.
+
+    Return False when AWS is too busy for that, so that there will be one more try.
+    """
     try:
-        with in_hand(upload, services, invocation) as job:
+        with busy_storage_is_retryable(), in_hand(upload, services, invocation) as job:
             dead = reports.give_up(error, failures, job)
             if not dead:  # it has its outcome; what is left is to settle and to announce it
                 pipeline.work_on(job)
     except (SupersededError, WaitsForImageError):
         services.queue.send(msgspec.structs.replace(upload, variant=None, failures=0))
-        return
+        return True
+    except StorageBusyError as busy:
+        logger.warning("not given up", key=upload.key, reason=busy.detail)
+        return False
     if dead:
-        services.queue.bury(retry_queue.message(msgspec.structs.replace(upload, failures=0)))
+        again = msgspec.structs.replace(upload, failures=0, model="", asked_at=0.0)
+        services.queue.bury(retry_queue.message(again))
+    return True
 
 
 def _failures(

@@ -25,6 +25,7 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     `retry`: the id of an explicit retry, which makes a removed or reported result again.
     `failures`: tries that failed before this message was sent.
     `model`: the limiter's name of the model whose rate it waits for, as far as that is known.
+    `asked_at`: when its first message was sent, if this is another one; in seconds since 1970.
     """
 
     bucket: str
@@ -34,6 +35,7 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     retry: str = ""
     failures: int = 0
     model: str = ""
+    asked_at: float = 0.0
 
 
 class UnreadableMessageError(ValueError):

@@ -10,11 +10,18 @@ from tests.simulation.world import World
 
 @dataclass
 class EventBus:
-    """EventBridge's default bus. `on_event(detail_type, detail)` is told of each event."""
+    """EventBridge's default bus. `on_event(detail_type, detail)` is told of each event.
+
+    It takes nothing before `away_until`.
+    """
 
     on_event: Callable[[str, str], object]
+    now: Callable[[], float] = lambda: 0.0
+    away_until: float = 0.0
 
     def put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, Any]:
+        if self.now() < self.away_until:
+            raise client_error("InternalException", 500, "PutEvents")
         for entry in Entries:
             self.on_event(entry["DetailType"], entry["Detail"])
         return {"FailedEntryCount": 0, "Entries": [{} for _ in Entries]}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from image_drop.errors import NoSlotError
 from image_drop.quota import Quota
-from image_drop.state.atomic_item import TRIES, AtomicItem
+from image_drop.state.atomic_item import TRIES, AtomicItem, Found
 from image_drop.state.rates import (
     RATES_TTL,
     Rates,
@@ -72,13 +72,16 @@ class RateLimiter:
     new_id: Callable[[], str] = field(default=partial(secrets.token_hex, 6))
 
     @contextmanager
-    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
+    def acquire(
+        self, model: str, max_slot_wait: float, seen: Found[Rates] | None = None
+    ) -> Iterator[Slot]:
         """Wait up to `max_slot_wait` seconds for a slot of `model`; the body must use it at once.
 
+        `seen`: the rates if they were just read, which saves a read if a call may start at once.
         Raise `NoSlotError`, with the time at which one may be free, when that is later.
         """
-        id = self.new_id()[:ID]
-        slot = self._wait(model, id, self.now() + max_slot_wait)
+        id = self.new_id()[-ID:]
+        slot = self._wait(model, id, self.now() + max_slot_wait, seen)
         try:
             yield slot
         finally:
@@ -91,7 +94,7 @@ class RateLimiter:
 
         Nothing is reserved. It saves the work of preparing a call that cannot be made yet.
         """
-        rates, _ = self._item.read()
+        rates, _ = self.item.read()
         now = self.now()
         opens = opens_at(rates, model, now)
         if opens > now + max_slot_wait:
@@ -123,12 +126,12 @@ class RateLimiter:
 
     def record_failure(self) -> None:
         """Count an error that Venice answered against the key, whatever the model."""
-        id, now = self.new_id()[:ID], self.now()
+        id, now = self.new_id()[-ID:], self.now()
         self._change(lambda rates: fail(rates, id, now))
 
     def rates(self) -> Rates:
         """Return the logs of all models."""
-        return self._item.read()[0]
+        return self.item.read()[0]
 
     def peek(self, model: str) -> tuple[SlotLog, float]:
         """Return the model's log and the time of its next slot; nothing is reserved."""
@@ -136,13 +139,15 @@ class RateLimiter:
         return rates.log(model), opens_at(rates, model, self.now())
 
     @property
-    def _item(self) -> AtomicItem[Rates]:
+    def item(self) -> AtomicItem[Rates]:
+        """The item of the state table."""
         return AtomicItem(self.dynamodb, self.table, "rate", Rates())
 
-    def _wait(self, model: str, id: str, deadline: float) -> Slot:
+    def _wait(self, model: str, id: str, deadline: float, seen: Found[Rates] | None) -> Slot:
         conflicts = 0
         while conflicts < TRIES:
-            rates, version = self._item.read()
+            rates, version = seen or self.item.read()
+            seen = None
             now, log = self.now(), rates.log(model)
             if id in log.slots:  # our own write succeeded, but its answer was lost
                 return Slot.of(log, id)
@@ -153,14 +158,14 @@ class RateLimiter:
                 self.sleep(opens - now + self.rng.uniform(0, SPREAD))
                 continue
             reserved = reserve(rates, model, id, now)
-            if self._item.swap(version, reserved, now + RATES_TTL):
+            if self.item.swap(version, reserved, now + RATES_TTL):
                 return Slot.of(reserved.log(model), id)
             conflicts += 1
             self._back_off(conflicts)
         raise NoSlotError("Too many calls want a slot at the same time.", retry_at=self.now())
 
     def _change(self, change: Callable[[Rates], Rates]) -> None:
-        self._item.change(change, pause=self._back_off, expiration=self.now() + RATES_TTL)
+        self.item.change(change, pause=self._back_off, expiration=self.now() + RATES_TTL)
 
     def _back_off(self, conflicts: int) -> None:
         self.sleep(self.rng.uniform(0.005, 0.05 * min(conflicts, 20)))
