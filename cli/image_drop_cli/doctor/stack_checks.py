@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FUNCTIONS = ("UploadFunction", "RetryFunction", "AccountWatchFunction", "BackfillFunction")
 EDITING = ("UploadFunction", "RetryFunction")
 MAX_SKEW = 60.0  # seconds; AWS refuses signatures from 5 minutes on
+ENOUGH = 10  # functions: 20 edits a minute, Venice's usual limit, of 30 s each
 REDEPLOY = "Run `image-drop deploy`."
 
 
@@ -105,19 +106,19 @@ def functions(deployment: "Deployment") -> Iterator[Finding]:
 
 
 def concurrency(deployment: "Deployment") -> Iterator[Finding]:
-    """Compare what the functions take with what the account has."""
+    """Look whether the account lets enough functions run: half of them are for queued edits."""
     limit = int(
         deployment.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
     )
-    wanted = int(deployment.parameters.get("MaximumConcurrency", "0"))
-    text = f"The account runs {limit:,} functions at a time; queued edits take up to {wanted}."
-    if 2 * wanted <= limit:
+    most = min(int(deployment.parameters.get("MaximumConcurrency", "2")), max(2, limit // 2))
+    text = f"The account runs {limit:,} functions at a time; queued edits take at most {most:,}."
+    if most >= ENOUGH:
         yield fine("concurrency", text)
     else:
         yield note(
             "concurrency",
-            f"{text} Uploads and your other functions get the rest.",
-            "Ask AWS for more (Service Quotas, Lambda, concurrent executions), or lower "
+            f"{text} Slow edits may need more.",
+            "Ask AWS for more (Service Quotas, Lambda, concurrent executions), or raise "
             "MaximumConcurrency.",
         )
 
