@@ -207,3 +207,33 @@ def test_finished_result_of_dead_function_is_announced(stage: Stage) -> None:
 
     assert first in [detail["edit_id"] for _, detail in stage.events()]
     assert stage.paid == 1
+
+
+def test_last_try_settles_stored_result_of_older_instructions(stage: Stage) -> None:
+    stage.configure(MAX_FAILURES="1")
+    event = stage.put("p/a.jpg", metadata=CUT_OUT)
+    killed(stage, event, "after-call.PutObject")
+    stage.put_json("p/.image-drop.json", finish={"format": "webp"})
+    stage.pass_time(LAMBDA_TIMEOUT)
+    stage.upload(event)  # notes the death, which is a failure, and queues
+    fail_heads(stage, 1)
+
+    stage.work_off()
+
+    assert "Image Edited" in [kind for kind, _ in stage.events()]
+    assert stage.services.billing.day(stage.clock.now()).unconfirmed_usd == 0
+
+
+def test_event_of_variant_is_sent_although_it_is_no_longer_wanted(stage: Stage) -> None:
+    refuse_events(stage, 90)
+    stage.put_json("p/.image-drop.json", variants={"cut": CUT_OUT})
+    stage.upload(stage.put("p/a.jpg"))
+    assert stage.redeliver() == "kept"  # its event is not sent
+    stage.put_json("p/.image-drop.json", **CUT_OUT)
+
+    stage.work_off()
+
+    assert {detail["output"]["key"] for _, detail in stage.events()} == {
+        "p/a.jpg.cut.png",
+        "p/a.jpg.png",
+    }

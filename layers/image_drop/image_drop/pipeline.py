@@ -79,6 +79,9 @@ def work_on(job: Job) -> Outcome:
             breaker, now = job.services.circuit_breaker, job.services.now()
             breaker.require(now, trial=trial, status=job.seen.status)
             return make_edit(edit, there, job)
+    except SupersededError:
+        outcomes.announce(job)  # nobody else takes the record of a variant in hand
+        raise
     except PermanentError as error:
         return Outcome.REPORTED if reports.write_report(error, edit, job) else Outcome.DONE_BEFORE
 

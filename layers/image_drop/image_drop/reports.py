@@ -45,6 +45,7 @@ def give_up(error: ImageDropError, failures: int, job: Job) -> bool:
         status=error.status,
         request_id=error.request_id,
     )
+    outcomes.take_over(job)
     try:
         with busy_storage_is_retryable():
             edit = job.plan()
