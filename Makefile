@@ -28,8 +28,8 @@ quick: check ## under a minute: lint, types, unit tests but the slow ones
 simulate: setup ## the whole system under faults drawn from seeds (SEEDS=1000, FROM=0)
 	$(RUN) python -m tests.simulation --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0)
 
-simulate-mutants: setup ## put old breaks back, one at a time: the simulation has to find each
-	$(RUN) python -m tests.simulation.mutants
+simulate-mutants: setup ## put old breaks back, one at a time; each has to be found (HUNT=1: anew)
+	$(RUN) python -m tests.simulation.mutants $(if $(HUNT),--hunt)
 
 bench: setup ## the benchmarks; tables and plots in benchmarks/
 	$(UV) run --frozen --quiet --group bench python -m benchmarks

@@ -7,6 +7,7 @@ scenarios with few photos. With it, or without a real run, nothing is written.
 """
 
 import argparse
+import json
 import math
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -38,6 +39,9 @@ class Scenario:
     seed: int
     outage: tuple[float, float] = (0.0, 0.0)
     outage_shows: bool = True
+    limit: int = LIMIT
+    edit: float = EDIT
+    unavailable: float = 0.001
 
 
 def bound(photos: int, limit: int, edit: float) -> float:
@@ -49,7 +53,7 @@ def run(scenario: Scenario) -> dict[str, Any]:
     """Return the figures of one run."""
     began = time.process_time()
     settings = VeniceSettings(
-        limit=LIMIT,
+        limit=scenario.limit,
         window_kind=scenario.window,  # type: ignore[arg-type]
         retry_after=True,
         lockout_counts_429=True,
@@ -58,20 +62,24 @@ def run(scenario: Scenario) -> dict[str, Any]:
         scenario.policy,
         settings,
         seed=scenario.seed,
-        edit_seconds=EDIT,
+        edit_seconds=scenario.edit,
         outage=scenario.outage,
         outage_shows=scenario.outage_shows,
+        unavailable=scenario.unavailable,
     )
+    stack.settle()
     stack.drop(scenario.photos)
     stack.run()
     answers, arrivals = stack.venice.answers, sorted(stack.venice.arrivals)
     ends = sorted(at - DROP for at in stack.done.values())
     start, end = scenario.outage
-    least = bound(scenario.photos, LIMIT, EDIT) + end - start
+    least = bound(scenario.photos, scenario.limit, scenario.edit) + end - start
     bill = costs.bill(stack.meter, scenario.photos)
     return {
         "policy": scenario.policy.name,
         "window": scenario.window,
+        "limit": scenario.limit,
+        "edit": scenario.edit,
         "photos": scenario.photos,
         "seed": scenario.seed,
         "done": len(ends),
@@ -95,6 +103,7 @@ def run(scenario: Scenario) -> dict[str, Any]:
         "metered": dict(stack.meter),
         "bill_per_1000": [asdict(line) for line in bill],
         "aws_dollars_per_1000": costs.total(bill),
+        "floor_dollars_per_1000": costs.floor(scenario.edit),
         "curve": curve(ends),
         "took": time.process_time() - began,
     }
@@ -126,7 +135,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few photos; writes nothing")
     parser.add_argument("--no-real", action="store_true", help="virtual time only; writes nothing")
+    parser.add_argument("--limit", type=int, default=LIMIT, help="calls a minute")
+    parser.add_argument("--edit", type=float, default=EDIT, help="seconds of an edit, on average")
+    parser.add_argument("--photos", type=int, help="run one drop of so many, and write nothing")
+    parser.add_argument("--window", choices=WINDOWS, default="fixed", help="Venice's minutes")
+    parser.add_argument("--unavailable", type=float, default=0.0, help="share of calls that fail")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="print one drop as a JSON object")
     options = parser.parse_args()
+    if options.photos or options.json:
+        one(options)
+    else:
+        everything(options)
+
+
+def one(options: argparse.Namespace) -> None:
+    """Run one drop, and print its figures as a line or as one JSON object."""
+    figures = run(
+        Scenario(
+            IMAGE_DROP,
+            options.photos or 600,
+            options.window,
+            options.seed,
+            limit=options.limit,
+            edit=options.edit,
+            unavailable=options.unavailable,
+        )
+    )
+    print(json.dumps(figures) if options.json else burst_report.line(figures))
+
+
+def everything(options: argparse.Namespace) -> None:
+    """Run all scenarios, and write the report if they are complete."""
     with ProcessPoolExecutor() as pool:
         virtual = []
         for figures in pool.map(run, scenarios(options.quick)):

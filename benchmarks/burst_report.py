@@ -18,7 +18,8 @@ def line(run: Figures) -> str:
         f"{run['policy']}, {run['photos']:,} photos, {run['window']} windows: "
         f"{run['done']:,} done, {run['dead_lettered']:,} dead-lettered, "
         f"{run['refused']:,} refused, {run['lock_outs']} lock-outs, "
-        f"{run['paid_twice']} paid twice, {ratio(run)} of the bound ({run['took']:.0f} s of CPU)"
+        f"{run['paid_twice']} paid twice, {ratio(run)} of the bound, "
+        f"${run['aws_dollars_per_1000']:.3f} for 1,000 ({run['took']:.0f} s of CPU)"
     )
 
 
@@ -178,6 +179,12 @@ def _real(real: Figures) -> Iterable[str]:
                 f"{real['seconds'] / real['bound']:.3f}",
             )
         ],
+    )
+
+    first = real["first"]
+    yield (
+        f"{first['photos']} photos dropped into a stack that has just started: the first result "
+        f"after {first['first']:.1f} s, the last one after {first['seconds']:.1f} s."
     )
 
 

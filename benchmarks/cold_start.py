@@ -24,8 +24,7 @@ PROGRAMS = {
     "alone": "import boto3, requests, PIL.Image; boto3.client('s3')",
     "function": "import app; app.services()",
     "all clients": (
-        "import app; s = app.services(); "
-        "s.queue.sqs.meta, s.bus.events.meta, s.api_key.provider.client.meta"
+        "import app; s = app.services(); s.queue.sqs.meta, s.bus.events.meta, s.api_key.ssm.meta"
     ),
 }
 ENVIRONMENT = {

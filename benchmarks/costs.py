@@ -55,6 +55,11 @@ def bill(meter: Meter | Mapping[str, float], images: int) -> list[Line]:
     return lines
 
 
+def floor(edit: float) -> float:
+    """Return the cost of 1,000 images if Lambda ran only while Venice edits, `edit` seconds."""
+    return 1000 * edit * PRICES[0].dollars
+
+
 def total(lines: list[Line]) -> float:
     """Return the sum of a bill."""
     return sum(line.dollars for line in lines)

@@ -142,7 +142,7 @@ class Pollers:
     """An event source mapping's pollers: BatchSize 1, ReportBatchItemFailures.
 
     `handler(handle, message)` answers whether the message is done. While they are paused, they
-    finish what they have received.
+    finish what they have received. So do those above the mapping's maximum concurrency.
     """
 
     world: World
@@ -151,22 +151,22 @@ class Pollers:
     trigger: QueueTrigger
     concurrency: Concurrency
     handler: Callable[[str, Message], bool]
-    number: int
 
     def start(self) -> None:
         """Start polling: five pollers at first, then five more a second."""
-        for number in range(self.number):
-            self.world.start(max(0, number - FIRST_POLLERS + 1) / MORE_POLLERS, self._poll)
+        for number in range(ACCOUNT_CONCURRENCY):
+            after = max(0, number - FIRST_POLLERS + 1) / MORE_POLLERS
+            self.world.start(after, partial(self._poll, number))
 
-    def _poll(self) -> None:
+    def _poll(self, number: int) -> None:
         while True:
+            while not self.trigger.enabled or number >= self.trigger.maximum_concurrency:
+                self.trigger.wait()
             since = self.world.time
             self.queue.wait()
             self.meter["SQS request"] += 1 + int((self.world.time - since) / LONG_POLL)
             self.world.sleep(self.world.about(POLL, SPREAD))
-            if not self.trigger.enabled:
-                self.trigger.wait()
-            elif taken := self.queue.take():
+            if self.trigger.enabled and (taken := self.queue.take()):
                 self.concurrency.run(partial(self._work, *taken))
 
     def _work(self, handle: str, message: Message) -> None:

@@ -27,8 +27,10 @@ from image_drop import account, pipeline, retry
 from image_drop.errors import AccountError, RetryableError
 from image_drop.events import AccountRestored, AccountUnavailable
 from image_drop.invocation import Invocation
+from image_drop.quota import Quota
 from image_drop.services import Services
 from image_drop.state.rate_limit import RateLimiter, Slot
+from image_drop.state.rates import SlotLog
 from image_drop.telemetry import logger
 from image_drop.uploads import Upload
 from image_drop_local.simulator.settings import Settings as VeniceSettings
@@ -50,6 +52,7 @@ ENVIRONMENT = {
     "DAILY_SPEND_LIMIT_USD": "0",
 }
 DROP = 1_800_000_017.0  # the time of the drop: 17 s into a minute of Venice's
+BEFORE = 120.0  # seconds from the start of the run to the drop
 S3_EVENT = 0.8  # median seconds from the upload to the invocation; "typically seconds"
 DUPLICATES = 0.001  # of S3's events, and of SQS's deliveries
 SKEW = 0.5  # seconds by which an environment's clock may be wrong, either way
@@ -64,24 +67,27 @@ NO_CAP = 900  # below the account's 1,000, which the upload function shares
 class Policy:
     """How a queue is drained.
 
-    `limited`: by the project's limiter; else each try calls at once. `fixed_delay`: seconds
-    between tries; None is the project's own back-off with Venice's `Retry-After`.
+    `limited`: by the project's limiter; else each try calls at once. `bucket`: calls a minute of a
+    token bucket that each environment has for itself. `fixed_delay`: seconds between tries; None
+    is the project's own back-off with Venice's `Retry-After`.
     `straight_to_queue`: S3 notifies the queue, not the upload function.
     """
 
     name: str
     maximum_concurrency: int = NO_CAP
     limited: bool = False
+    bucket: float | None = None
     fixed_delay: float | None = None
     straight_to_queue: bool = False
     max_receive_count: int = 12
 
 
-IMAGE_DROP = Policy("Image Drop", 10, limited=True)
+IMAGE_DROP = Policy("Image Drop", 1000, limited=True)  # template.yaml's upper end
 OTHERS = (
     Policy("queue on 429, fixed delay of 60 s", fixed_delay=60.0),
     Policy("queue until Retry-After, with jitter; 5 receives", max_receive_count=5),
     Policy("queue until Retry-After, with jitter"),
+    Policy("queue on 429, a token bucket in each function", bucket=20.0),
     Policy("5 at a time; 5 receives", 5, straight_to_queue=True, max_receive_count=5),
     Policy("5 at a time", 5, straight_to_queue=True),
     Policy("2 at a time", 2, straight_to_queue=True),
@@ -90,7 +96,10 @@ OTHERS = (
 
 @dataclass
 class Deployment:
-    """One stack, one drop. `drop`, then `run`, then look at its parts."""
+    """One stack, one drop. `drop`, then `run`, then look at its parts.
+
+    `shared`: another stack in the same world, whose account at Venice it uses too.
+    """
 
     policy: Policy
     venice_settings: VeniceSettings
@@ -100,23 +109,16 @@ class Deployment:
     outage_shows: bool = True
     duplicates: float = DUPLICATES
     unavailable: float = 0.001
+    shared: "Deployment | None" = None
     done: dict[str, float] = field(default_factory=dict)  # key → when its result was stored
     stopped: list[float] = field(default_factory=list)  # when processing was
     resumed: list[float] = field(default_factory=list)
     most_receives: int = 0
 
     def __post_init__(self) -> None:
-        self.world = World(DROP, self.seed)
+        self.world: World = self.shared.world if self.shared else World(DROP - BEFORE, self.seed)
         self.meter = Meter()
-        self.venice = Venice(
-            self.world,
-            self.venice_settings,
-            _png(1),
-            self.edit_seconds,
-            self.unavailable,
-            (DROP + self.outage[0], DROP + self.outage[1]),
-            self.outage_shows,
-        )
+        self.venice: Venice = self.shared.venice if self.shared else self._venice()
         self.s3 = S3(self.world.now, self._stored)
         self.queue = Sqs(
             self.world,
@@ -127,7 +129,7 @@ class Deployment:
             self.duplicates,
         )
         self.concurrency = Concurrency(self.world)
-        trigger = QueueTrigger(self.world)
+        trigger = QueueTrigger(self.world, maximum_concurrency=self.policy.maximum_concurrency)
         self.pollers = Pollers(
             self.world,
             self.meter,
@@ -135,7 +137,6 @@ class Deployment:
             trigger,
             self.concurrency,
             self._retry,
-            self.policy.maximum_concurrency,
         )
         self.table = MeteredTable(
             self.world, self.meter, DynamoDB(self.world.now, random.Random(self.seed))
@@ -155,6 +156,23 @@ class Deployment:
         self._watch_function = Function(self.world, self.meter, self._services, WATCH_GIGABYTES)
         self._coming = 0
 
+    def _venice(self) -> Venice:
+        return Venice(
+            self.world,
+            self.venice_settings,
+            _png(1),
+            self.edit_seconds,
+            self.unavailable,
+            (DROP + self.outage[0], DROP + self.outage[1]),
+            self.outage_shows,
+        )
+
+    def settle(self) -> None:
+        """Let the account watch make a round, as in every stack that is a few minutes old."""
+        self.world.start(0, self._watch_regularly)
+        with counted_output(self.meter):
+            self.world.sleep(DROP - self.world.time)
+
     def drop(self, number: int) -> None:
         """Upload so many photos at the same moment."""
         photo = _png(256)
@@ -169,9 +187,8 @@ class Deployment:
     def run(self) -> None:
         """Run until nothing is left to do: every message is deleted or a dead letter."""
         self.pollers.start()
-        self.world.start(WATCH_EVERY * self.world.rng.random(), self._watch_regularly)
-        with _counted_output(self.meter):
-            self.world.run(self._is_over)
+        with counted_output(self.meter):
+            self.world.run(lambda: self.is_over)
         self.world.stop()
 
     # Events
@@ -193,7 +210,9 @@ class Deployment:
         if bucket == OUTPUT and key.endswith(".png.png"):
             self.done.setdefault(key.removesuffix(".png"), self.world.time)
 
-    def _is_over(self) -> bool:
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
         settled = not self._coming and self.concurrency.is_idle and not self.queue.messages
         return settled or self.world.time >= DROP + RETENTION
 
@@ -248,6 +267,7 @@ class Deployment:
             raise
 
     def _watch_regularly(self) -> None:
+        self.world.sleep(BEFORE / 2 * self.world.rng.random())
         while True:
             self.world.start(0, self._watch)
             self.world.sleep(WATCH_EVERY)
@@ -283,7 +303,10 @@ class Deployment:
         )
 
     def _no_limiter(self) -> "NoLimiter":
-        return NoLimiter(self.clients["dynamodb"], "table", self.world.now, self.world.sleep)
+        table, now, sleep = self.clients["dynamodb"], self.world.now, self.world.sleep
+        if self.policy.bucket is None:
+            return NoLimiter(table, "table", now, sleep)
+        return TokenBucket(table, "table", now, sleep, calls_a_minute=self.policy.bucket)
 
 
 class NoLimiter(RateLimiter):
@@ -291,20 +314,39 @@ class NoLimiter(RateLimiter):
 
     @override
     @contextmanager
-    def acquire(self, model: str, max_slot_wait: float) -> Iterator[Slot]:
-        yield Slot(at=0.0, limit=0)
+    def acquire(self, model: str, max_slot_wait: float, seen: object = None) -> Iterator[Slot]:
+        yield Slot(at=0.0, log=SlotLog())
 
     @override
     def block(self, model: str, until: float) -> None: ...
 
     @override
-    def set_limit(self, model: str, limit: int) -> None: ...
+    def refuse(self, model: str, quota: Quota, slot: Slot, until: float) -> None: ...
+
+    @override
+    def learn(self, model: str, quota: Quota, slot: Slot, seconds: float) -> None: ...
 
     @override
     def set_limits(self, limits: Mapping[str, int]) -> None: ...
 
     @override
     def record_failure(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class TokenBucket(NoLimiter):
+    """A bucket in each environment: it holds the account's limit back, but only its own calls."""
+
+    calls_a_minute: float = 20.0
+    next_at: list[float] = field(default_factory=lambda: [0.0])  # when the next token is there
+
+    @override
+    @contextmanager
+    def acquire(self, model: str, max_slot_wait: float, seen: object = None) -> Iterator[Slot]:
+        at = max(self.next_at[0], self.now() - 60.0)
+        self.next_at[0] = at + 60.0 / self.calls_a_minute
+        self.sleep(at - self.now())
+        yield Slot(at=0.0, log=SlotLog())
 
 
 class _Counted(io.TextIOBase):
@@ -319,7 +361,8 @@ class _Counted(io.TextIOBase):
 
 
 @contextmanager
-def _counted_output(meter: Meter) -> Iterator[None]:
+def counted_output(meter: Meter) -> Iterator[None]:
+    """Count the bytes that the functions log, and show none of them."""
     counted = _Counted(meter)
     (handler,) = logger.handlers
     assert isinstance(handler, logging.StreamHandler)

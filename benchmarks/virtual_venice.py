@@ -74,6 +74,7 @@ class Venice:
         quota = self.rate_limit.take(MODEL, now, settings)
         headers = {
             "x-ratelimit-limit-requests": str(quota.limit),
+            "x-ratelimit-remaining-requests": str(quota.remaining),
             "x-ratelimit-reset-requests": str(math.ceil(quota.reset_at * 1000)),
         }
         if not quota.granted:

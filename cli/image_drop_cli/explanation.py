@@ -81,7 +81,7 @@ def explain(key: str, deployment: "Deployment") -> Explanation:
         )
     services, bucket = deployment.services, deployment.input_bucket
     found = services.input_bucket.find_object(bucket, key)
-    image = found or InputObject(bucket, key, "", 0, datetime.now(UTC), {}, "")
+    image = found or InputObject(bucket, key, "", 0, datetime.now(UTC), {}, tagged=False)
     ignored = services.input_bucket.ignored(image)
     given: tuple[Given, ...] = ()
     try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from image_drop.instructions.schema import Mode
-from image_drop.state.rate_limit import WINDOW
+from image_drop.state.rates import WINDOW
 from image_drop.storage.output_bucket import REPORT_SUFFIX
 from image_drop.storage.retry_queue import Depth
 from image_drop.telemetry import NAMESPACE

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-MAX_SLOT_WAIT = 70.0  # seconds to wait for a slot; a little more than one of Venice's minutes
+MAX_SLOT_WAIT = 1.0  # seconds to wait for a slot; in the queue, waiting is free
 
 
 @cache
@@ -38,5 +38,6 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFail
 def record_handler(record: "SQSRecord", lambda_context: "LambdaContext") -> None:
     """Work on one message. Raise an error when it stays in the queue."""
     receives = int(record.attributes.approximate_receive_count)
-    invocation = Invocation(lambda_context, MAX_SLOT_WAIT, record.message_id, receives)
+    sent_at = int(record.attributes.sent_timestamp) / 1000
+    invocation = Invocation(lambda_context, MAX_SLOT_WAIT, record.message_id, receives, sent_at)
     retry.edit_or_postpone(record.body, record.receipt_handle, services(), invocation)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 MAX_SLOT_WAIT = (
-    3.0  # seconds to wait for a slot; a queued message is cheaper than a waiting function
+    2.0  # seconds to wait for a slot; a queued message is cheaper than a waiting function
 )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
+from image_drop_cli.deployment import Deployment
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator, most_in
 from tests.support.system import CUT_OUT, MAX_WAIT, System
@@ -25,6 +27,15 @@ def system() -> Iterator[System]:
         yield System(stack, venice)
 
 
+def test_limit_is_known_before_first_drop(system: System) -> None:
+    services = Deployment.find("image-drop", endpoint_url=system.stack.endpoint_url).services
+
+    slots, _ = services.limiter.peek(DEFAULT_EDIT_MODEL)
+
+    assert slots.limit == LIMIT
+    assert system.calls() == []
+
+
 def test_drop_of_ten_into_idle_system_starts_at_once(system: System) -> None:
     system.drop_all({f"drop/{number}.jpg": CUT_OUT for number in range(DROP)})
 
@@ -36,7 +47,6 @@ def test_drop_of_ten_into_idle_system_starts_at_once(system: System) -> None:
 
 
 def test_burst_has_no_refused_calls_and_each_photo_is_paid_once(system: System) -> None:
-    system.invoke("AccountWatchFunction", {})  # as every five minutes: the limiter knows the limit
     already = len(system.calls())
     photos = {f"burst/{number}.jpg": {"prompt": "make it pink"} for number in range(BURST)}
 

@@ -42,6 +42,7 @@ def test_account_in_order_leaves_processing_running(
         "EditLimit": [20],
         "RemovalLimit": [20],
         "ProcessingPaused": [0],
+        "Concurrency": [5],  # half of what a new AWS account may run
     }
     assert stage.events() == []
     assert stage.calls == 0
@@ -458,11 +459,22 @@ class LambdaApi:
 
     def __init__(self, *, slow: bool = False) -> None:
         self.enabled, self.updates = True, 0
+        self.account_concurrency, self.at_once = 1000, 0
         self.meanwhile: Callable[[], Any] = lambda: None
         self._slow, self._changing = slow, False
 
-    def update_event_source_mapping(self, *, UUID: str, Enabled: bool) -> None:  # noqa: N803
+    def get_account_settings(self) -> Any:
+        return {"AccountLimit": {"ConcurrentExecutions": self.account_concurrency}}
+
+    def update_event_source_mapping(
+        self,
+        *,
+        UUID: str,  # noqa: N803
+        Enabled: bool,  # noqa: N803
+        ScalingConfig: Any,  # noqa: N803
+    ) -> None:
         self.updates += 1
+        self.at_once = ScalingConfig["MaximumConcurrency"]
         if self._changing:
             error: Any = {"Error": {"Code": "ResourceInUseException"}}
             raise ClientError(error, "UpdateEventSourceMapping")
@@ -474,10 +486,26 @@ class LambdaApi:
         self._changing = False
 
 
-def watch_with(stage: Stage, api: LambdaApi) -> None:
-    trigger = QueueTrigger(api, "uuid")  # type: ignore[arg-type]
+def watch_with(stage: Stage, api: LambdaApi, maximum: int = 1000) -> None:
+    trigger = QueueTrigger(api, "uuid", maximum)  # type: ignore[arg-type]
     services = replace(stage.services, queue_trigger=trigger)
     account.watch(services, Invocation(FakeContext(), 70))
+
+
+@pytest.mark.parametrize(
+    ("limit", "account_concurrency", "maximum", "at_once"),
+    [(20, 1000, 1000, 23), (120, 1000, 1000, 135), (120, 100, 1000, 50), (120, 1000, 40, 40)],
+)
+def test_concurrency_follows_limit_up_to_half_of_account(
+    stage: Stage, limit: int, account_concurrency: int, maximum: int, at_once: int
+) -> None:
+    api = LambdaApi()
+    api.account_concurrency = account_concurrency
+    stage.venice.change(limit=limit)
+
+    watch_with(stage, api, maximum)
+
+    assert api.at_once == at_once
 
 
 def test_mapping_is_updated_once_in_round(stage: Stage) -> None:

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from image_drop.instructions.sources import MAX_FILE_BYTES
 from tests.support.pictures import photo
 from tests.support.stage import INPUT, MappingState, Stage
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
 
 CUT_OUT = {"mode": "background-remove"}
 EDIT = {"prompt": "pink sky"}
@@ -153,16 +156,18 @@ def test_bad_image(stage: Stage, data: bytes, code: str, words: list[str]) -> No
 
 def test_file_above_limit_is_refused_before_it_is_downloaded(stage: Stage) -> None:
     stage.configure(MAX_IMAGE_BYTES="1000")
-    downloads: list[str] = []
-    stage.services.input_bucket.s3.meta.events.register(
-        "before-call.s3.GetObject",
-        lambda context, **_: downloads.append(context["input_params"]["Key"]),
-    )
+    bodies: list[StreamingBody] = []
+
+    def keep(parsed: dict[str, Any], **_: Any) -> None:
+        if parsed.get("ContentLength") == len(photo()):
+            bodies.append(parsed["Body"])
+
+    stage.services.input_bucket.s3.meta.events.register("after-call.s3.GetObject", keep)
 
     assert stage.drop("a.jpg", tags=CUT_OUT) == "reported"
 
     refused(stage, "a.jpg", "too_large", "1,000", f"{len(photo()):,}")
-    assert "a.jpg" not in downloads
+    assert [body._amount_read for body in bodies] == [0]  # type: ignore[attr-defined]
 
 
 def test_image_that_is_deleted_before_it_is_read(stage: Stage) -> None:
@@ -176,7 +181,7 @@ def test_image_that_is_deleted_before_it_is_read(stage: Stage) -> None:
 
 @pytest.mark.parametrize("operation", ["GetObjectTagging", "GetObject"])
 def test_image_that_is_deleted_while_it_is_looked_at(stage: Stage, operation: str) -> None:
-    event = stage.put("a.jpg", metadata=CUT_OUT)
+    event = stage.put("a.jpg", tags=CUT_OUT)
     before(stage, operation, lambda: stage.s3.delete_object(Bucket=INPUT, Key="a.jpg"))
 
     assert stage.upload(event) == {"a.jpg": "reported"}

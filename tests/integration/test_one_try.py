@@ -128,7 +128,8 @@ def test_last_failure_of_message_is_reported_and_buried(stage: Stage, services: 
 def test_waits_do_not_count_as_failures(stage: Stage, services: Services) -> None:
     for number in range(1, 12):
         services.limiter.block("firered-image-edit", services.now() + 60)
-        message = received(services, drop(stage))
+        waiting = msgspec.structs.replace(drop(stage), model="firered-image-edit")
+        message = received(services, waiting)
         with pytest.raises(NoSlotError):
             retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(number))
         services.queue.delete(message.receipt_handle)
@@ -141,6 +142,26 @@ def test_waits_do_not_count_as_failures(stage: Stage, services: Services) -> Non
 
     assert "shoe.png.error.json" not in stage.outputs()
     assert buried(services) == []
+
+
+def test_message_that_waits_learns_model_and_keeps_failures(
+    stage: Stage, services: Services
+) -> None:
+    message = received(services, drop(stage))
+    stage.venice.faults.add(503, endpoint="edit", times=1)
+    with pytest.raises(VeniceUnavailableError):
+        retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(1))
+    services.limiter.block("firered-image-edit", services.now() + 60)
+
+    left = retry.edit_or_postpone(message.body, message.receipt_handle, services, receive(2))
+
+    services.queue.delete(message.receipt_handle)
+    stage.clock.sleep(120)
+    again = services.queue.receive()
+    assert left == []
+    assert again is not None
+    (waiting,) = from_message(again.body)
+    assert (waiting.model, waiting.failures) == ("firered-image-edit", 1)
 
 
 def test_repeated_count_of_same_receive_is_one_failure(stage: Stage, services: Services) -> None:

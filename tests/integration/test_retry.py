@@ -147,7 +147,7 @@ def test_connection_closed_before_answer_is_retried_later(stage: Stage) -> None:
         ("s3", "GetObject", "SlowDown", 503),
         ("s3", "HeadObject", "503", 503),
         ("s3", "PutObject", "InternalError", 500),
-        ("dynamodb", "GetItem", "ThrottlingException", 400),
+        ("dynamodb", "BatchGetItem", "ThrottlingException", 400),
         ("dynamodb", "TransactWriteItems", "ProvisionedThroughputExceededException", 400),
         ("dynamodb", "PutItem", "ThrottlingException", 400),
     ],

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 from image_drop.services import Services
-from image_drop.state.circuit_breaker import CircuitBreaker
+from image_drop.state.billing import MICRO, date_of
+from image_drop.state.circuit_breaker import CircuitBreaker, Status
 from image_drop_local.simulator.settings import Settings
 from tests.simulation.aws.dynamodb import DynamoDB
 from tests.simulation.aws.others import EventBus, Parameters, QueueTrigger
 from tests.simulation.aws.s3 import S3
 from tests.simulation.aws.sqs import Sqs
 from tests.simulation.faults import Fault, Faults
+from tests.simulation.journal import Journal
 from tests.simulation.lambda_ import Function, Poller, app
-from tests.simulation.machine import Machine
+from tests.simulation.machine import OUT_OF_TIME, Machine
 from tests.simulation.venice import EDIT, Venice
 from tests.simulation.world import World
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 START = 1_800_000_000.0
 INPUT, OUTPUT, QUEUE, DEAD = "input", "output", "https://queue", "https://dead"
 ROUND = 300.0  # seconds; both schedules
+BUSY = 0.4  # of the requests that a busy S3 refuses
 DUPLICATES = 0.05  # of S3's events and SQS's deliveries: far more than in reality
 
 
@@ -49,6 +52,7 @@ class Cloud:
         self.rng = random.Random(f"{seed} cloud")
         self.timeline: list[str] = []
         self.announcements: list[Announcement] = []
+        self.journal = Journal()
         self.environment = {
             "INPUT_BUCKET": INPUT,
             "OUTPUT_BUCKET": OUTPUT,
@@ -60,18 +64,20 @@ class Cloud:
             "RETRY_EVENT_SOURCE_MAPPING": "uuid",
             "MAX_FAILURES": "4",
         } | environment
+        self.journal.limit_is(START, float(environment.get("DAILY_SPEND_LIMIT_USD", "50")))
         self.s3 = S3(self.world.now, self._created)
-        self.dynamodb = DynamoDB(self.world.now, random.Random(f"{seed} dynamodb"))
+        self.dynamodb = DynamoDB(self.world.now, random.Random(f"{seed} dynamodb"), self._written)
         self.sqs = Sqs(self.world, QUEUE, DEAD, 100, 1800.0, DUPLICATES)
-        self.bus = EventBus(self._announced)
+        self.bus = EventBus(self._announced, self.world.now)
         self.parameters = Parameters("key-1")
         self.trigger = QueueTrigger(self.world)
-        self.venice = Venice(self.world, replace_latency(settings), plan, self.note)
+        self.venice = Venice(self.world, replace_latency(settings), plan, self.note, self.journal)
         self.machines = 0
         self.apps: dict[str, Callable[[Machine], Any]] = {
             name: partial(app, name) for name in ("upload", "retry", "account_watch", "backfill")
         }
         self.events_on_their_way = 0
+        self.s3_is_busy_until = 0.0
         make = self._machine
         self.upload = Function(self.world, "upload", make, 300.0, 2, self._failed_for_good)
         self.retry = Function(self.world, "retry", make, 300.0)
@@ -104,12 +110,41 @@ class Cloud:
         """Write into the timeline."""
         self.timeline.append(f"{self.world.time - START:9.1f} s  {what}")
 
-    def strike(self, what: str, who: str) -> Fault | None:
+    def strike(self, what: str, who: Machine) -> Fault | None:
         """Return the fault of a request that is about to be made, and note it."""
-        fault = self.faults.next()
-        if fault:
-            self.note(f"fault {self.faults.requests - 1}: {who} {what}: {fault}")
+        struck = self.faults.next(what)
+        if struck:
+            number, fault = struck
+            self.note(f"fault {number}: {who.name} {what}: {fault}")
+        elif self._is_busy(what):
+            fault = Fault.THROTTLED
+        else:
+            return None
+        who.struck += 1
+        self.journal.met(self.world.time, who.function, who.keys)
+        # A claim whose answer is lost fails this try, and makes another one find it crashed.
+        for _ in range(2 if fault is Fault.LOST else 1):
+            self.journal.failed(who.keys)
         return fault
+
+    def _is_busy(self, what: str) -> bool:
+        busy = what.startswith("s3.") and self.world.time < self.s3_is_busy_until
+        return busy and self.rng.random() < BUSY
+
+    def died(self, machine: Machine, why: str) -> None:
+        """Note that a process has died, and whether that is our own doing."""
+        self.note(f"{machine.name} died: {why}")
+        if why == OUT_OF_TIME:
+            self.journal.failed(machine.keys)
+            if not machine.struck:
+                self.journal.broken.append(f"{machine.function} ran out of its time by itself")
+
+    def raised(self, machine: Machine, error: Exception) -> None:
+        """Note that a handler has raised an error, and whether a fault explains it."""
+        self.note(f"{machine.name} raised {type(error).__name__}: {error}")
+        if not machine.struck:
+            what = f"{type(error).__name__}: {error}"
+            self.journal.broken.append(f"{machine.function} raised {what}, and nothing explains it")
 
     def redeploy(self) -> None:
         """Deploy a new version: the next event of each function meets a new process."""
@@ -129,7 +164,16 @@ class Cloud:
     @property
     def is_paused(self) -> bool:
         """Whether processing is paused."""
-        return CircuitBreaker(self.dynamodb, "state").status().stopped  # type: ignore[arg-type]
+        return self._status.stopped
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether the bus has the last pause or resumption."""
+        return self._status.announced
+
+    @property
+    def _status(self) -> Status:
+        return CircuitBreaker(self.dynamodb, "state").status()  # type: ignore[arg-type]
 
     def onlooker(self) -> Services:
         """Return services without faults and time, to look at what there is."""
@@ -142,7 +186,20 @@ class Cloud:
             client=lambda name: states.get(name),
         )
 
+    def change_daily_limit(self, usd: str) -> None:
+        """Deploy another daily limit."""
+        self.environment["DAILY_SPEND_LIMIT_USD"] = usd
+        self.journal.limit_is(self.world.time, float(usd))
+        self.redeploy()
+
     # what AWS does by itself
+
+    def _written(self, id: str) -> None:
+        if id == "circuit-breaker":
+            day = self.dynamodb.items.get(f"spend#{date_of(self.world.time)}", {})
+            committed = int(day.get("committed", {"N": "0"})["N"]) / MICRO
+            paid_at = max((call.at for call in self.venice.book), default=0.0)
+            self.journal.switched(self.world.time, self._status, committed, paid_at)
 
     def _machine(self, function: str) -> Machine:
         self.machines += 1

@@ -94,11 +94,11 @@ class Function:
         machine = self._environment()
         machine.died = Answer()
         machine.died.alarm = lambda: self._ended(False, None, done)
-        machine.deadline = self.world.time + self.timeout
+        machine.begin(event, self.timeout)
         try:
             answer = machine.app(json.loads(json.dumps(event)), Context(machine))
         except Exception as error:
-            machine.cloud.note(f"{machine.name} raised {type(error).__name__}: {error}")
+            machine.cloud.raised(machine, error)
             self._ended(False, None, done)
         else:
             self._ended(True, answer, done)

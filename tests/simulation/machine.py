@@ -4,8 +4,9 @@ Everything between the project's code and a service happens here: time, faults, 
 repetition of a request, and the death of the process.
 """
 
+import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from image_drop import uploads
 from image_drop.services import Services
 from tests.simulation.aws.errors import client_error
 from tests.simulation.faults import Fault
+from tests.simulation.words import PRIVATE
 from tests.simulation.world import Answer
 
 if TYPE_CHECKING:
@@ -26,13 +29,18 @@ LATENCY = {"s3": 0.03, "dynamodb": 0.005, "sqs": 0.01, "events": 0.015, "ssm": 0
 SPREAD = 0.4
 SKEW = 0.5  # seconds by which an environment's clock may be wrong, either way
 JUMP = 3.0
+OUT_OF_TIME = "its time was up"
 TIMEOUT = 60.0  # seconds until the SDK gives up after its own repetitions
 THROTTLING = {"s3": "SlowDown", "dynamodb": "ProvisionedThroughputExceededException"}
 
 
 @dataclass(eq=False)
 class Machine:
-    """One environment. Its clock is wrong by `skew`, its memory lives from event to event."""
+    """One environment. Its clock is wrong by `skew`, its memory lives from event to event.
+
+    `keys`: of the images that it works on; `struck`: how many faults it has met. Both are of the
+    event in hand.
+    """
 
     cloud: "Cloud"
     function: str
@@ -41,6 +49,8 @@ class Machine:
     deadline: float = 0.0
     died: Answer = field(default_factory=Answer)
     used_at: float = 0.0
+    keys: frozenset[str] = frozenset()
+    struck: int = 0
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"{self.cloud.seed} machine {self.number}")
@@ -63,6 +73,17 @@ class Machine:
         )
         return self.cloud.connected(services, self)
 
+    def begin(self, event: Mapping[str, Any], seconds: float) -> None:
+        """Take an event in hand, for so many seconds at most."""
+        self.deadline = self.cloud.world.time + seconds
+        self.keys, self.struck = frozenset(), 0
+        for record in event.get("Records", ()):
+            self.work_on(record.get("body") or json.dumps(event))
+
+    def work_on(self, message: str) -> None:
+        """Note which images a message is about."""
+        self.keys = frozenset(upload.key for upload in uploads.from_message(message))
+
     def now(self) -> float:
         return self.cloud.world.time + self.skew
 
@@ -71,7 +92,7 @@ class Machine:
         left = self.deadline - self.cloud.world.time
         if seconds >= left:
             self.cloud.world.sleep(left)
-            self.die("its time was up")
+            self.die(OUT_OF_TIME)
         self.cloud.world.sleep(seconds)
 
     def wait_for(self, answer: Answer, seconds: float) -> bool:
@@ -79,12 +100,12 @@ class Machine:
         left = self.deadline - self.cloud.world.time
         came = self.cloud.world.wait_for(answer, min(seconds, left))
         if not came and left <= seconds:
-            self.die("its time was up")
+            self.die(OUT_OF_TIME)
         return came
 
     def die(self, why: str) -> NoReturn:
         """End the process where it is."""
-        self.cloud.note(f"{self.name} died: {why}")
+        self.cloud.died(self, why)
         self.cloud.world.call(0, partial(self.died.give, why))
         self.cloud.world.die()
 
@@ -95,7 +116,7 @@ class Machine:
     def request(self, service: str, operation: str, act: Callable[[], Any]) -> Any:
         """Make a request to AWS: on its way there, at its end, and on its way back."""
         world = self.cloud.world
-        fault = self.cloud.strike(f"{service}.{operation}", self.name)
+        fault = self.cloud.strike(f"{service}.{operation}", self)
         way = world.about(LATENCY[service], SPREAD) / 2
         self.sleep(way)
         match fault:
@@ -147,5 +168,11 @@ class Client:
     def _request(self, operation: str, method: Callable[..., Any], **parameters: Any) -> Any:
         if operation == "transact_write_items":  # as boto3 does, once for all repetitions
             parameters.setdefault("ClientRequestToken", f"{self._machine.rng.getrandbits(64):016x}")
+        if parameters.get("Key") == PRIVATE and all("/" in key for key in self._machine.keys):
+            self._machine.cloud.journal.broken.append(f"{operation} of {PRIVATE} for a folder")
         act = partial(method, **parameters)
-        return self._machine.request(self._service, operation, act)
+        answer = self._machine.request(self._service, operation, act)
+        if operation == "receive_message":
+            for message in answer.get("Messages", ()):
+                self._machine.work_on(message["Body"])
+        return answer

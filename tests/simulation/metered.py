@@ -36,8 +36,9 @@ REQUESTS: Mapping[str, tuple[float, str | None]] = {
     "put_events": (0.015, "event"),
     "get_parameter": (0.010, None),
     "update_event_source_mapping": (0.015, None),
+    "get_account_settings": (0.015, None),
 }
-SMALL = 0.020  # seconds; what is not a photo, and so read without `IfMatch`
+SMALL = 0.020  # seconds; of a file with instructions
 ITEM_WRITES = 1000  # a second: DynamoDB's limit for a partition, and so for an item
 
 
@@ -64,7 +65,7 @@ class Metered:
 
     def _request(self, operation: str, act: Callable[..., Any], **parameters: Any) -> Any:
         seconds, kind = REQUESTS[operation]
-        if operation == "get_object" and "IfMatch" not in parameters:
+        if operation == "get_object" and parameters["Key"].endswith(".json"):
             seconds = SMALL
         if kind:
             self.meter[kind] += self.units(operation, parameters)
@@ -91,9 +92,10 @@ class MeteredTable(Metered):
     def units(self, operation: str, parameters: Mapping[str, Any]) -> float:
         if operation == "get_item":
             return self._read_units(parameters["Key"])
-        if operation == "batch_get_item":  # which asks for no consistency, at half the price
+        if operation == "batch_get_item":  # without consistency at half the price
             ((_, asked),) = parameters["RequestItems"].items()
-            return sum(map(self._read_units, asked["Keys"])) / 2
+            units = sum(map(self._read_units, asked["Keys"]))
+            return units if asked.get("ConsistentRead") else units / 2
         each = 2 if operation == "transact_write_items" else 1
         return sum(each * _units(item, 1024) for item in self._written(operation, parameters))
 

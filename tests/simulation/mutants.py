@@ -1,10 +1,15 @@
-"""Put each break of `mutants.toml` back, and count the seeds until the simulation finds it."""
+"""Put each break of `mutants.toml` back, and let the simulation find it.
+
+A break's recorded seed has to find it. With `--hunt`, or without a recorded seed, the seeds are
+tried from 0 on, and the first one that finds it is printed.
+"""
 
 import argparse
 import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,16 +19,35 @@ from tempfile import TemporaryDirectory
 PROJECT = Path(__file__).parents[2]
 LAYER = PROJECT / "layers" / "image_drop"
 ENOUGH = 2000  # seeds
+HUNT = """
+import sys
+from tests.simulation.run import simulate
+
+says, *seeds = sys.argv[1:]
+for seed in range(*map(int, seeds)):
+    for broken in simulate(seed).broken:
+        if says in broken:
+            sys.exit(print(seed, broken, sep="\\t"))
+"""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A break. `edit`: what is replaced in which file. `seed`: one that finds it."""
+    """A break. `edit`: what is replaced in which file. `seed`: one that finds it.
+
+    `says`: a part of the words in which the broken promise is told.
+    """
 
     name: str
     item: str
+    says: str
     edit: list[dict[str, str]]
     seed: int | None = None
+
+    @property
+    def proof(self) -> range:
+        """The seeds that have to find it."""
+        return range(ENOUGH) if self.seed is None else range(self.seed, self.seed + 1)
 
     def fits(self) -> bool:
         """Whether the code has the places that it changes."""
@@ -49,44 +73,46 @@ def mutants() -> list[Mutant]:
 
 
 def hunt(mutant: Mutant, seeds: range) -> tuple[int, str] | None:
-    """Return the first seed that finds it, and what it finds."""
+    """Return the first seed that finds it, and what it finds. Raise `RuntimeError`."""
     with TemporaryDirectory(prefix="image-drop-mutant-") as folder:
         layer = Path(folder) / "layer"
         shutil.copytree(LAYER, layer, ignore=shutil.ignore_patterns("__pycache__"))
         mutant.put_into(layer)
-        code = (
-            "import sys; from tests.simulation.run import simulate\n"
-            "for seed in range(*map(int, sys.argv[1:])):\n"
-            "    broken = simulate(seed).broken\n"
-            "    if broken: sys.exit(print(seed, broken[0], sep='\\t'))\n"
-        )
         done = subprocess.run(
-            [sys.executable, "-c", code, str(seeds.start), str(seeds.stop)],
+            [sys.executable, "-c", HUNT, mutant.says, str(seeds.start), str(seeds.stop)],
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(layer), str(PROJECT)])},
             capture_output=True,
             text=True,
             check=False,
             cwd=PROJECT,
         )
-        if done.returncode:
-            return -1, done.stderr.strip().rpartition("\n")[2]
-        seed, _, what = done.stdout.strip().partition("\t")
-        return (int(seed), what) if seed else None
+    if done.returncode:
+        raise RuntimeError(f"{mutant.name}: {done.stderr.strip().rpartition('\n')[2]}")
+    seed, _, what = done.stdout.strip().partition("\t")
+    return (int(seed), what) if seed else None
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=ENOUGH)
-    parser.add_argument("names", nargs="*")
+    """Run what the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hunt", action="store_true", help="Try the seeds from 0 on.")
+    parser.add_argument("--seeds", type=int, default=ENOUGH, help="How many seeds to try.")
+    parser.add_argument("names", nargs="*", help="Parts of names; all breaks if there is none.")
     options = parser.parse_args()
-    wanted = [m for m in mutants() if not options.names or any(n in m.name for n in options.names)]
-    missed = 0
-    with ThreadPoolExecutor(2) as pool:
-        for mutant, found in zip(
-            wanted, pool.map(lambda m: hunt(m, range(options.seeds)), wanted), strict=True
-        ):
+    chosen = [m for m in mutants() if not options.names or any(n in m.name for n in options.names)]
+    began, missed = time.monotonic(), 0
+
+    def proved(mutant: Mutant) -> tuple[int, str] | None:
+        return hunt(mutant, range(options.seeds) if options.hunt else mutant.proof)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mutant, found in zip(chosen, pool.map(proved, chosen), strict=True):
             missed += found is None
-            print(f"{mutant.item:3} {mutant.name}: {found or 'not found'}", flush=True)
+            seed, what = found or ("–", "not found")
+            print(f"{mutant.item:3} {mutant.name:60} {seed:>5}  {what[:90]}", flush=True)
+    print(
+        f"{len(chosen) - missed} of {len(chosen)} breaks found in {time.monotonic() - began:.0f} s"
+    )
     return int(missed > 0)
 
 

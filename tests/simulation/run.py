@@ -2,6 +2,7 @@
 
 import io
 import logging
+import random
 from collections.abc import Collection
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
@@ -9,18 +10,21 @@ from functools import partial
 
 from image_drop.telemetry import logger
 from image_drop_local.simulator.settings import Settings
-from tests.simulation import workload
+from tests.simulation import stories, workload
 from tests.simulation.deployment import START, Cloud
 from tests.simulation.faults import Faults
-from tests.simulation.promises import Promises
+from tests.simulation.promises import broken
 from tests.simulation.venice import Venice
-from tests.simulation.workload import UNTRUSTED, People
+from tests.simulation.words import DEFAULT_MODEL, UNTRUSTED
+from tests.simulation.workload import People
 
 MOST_FAULTS = 8
 MOST_TROUBLE = 6
+MOST_PAGES = 2
 MOST_ACTS = 24
 SPAN = 2400.0  # seconds in which people act
 REQUESTS = 600  # among which faults are drawn
+TELLING = 1000.0  # seconds in which a pause is announced
 LONGEST = 5 * 86_400.0
 
 
@@ -48,14 +52,14 @@ def simulate(
     without_acts: Collection[int] = (),
 ) -> Run:
     """Run a seed; leave out what is named by its number."""
-    drawn = Faults.drawn(seed, MOST_FAULTS, REQUESTS)
-    faults = Faults({n: f for n, f in drawn.planned.items() if n not in without_faults})
+    faults = Faults.drawn(seed, MOST_FAULTS, REQUESTS).without(without_faults)
     plan = Venice.drawn(seed, MOST_TROUBLE, 20)
     plan = {number: kind for number, kind in plan.items() if number not in without_trouble}
-    acts = [act for act in workload.drawn(seed, MOST_ACTS, SPAN) if act.number not in without_acts]
+    drawn_acts = [*workload.drawn(seed, MOST_ACTS, SPAN), *stories.drawn(seed, SPAN)]
+    acts = [act for act in drawn_acts if act.number not in without_acts]
     windows = ("fixed", "sliding")
     settings = Settings(window_kind=windows[seed % 2], retry_after=bool(seed % 3))  # type: ignore[arg-type]
-    limit = ("50", "0.12", "0")[seed % 3]
+    rng = random.Random(f"{seed} parameters")
     logger.setLevel(logging.CRITICAL)
     with redirect_stdout(io.StringIO()):
         cloud = Cloud(
@@ -64,9 +68,12 @@ def simulate(
             settings,
             plan,
             UNTRUSTED_PREFIXES=UNTRUSTED,
-            DAILY_SPEND_LIMIT_USD=limit,
-            MAX_FAILURES=str(2 + seed % 4),
+            DAILY_SPEND_LIMIT_USD=rng.choice(("50", "50", "0.12", "0")),
+            MAX_FAILURES=str(rng.randrange(2, 6)),
+            MAX_EDIT_USD=rng.choice(("1", "1", "0", "0.06")),
+            ALLOWED_MODELS=rng.choice(("", "", "", f"{DEFAULT_MODEL},bria-bg-remover")),
         )
+        cloud.venice.pages = Venice.drawn_pages(seed, MOST_PAGES, 12)
         people = People(cloud)
         for act in acts:
             cloud.world.call(act.at, partial(people.act, act))
@@ -76,16 +83,17 @@ def simulate(
         def is_over() -> bool:
             settled = world.time > START + SPAN + 700 and cloud.is_settled
             running = settled and cloud.trigger.enabled and not cloud.is_paused
-            return running or world.time > START + LONGEST
+            told = cloud.is_announced or world.time > cloud.journal.switched_at + TELLING
+            return (running and told) or world.time > START + LONGEST
 
         world.run(is_over)
-        broken = Promises(cloud, people).broken()
+        found = broken(cloud, people)
         world.close()
     return Run(
         seed,
-        tuple(broken),
+        tuple(found),
         tuple(cloud.timeline),
-        tuple(faults.planned),
+        faults.numbers,
         tuple(plan),
         tuple(act.number for act in acts),
         len(faults.struck),

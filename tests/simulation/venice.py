@@ -1,8 +1,10 @@
 """Venice in virtual time: the simulator's own API behind the one function that the client calls."""
 
 import random
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -11,14 +13,16 @@ from requests.structures import CaseInsensitiveDict
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from image_drop.errors import NoAnswerError, VeniceUnavailableError
+from image_drop.errors import ImageDropError, NoAnswerError, VeniceUnavailableError
 from image_drop.venice.exchange import Reply
 from image_drop_local.simulator.answers import Answer as HttpAnswer
 from image_drop_local.simulator.api import Api
 from image_drop_local.simulator.calls import Call
 from image_drop_local.simulator.settings import Settings
 from tests.simulation.faults import Fault
+from tests.simulation.journal import Journal
 from tests.simulation.machine import Machine
+from tests.simulation.words import POISON, SECRET, STRANGER, UNKNOWN_MODEL
 from tests.simulation.world import Answer, World
 
 WAY = 0.1  # median seconds of a request's way, its photo included
@@ -53,17 +57,30 @@ TROUBLE: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     "silent": (6, {"answer": "timeout"}),
     "slow": (5, {"answer": "slow", "seconds": 60.0}),
 }
+PAGES: Mapping[str, Mapping[str, Any]] = {  # of the account, and one that is made here
+    "404": {"answer": 404},
+    "500": {"answer": 500},
+    "html": {"answer": "html"},
+    "empty": {"answer": "empty"},
+}
 
 
 @dataclass
 class Venice:
-    """The account. `plan`: what the calls of these numbers meet."""
+    """The account. `plan`: what the calls of these numbers meet.
+
+    `wave`: what all calls meet until a time. A call with the prompt `POISON` is always refused.
+    """
 
     world: World
     settings: Settings
     plan: Mapping[int, str]
     note: Callable[[str], object]
+    journal: Journal
     numbers: int = 0
+    wave: tuple[float, str] = 0.0, ""
+    pages: Mapping[int, str] = field(default_factory=dict)  # what looks at the account meet
+    looks: int = 0
     met: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -79,9 +96,21 @@ class Venice:
             for _ in range(rng.randrange(most + 1))
         }
 
+    @staticmethod
+    def drawn_pages(seed: object, most: int, looks: int) -> Mapping[int, str]:
+        """Draw what looks at the account meet."""
+        rng = random.Random(f"{seed} pages")
+        kinds = [*PAGES, "huge numbers"]
+        return {rng.randrange(looks): rng.choice(kinds) for _ in range(rng.randrange(most + 1))}
+
     def change(self, **settings: Any) -> None:
         """Change some of the account's settings."""
         self.api.settings = msgspec.structs.replace(self.api.settings, **settings)
+
+    @property
+    def settings_now(self) -> Settings:
+        """The account's settings."""
+        return self.api.settings
 
     @property
     def book(self) -> list[Call]:
@@ -93,7 +122,19 @@ class Venice:
     ) -> Reply:
         """Answer as `image_drop.venice.exchange.exchange` does, from this machine."""
         name = url.rpartition("/api/v1")[2]
-        fault = machine.cloud.strike(f"venice {name}", machine.name)
+        try:
+            reply = self._exchange(machine, name, method, url, seconds, **request)
+        except ImageDropError:
+            self.journal.failed(machine.keys)
+            raise
+        if reply.status != HTTPStatus.OK:
+            self.journal.failed(machine.keys)
+        return reply
+
+    def _exchange(
+        self, machine: Machine, name: str, method: str, url: str, seconds: float, **request: Any
+    ) -> Reply:
+        fault = machine.cloud.strike(f"venice {name}", machine)
         if seconds <= 0:
             raise VeniceUnavailableError("No time was left to call Venice.")
         if fault is Fault.KILLED_BEFORE:
@@ -104,7 +145,9 @@ class Venice:
         reply = Answer()
         http = _http(method, url, request)
         begun = self.world.time
-        self.world.start(self.world.about(WAY, 0.4), lambda: reply.give(self._answer(http, name)))
+        self.world.start(
+            self.world.about(WAY, 0.4), lambda: reply.give(self._answer(http, name, machine))
+        )
         if fault is Fault.KILLED_AFTER:
             machine.sleep(self.world.rng.uniform(0.0, 2 * EDIT))
             machine.die(f"during {name}")
@@ -122,18 +165,47 @@ class Venice:
         headers = CaseInsensitiveDict({"Content-Type": answer.content_type, **answer.headers})
         return Reply(answer.status, headers, answer.body)
 
-    def _answer(self, http: Request, name: str) -> HttpAnswer:
+    def _answer(self, http: Request, name: str, machine: Machine) -> HttpAnswer:
+        body, kind = b"", None
         if name.startswith("/image/"):
-            kind = self.plan.get(self.numbers)
+            body = http.get_data()
+            self._look_at(body)
+            until, wave = self.wave
+            kind = self.plan.get(self.numbers) or (wave if self.world.time < until else None)
             self.numbers += 1
+            self.api.faults.clear()  # what was meant for a call that could not meet it
+            self.api.faults.add(403, prompt=POISON)
             if kind:
                 self.met.append(kind)
+                self.journal.met(self.world.time, machine.function, machine.keys)
                 self.note(f"Venice answers call {self.numbers - 1} with: {kind}")
                 self.api.faults.add(times=1, **TROUBLE[kind][1])
+        page: str | None = None
+        if name.startswith("/api_keys"):
+            page = self.pages.get(self.looks)
+            self.looks += 1
+            if page and page in PAGES:
+                self.api.faults.clear()
+                self.api.faults.add(times=1, endpoint="rate_limits", **PAGES[page])
         with http:  # closes the uploaded files
             answer = self.api.answer(http)
-        self.api.faults.clear()
+        known = UNKNOWN_MODEL.encode() not in body
+        if body and not kind and known and answer.status in (400, 404, 413, 422):
+            self.journal.broken.append(f"Venice refused with {answer.status} what could be known")
+        if page == "huge numbers":
+            answer = replace(
+                answer, body=re.sub(rb'"amount": ?\d+', b'"amount":1e308', answer.body)
+            )
+        if page:
+            self.note(f"Venice answers look {self.looks - 1} at the account with: {page}")
         return answer
+
+    def _look_at(self, body: bytes) -> None:
+        """Note what must never be sent."""
+        if STRANGER.encode() in body:
+            self.journal.broken.append("a stranger's prompt was sent to Venice")
+        if SECRET in body:
+            self.journal.broken.append("a photo was sent with its metadata")
 
     def _work(self, seconds: float) -> None:
         self.world.sleep(self.world.about(seconds, 0.4) if seconds else 0.0)

@@ -5,7 +5,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from PIL import Image
@@ -13,11 +13,19 @@ from PIL import Image
 from image_drop.storage import retry_queue
 from image_drop.uploads import Upload
 from tests.simulation.deployment import INPUT, OUTPUT, Cloud
+from tests.simulation.words import (
+    DEFAULT_MODEL,
+    OTHER_MODEL,
+    POISON,
+    PRIVATE,
+    SECRET,
+    STRANGER,
+    UNKNOWN_MODEL,
+    UNTRUSTED,
+)
 
 FOLDERS = ("", "shop/", "shop/summer/", "customers/")
-UNTRUSTED = "customers/"
-UNKNOWN_MODEL = "no-such-model"
-NAMES = ("a.jpg", "b.jpg", "c c+ü.jpg")
+NAMES = ("a.jpg", "b.jpg", "c c+ü.jpg", "a.jpg.pink", "a.jpg.original")
 KINDS: Mapping[str, int] = {
     "upload": 30,
     "upload with tags": 14,
@@ -37,7 +45,11 @@ KINDS: Mapping[str, int] = {
     "account back": 6,
     "limit changes": 3,
     "key changes": 2,
-    "foreign object in place of a result": 2,
+    "foreign object": 3,
+    "upload rubbish": 2,
+    "daily limit changes": 2,
+    "wave": 1,
+    "bus away": 2,
     "deploy": 2,
 }
 INSTRUCTIONS: tuple[Mapping[str, Any], ...] = (
@@ -48,16 +60,44 @@ INSTRUCTIONS: tuple[Mapping[str, Any], ...] = (
     {"prompt": "on marble", "layers": ["_layers/mask.png"]},
     {"mode": "background-remove", "finish": {"size": "200x200", "background": "white"}},
     {"mode": "background-remove", "finish": {"size": "100x100", "format": "jpeg"}},
+    {
+        "mode": "background-remove",
+        "finish": {"size": "90x90", "format": "jpeg"},
+        "keep_original": True,
+    },
     {"prompt": "with wood", "finish": {"background": "_layers/wood.jpg"}, "keep_original": True},
     {"variants": {"cut": {"mode": "background-remove"}, "pink": {"prompt": "pink"}}},
     {"variants": {"pink": {"prompt": "pink"}}},
     {"mode": "edit"},
     {"promt": "a slip"},
     {"prompt": "red", "model": UNKNOWN_MODEL},
+    {"prompt": "red", "model": DEFAULT_MODEL},
+    {"prompt": "green", "model": OTHER_MODEL},
+    {"prompt": "so " * 600},
+    {"prompt": "a frame", "layers": [f"/{PRIVATE}"]},
+    {"mode": "background-remove", "finish": {"background": f"/{PRIVATE}"}},
 )
+CROWD: tuple[Mapping[str, Any], ...] = (
+    {"mode": "background-remove"},
+    {"prompt": "red"},
+    {"prompt": "red", "model": DEFAULT_MODEL},
+    {"prompt": "green", "model": OTHER_MODEL},
+)
+RUBBISH: tuple[bytes, ...] = (
+    b"",
+    b"This is no picture.",
+    bytes.fromhex("ffd8ffc0000808012c012c00ffda00080101003f00" + "55" * 64 + "ffd9"),
+)  # the last one is a JPEG without components
+SUFFIXES = (".png", ".png", ".jpg", ".pink.png", ".cut.png", ".original.png", ".error.json")
+WAVES = ("400", "422", "503", "html", "403 for this one")
+WAVE = 60.0  # seconds
+DAILY_LIMITS = ("0.04", "0.08", "0.12", "0.2", "50", "0")
 
 
-STARTS = ("upload", "upload with tags", "same bytes again", "put sidecar", "retry")
+STARTS = (
+    *("upload", "upload with tags", "upload rubbish", "same bytes again"),
+    *("put sidecar", "retry"),
+)
 
 
 @cache
@@ -65,7 +105,7 @@ def picture(number: int) -> bytes:
     """Return a small JPEG that no other number has."""
     target = io.BytesIO()
     colour = (number % 256, number // 256 % 256, 99)
-    Image.new("RGB", (300, 300), colour).save(target, "JPEG", quality=50)
+    Image.new("RGB", (300, 300), colour).save(target, "JPEG", quality=50, comment=SECRET)
     return target.getvalue()
 
 
@@ -97,13 +137,25 @@ def drawn(seed: object, most: int, seconds: float) -> list[Act]:
         Act(
             rng.uniform(0, seconds) if rng.random() < 0.6 else rng.uniform(0, 60),
             rng.choices(kinds, weights)[0],
-            rng.choice(keys),
+            key := rng.choice(keys),
             number,
-            rng.choice(INSTRUCTIONS),
+            _worded(rng.choice(INSTRUCTIONS), key),
         )
         for number in range(1, rng.randrange(3, most + 1))
     ]
     return sorted([*first, *acts], key=lambda act: act.at)
+
+
+def _worded(instructions: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the instructions as the writer of a key words them."""
+    if not key.startswith(UNTRUSTED):
+        return instructions
+    worded = dict(instructions)
+    if "prompt" in worded:
+        worded["prompt"] = STRANGER + worded["prompt"]
+    if "variants" in worded:
+        worded["variants"] = {name: _worded(each, key) for name, each in worded["variants"].items()}
+    return worded
 
 
 @dataclass
@@ -117,13 +169,20 @@ class People:
     begun: dict[str, float] = field(default_factory=dict)  # when something last started an image
     asked: list[tuple[float, str]] = field(default_factory=list)  # prefixes of keys to edit
     changed: list[tuple[float, str]] = field(default_factory=list)  # prefixes, without an event
+    foreign: set[str] = field(default_factory=set)  # versions that are not Image Drop's
+    markers: set[str] = field(default_factory=set)  # delete markers that are not Image Drop's
+    away_until: list[float] = field(default_factory=list)  # when the account came back
+    poisoned: bool = False
+    s3_was_busy: bool = False
+
+    def __post_init__(self) -> None:
+        self.cloud.s3.put(INPUT, PRIVATE, picture(0))
 
     def act(self, act: Act) -> None:
         """Do it now."""
         self.cloud.note(f"somebody: {act}")
         if act.kind in STARTS:
-            self.begun[act.key] = self.cloud.world.time
-            self.asked.append((self.cloud.world.time, act.key))
+            self._starts(act.key)
         if act.kind in ("backfill", "redrive"):
             # A scan asks when it comes to an image, which may be some rounds later.
             self.asked.append((self.cloud.world.time + 900, ""))
@@ -131,13 +190,42 @@ class People:
 
     def end(self) -> None:
         """Put the account in order, so that everything can come to its end."""
-        self.cloud.venice.change(account="ok", bad_keys=(), limit=20)
+        self.limits.append(self.cloud.world.time)
+        self.account_back(None)
+        self.cloud.venice.change(bad_keys=(), limit=20)
+        limit = float(self.cloud.environment["DAILY_SPEND_LIMIT_USD"])
+        waiting = len(self.cloud.sqs.messages) * (10 if self.poisoned else 1)
+        if waiting * 0.08 > 3 * limit > 0:  # else it takes many days
+            self.cloud.change_daily_limit("50")
+        if self.poisoned:
+            self._bring_another(0)
+
+    def _bring_another(self, number: int) -> None:
+        """Bring one image after the other, until one shows that the account works."""
+        if self.cloud.is_settled or number > 100:
+            return
+        pauses = self.cloud.journal.pauses
+        if self.cloud.is_paused and pauses and not pauses[-1].spent:
+            key = f"shop/last-{number}.jpg"
+            self._starts(key)
+            self.cloud.s3.put(INPUT, key, picture(900 + number), tags={"prompt": "red"})
+        self.cloud.world.call(700.0, partial(self._bring_another, number + 1))
 
     def is_current(self, key: str) -> bool:
         """Whether nothing that starts no edit has changed since something last started this one."""
         return not any(
             key.startswith(prefix) and at >= self.begun.get(key, 0.0) for at, prefix in self.changed
         )
+
+    def has_layer(self, key: str) -> bool:
+        """Whether the image may wait for a layer."""
+        there = self.cloud.s3.current(INPUT, f"{key}.json")
+        folder = key.rpartition("/")[0]
+        return there is not None or (INPUT, f"{folder}/.image-drop.json") in self.cloud.s3.versions
+
+    def _starts(self, key: str) -> None:
+        self.begun[key] = self.cloud.world.time
+        self.asked.append((self.cloud.world.time, key))
 
     def _changed(self, prefix: str) -> None:
         self.changed.append((self.cloud.world.time, prefix))
@@ -146,8 +234,37 @@ class People:
         self.cloud.s3.put(INPUT, act.key, picture(act.number))
 
     def upload_with_tags(self, act: Act) -> None:
-        plain = {k: v for k, v in act.instructions.items() if isinstance(v, str)}
-        self.cloud.s3.put(INPUT, act.key, picture(act.number), tags=plain)
+        plain = {k: v for k, v in act.instructions.items() if isinstance(v, str) and len(v) <= 256}
+        self.poisoned |= POISON in plain.values()
+        # Some programs can set user metadata, but no tags.
+        tags, metadata = ({}, plain) if act.number % 3 == 0 else (plain, {})
+        self.cloud.s3.put(INPUT, act.key, picture(act.number), tags=tags, metadata=metadata)
+
+    def upload_rubbish(self, act: Act) -> None:
+        tags = {"mode": "background-remove"}
+        self.cloud.s3.put(INPUT, act.key, RUBBISH[act.number % len(RUBBISH)], tags=tags)
+
+    def crowd(self, act: Act) -> None:
+        for number in range(act.instructions["count"]):
+            self._starts(key := f"{act.key}{number}.jpg")
+            self.cloud.s3.put(
+                INPUT,
+                key,
+                picture(act.number * 100 + number),
+                tags=CROWD[(act.number + number) % len(CROWD)],
+            )
+
+    def crowd_again(self, act: Act) -> None:
+        for key in self.cloud.s3.keys(INPUT, act.key):
+            there = self.cloud.s3.current(INPUT, key)
+            assert there
+            assert there.body
+            self._starts(key)
+            self.cloud.s3.put(INPUT, key, there.body, tags=there.tags)
+
+    def crowd_leaves(self, act: Act) -> None:
+        for key in self.cloud.s3.keys(INPUT, act.key):
+            self.cloud.s3.delete(INPUT, key)
 
     def same_bytes_again(self, act: Act) -> None:
         if there := self.cloud.s3.current(INPUT, act.key):
@@ -188,15 +305,14 @@ class People:
         there = self.cloud.s3.current(INPUT, act.key)
         if there:
             new = f"{act.key[:-4]}-{act.number}.jpg"
-            self.begun[new] = self.cloud.world.time
-            self.asked.append((self.cloud.world.time, new))
+            self._starts(new)
             self.cloud.s3.put(INPUT, new, there.body or b"", tags=there.tags)
             self.cloud.s3.delete(INPUT, act.key)
 
     def remove_result(self, act: Act) -> None:
         for key in self.cloud.s3.keys(OUTPUT, act.key):
             self.removed.add(key)
-            self.cloud.s3.delete(OUTPUT, key)
+            self.markers.add(self.cloud.s3.delete(OUTPUT, key).id)
 
     def retry(self, act: Act) -> None:
         if self.cloud.s3.current(INPUT, act.key):
@@ -217,11 +333,13 @@ class People:
         kinds = ("no_balance", "spend_limit", "bad_key", "forbidden")
         self.cloud.venice.change(account=kinds[act.number % 4])
 
-    def account_back(self, act: Act) -> None:
+    def account_back(self, _: Act | None) -> None:
+        if self.cloud.venice.settings_now.account != "ok":
+            self.away_until.append(self.cloud.world.time)
         self.cloud.venice.change(account="ok")
 
     def limit_changes(self, act: Act) -> None:
-        limit = (5, 20, 60)[act.number % 3]
+        limit = act.instructions.get("limit", (5, 20, 60)[act.number % 3])
         self.limits.append(self.cloud.world.time)
         self.cloud.venice.change(limit=limit)
 
@@ -231,8 +349,27 @@ class People:
         self.cloud.venice.change(bad_keys=(old,))
 
     def foreign_object(self, act: Act) -> None:
-        self.removed.add(f"{act.key}.png")
-        self.cloud.s3.put(OUTPUT, f"{act.key}.png", b"somebody else's")
+        suffix = act.instructions.get("suffix", SUFFIXES[act.number % len(SUFFIXES)])
+        self.removed.add(f"{act.key}{suffix}")
+        version = self.cloud.s3.put(OUTPUT, f"{act.key}{suffix}", b"somebody else's")
+        self.foreign.add(version.id)
+
+    def daily_limit_changes(self, act: Act) -> None:
+        chosen = DAILY_LIMITS[act.number % len(DAILY_LIMITS)]
+        self.cloud.change_daily_limit(act.instructions.get("usd", chosen))
+
+    def s3_busy(self, act: Act) -> None:
+        self.s3_was_busy = True
+        self.cloud.s3_is_busy_until = self.cloud.world.time + act.instructions["seconds"]
+
+    def bus_away(self, act: Act) -> None:
+        seconds = act.instructions.get("seconds", 20 * (act.number % 20))
+        self.cloud.bus.away_until = self.cloud.world.time + seconds
+
+    def wave(self, act: Act) -> None:
+        kind = act.instructions.get("kind", WAVES[act.number % len(WAVES)])
+        seconds = act.instructions.get("seconds", WAVE)
+        self.cloud.venice.wave = self.cloud.world.time + seconds, kind
 
     def deploy(self, act: Act) -> None:
         self.cloud.redeploy()
@@ -257,6 +394,14 @@ _ACTS = {
     "account back": People.account_back,
     "limit changes": People.limit_changes,
     "key changes": People.key_changes,
-    "foreign object in place of a result": People.foreign_object,
+    "foreign object": People.foreign_object,
+    "upload rubbish": People.upload_rubbish,
+    "crowd": People.crowd,
+    "crowd again": People.crowd_again,
+    "crowd leaves": People.crowd_leaves,
+    "daily limit changes": People.daily_limit_changes,
+    "wave": People.wave,
+    "bus away": People.bus_away,
+    "S3 is busy": People.s3_busy,
     "deploy": People.deploy,
 }

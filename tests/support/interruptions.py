@@ -9,6 +9,7 @@ import boto3
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from image_drop.services import CONFIG
+from tests.support.account_settings import answer_account_settings
 
 READS = ("Get", "Head", "List", "BatchGet", "Query")
 
@@ -86,6 +87,7 @@ class Interruptions:
                 inside = False
 
         made.meta.events.register_last(f"before-call.{service}", before)
+        answer_account_settings(made)
         return made
 
     def _go_wrong(self, send: Callable[[], Any], operation: str) -> Any:

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from image_drop.state.rate_limit import (
+from image_drop.state.rates import (
     Rates,
     fail,
     set_limits,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 from image_drop.errors import VeniceUnavailableError
-from image_drop.state.rate_limit import Rates, set_limits
+from image_drop.state.rates import Rates, set_limits
 from image_drop.venice.client import Venice
 from image_drop.venice.exchange import Reply
 

@@ -122,7 +122,7 @@ class Place:
     def allow(self, limit: int) -> None:
         """So many edits a minute."""
         for name in ("firered-image-edit", "background-remove"):
-            self.services.limiter.set_limit(name, limit)
+            self.services.limiter.set_limits({name: limit})
 
     def tick(self, seconds: Iterable[float] = ()) -> Scan | None:
         """One invocation. `seconds`: what is left of it, each time it asks; then 240."""
@@ -370,8 +370,8 @@ class TestTheCap:
         assert (first.cursor, first.seen, first.running) == ("1439.jpg", 1440, True)
 
     def test_larger_limit_counts(self, place: Place) -> None:
-        place.services.limiter.set_limit("background-remove", 2)
-        place.services.limiter.set_limit("firered-image-edit", 1)
+        place.services.limiter.set_limits({"background-remove": 2})
+        place.services.limiter.set_limits({"firered-image-edit": 1})
 
         assert backfill.capacity(place.services) == 2 * 1440
 

@@ -27,7 +27,7 @@ def test_calls_beyond_free_ones_take_minute_for_each_twenty(services: Services) 
 
 
 def test_slowest_model_counts(services: Services) -> None:
-    services.limiter.set_limit("fast", 600)
+    services.limiter.set_limits({"fast": 600})
     progress = estimate({"fast": 600, "slow": 41}, services)
     assert progress == Progress(pending=641, limit=20, seconds_left=120)
 
@@ -37,7 +37,7 @@ def test_work_of_others_in_queue_comes_first(services: Services) -> None:
         services.queue.send(Upload(INPUT_BUCKET, f"{number}.jpg"))
     assert estimate({"a": 2}, services).queued == 3
     assert estimate({"a": 2}, services).seconds_left == 0
-    services.limiter.set_limit("a", 2)
+    services.limiter.set_limits({"a": 2})
     assert estimate({"a": 2}, services).seconds_left == 60
 
 

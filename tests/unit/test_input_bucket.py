@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -100,8 +101,8 @@ LOOKS: dict[str, tuple[list[str], Callable[[InputBucket], Any]]] = {
     "its sidecar": (["get_object"], lambda bucket: bucket.sources(SHOE)),
     "its tags": (["get_object", "get_object_tagging"], lambda bucket: bucket.sources(SHOE)),
     "a folder file": (
-        ["get_object", "get_object_tagging", "get_object"],
-        lambda bucket: bucket.sources(SHOE),
+        ["get_object", "get_object"],
+        lambda bucket: bucket.sources(replace(SHOE, tagged=False)),
     ),
 }
 
@@ -146,14 +147,9 @@ def test_what_waiting_may_mend_is_neither_missing_nor_reported(
 
 
 @pytest.mark.parametrize(("code", "status"), [("MethodNotAllowed", 405), ("NoSuchKey", 404)])
-def test_image_that_is_delete_marker_by_now_has_no_tags(code: str, status: int) -> None:
-    client = boto3.client("s3")
-    with Stubber(client) as stub:
-        stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
-        stub.add_client_error("get_object_tagging", code, http_status_code=status)
-        stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
-
-        assert [each.values for each in InputBucket(client).sources(SHOE)] == [{}]
+def test_image_without_tags_to_ask_for_was_deleted(code: str, status: int) -> None:
+    with pytest.raises(ImageDeletedError, match=r"shoe\.jpg"):
+        refusing("its tags", code, status)
 
 
 @pytest.mark.parametrize(
@@ -176,11 +172,66 @@ def test_upload_is_told_from_another_of_same_bytes(told: dict[str, str], version
     assert found.version == version
 
 
-def test_image_that_was_deleted_this_moment_has_no_tags(bucket: InputBucket) -> None:
+def test_image_that_was_deleted_this_moment_has_no_instructions(bucket: InputBucket) -> None:
     shoe = put(bucket, "shoe.jpg", Tagging="prompt=pink", Metadata={"prompt": "seen"})
     bucket.s3.delete_object(Bucket="input", Key="shoe.jpg")
 
-    assert only(bucket.sources(shoe)).prompt == "seen"
+    with pytest.raises(ImageDeletedError, match=r"shoe\.jpg"):
+        bucket.sources(shoe)
+
+
+@pytest.mark.parametrize("tags", ["", "prompt=pink"])
+def test_tags_that_come_later_are_found(bucket: InputBucket, tags: str) -> None:
+    put(bucket, "shoe.jpg", Tagging=tags)
+    with bucket.open_object("input", "shoe.jpg") as first:
+        assert first
+        assert first.tagged == bool(tags)
+
+    bucket.s3.put_object_tagging(
+        Bucket="input",
+        Key="shoe.jpg",
+        Tagging={"TagSet": [{"Key": "prompt", "Value": "blue"}]},
+    )
+    again = bucket.find_object("input", "shoe.jpg", first)
+
+    assert again
+    assert only(bucket.sources(again)).prompt == "blue"
+
+
+def test_tags_may_be_there_where_nobody_has_said_otherwise(bucket: InputBucket) -> None:
+    assert put(bucket, "shoe.jpg").tagged
+
+
+def test_opened_object_is_what_its_head_says(bucket: InputBucket) -> None:
+    put(bucket, "shoe.jpg", b"image", Metadata={"prompt": "seen"})
+
+    with bucket.open_object("input", "shoe.jpg") as shoe:
+        assert shoe == replace(bucket.find_object("input", "shoe.jpg") or SHOE, tagged=False)
+
+
+def test_opened_image_is_read_as_it_was_opened(bucket: InputBucket) -> None:
+    put(bucket, "shoe.jpg", b"old")
+
+    with bucket.open_object("input", "shoe.jpg") as shoe:
+        assert shoe
+        put(bucket, "shoe.jpg", b"new")
+        assert bucket.read_object(shoe, max_bytes=5) == b"old"
+        with pytest.raises(ImageChangedError):  # its bytes can be read once
+            bucket.read_object(shoe, max_bytes=5)
+
+
+def test_archived_image_can_be_looked_at_and_not_read(bucket: InputBucket) -> None:
+    put(bucket, "shoe.jpg", b"image", StorageClass="GLACIER")
+
+    with bucket.open_object("input", "shoe.jpg") as shoe:
+        assert shoe
+        with pytest.raises(UnreadableObjectError):
+            bucket.read_object(shoe, max_bytes=5)
+
+
+def test_image_that_is_not_there_cannot_be_opened(bucket: InputBucket) -> None:
+    with bucket.open_object("input", "shoe.jpg") as shoe:
+        assert shoe is None
 
 
 # --- reading -----------------------------------------------------------------------------------

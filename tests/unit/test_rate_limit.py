@@ -1,58 +1,75 @@
-"""When a call may start: pure decisions about slots, trust and failures."""
+"""When a call may start: pure decisions about slots, failures and Venice's answers."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from image_drop.state.rate_limit import (
+from image_drop.quota import Quota
+from image_drop.state.rates import (
     ALL_MODELS,
     Rates,
     block,
+    calls_a_minute,
+    calls_at_once,
     fail,
-    may_start,
-    miss,
-    next_slot,
+    failures_in_advance,
+    in_progress,
+    learn,
+    opens_at,
+    refuse,
     release,
     reserve,
     set_limits,
-    succeed,
-    unconfirmed,
+    used_slots,
 )
 from tests.support.rates import MODEL, NOW, allowed, failed
 
+WHOLE = NOW - NOW % 60  # a whole minute
+
 
 def started(rates: Rates, count: int, at: float = NOW, model: str = MODEL) -> Rates:
-    """So many more calls in flight since `at`, named by their numbers."""
-    first = 1 + max(map(int, rates.log(model).in_flight), default=-1)
+    """So many more calls that started at `at`, named by their numbers."""
+    first = 1 + max(map(int, rates.log(model).slots), default=-1)
     for number in range(first, first + count):
-        rates = reserve(rates, model, str(number), at, at)
+        rates = reserve(rates, model, str(number), at)
     return rates
 
 
-def drop(count: int, limit: int = 20, now: float = NOW) -> list[float]:
+def drop(count: int, limit: int = 20, rates: Rates | None = None, now: float = NOW) -> list[float]:
     """The slots of so many calls that all come at once, as seconds from now."""
-    rates, slots = allowed(limit), []
+    rates, at, slots = rates or allowed(limit), now, []
     for number in range(count):
-        slot = next_slot(rates, MODEL, now)
-        rates = reserve(rates, MODEL, str(number), slot, now)
-        slots.append(slot - now)
+        while (opens := opens_at(rates, MODEL, at)) > at:
+            at = opens
+        rates = reserve(rates, MODEL, f"{number + 1000}", at)
+        slots.append(round(at - now, 6))
     return slots
 
 
-# --- deciding: what a drop of images gets ----------------------------------------------------
+def answered(rates: Rates, quota: Quota, *, at: float = NOW, seconds: float = 12.0) -> Rates:
+    """The rates after the answer to a call that started at `at`."""
+    used = used_slots(rates.log(MODEL), at)
+    return learn(rates, MODEL, quota, at, used, seconds, at + seconds)
 
 
-def test_small_drop_starts_at_once() -> None:
-    assert drop(10) == [0.0] * 10
+# --- what a drop of images gets ------------------------------------------------------------------
 
 
-def test_full_minute_is_split_so_that_key_is_not_locked_out() -> None:
-    assert drop(20) == pytest.approx([0.0] * 14 + [31.1] * 6, abs=1e-6)
+def test_small_drop_starts_within_one_second() -> None:
+    assert drop(10) == [0.0] * 4 + [0.25] * 4 + [0.5] * 2
 
 
-def test_high_limit_is_used_at_its_own_rate_after_first_fourteen() -> None:
-    assert drop(60, limit=60) == [0.0] * 14 + [14.0] * 14 + [28.0] * 14 + [42.0] * 14 + [56.0] * 4
+def test_minute_is_filled_when_first_calls_were_not_refused() -> None:
+    slots = drop(20)
+
+    assert slots[13] <= 1.0
+    assert slots[14:] == [slots[0] + 30.0] * 4 + [slots[4] + 30.0] * 2
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(20, 31), (60, 22), (120, 16), (600, 11)])
+def test_minute_starts_within_seconds(limit: int, seconds: float) -> None:
+    assert drop(limit, limit)[-1] <= seconds
 
 
 @pytest.mark.parametrize("limit", [1, 5, 14, 20, 29, 60, 100, 240])
@@ -61,122 +78,100 @@ def test_long_queue_goes_at_nearly_full_rate(limit: int) -> None:
 
     last = drop(limit * minutes, limit)[-1]
 
-    # 60 s for each minute but the first; 1.1 s of margin for each is 1.8 %, and at most one more
-    # minute that the failure budget splits into smaller drops.
-    assert last <= (minutes - 1) * 60 * 1.02 + 61.2
+    # 60 s for each minute but the first; 1.1 s of margin for each is 1.8 %. In the first minute
+    # the calls have to prove themselves.
+    assert last <= (minutes - 1) * 61.1 + 31
 
 
 def test_call_after_long_pause_starts_at_once() -> None:
     rates = started(allowed(20), 20)
 
-    assert next_slot(rates, MODEL, NOW + 3600) == NOW + 3600
+    assert opens_at(rates, MODEL, NOW + 3600) == NOW + 3600
 
 
 def test_nothing_starts_before_end_of_block_of_model_or_of_key() -> None:
-    assert next_slot(block(Rates(), MODEL, NOW + 12), MODEL, NOW) == NOW + 12
-    assert next_slot(block(Rates(), MODEL, NOW + 12), "another", NOW) == NOW
-    assert next_slot(block(Rates(), ALL_MODELS, NOW + 32), MODEL, NOW) == NOW + 32
+    assert opens_at(block(Rates(), MODEL, NOW + 12), MODEL, NOW) == NOW + 12
+    assert opens_at(block(Rates(), MODEL, NOW + 12), "another", NOW) == NOW
+    assert opens_at(block(Rates(), ALL_MODELS, NOW + 32), MODEL, NOW) == NOW + 32
     passed = block(block(Rates(), ALL_MODELS, NOW - 1), MODEL, NOW - 1)
-    assert next_slot(passed, MODEL, NOW) == NOW
+    assert opens_at(passed, MODEL, NOW) == NOW
 
 
 @pytest.mark.parametrize("limit", [20, 600])
 def test_fourteen_failures_within_half_minute_let_nobody_call(limit: int) -> None:
     rates = failed(allowed(limit), *(NOW + number for number in range(14)))
 
-    assert next_slot(rates, MODEL, NOW + 14) == NOW + 31.1
-    assert next_slot(rates, MODEL, NOW + 60) == NOW + 60
+    assert opens_at(rates, MODEL, NOW + 14) == NOW + 31.1
+    assert opens_at(rates, MODEL, NOW + 60) == NOW + 60
 
 
 def test_slot_that_is_given_back_can_be_had_again() -> None:
     full = started(allowed(20), 20)
 
-    assert next_slot(full, MODEL, NOW + 40) == pytest.approx(NOW + 61.1)
-    assert next_slot(release(full, MODEL, "3"), MODEL, NOW + 40) == NOW + 40
+    assert opens_at(full, MODEL, NOW + 40) == pytest.approx(NOW + 61.1)
+    assert opens_at(release(full, MODEL, "3"), MODEL, NOW + 40) == NOW + 40
 
 
-# --- deciding: calls in flight -----------------------------------------------------------------
+# --- failures in advance -------------------------------------------------------------------------
 
 
-def test_calls_of_all_models_are_in_doubt_until_answered() -> None:
+def test_young_calls_of_all_models_may_still_fail() -> None:
     rates = started(started(Rates(), 9), 5, model="another")
 
-    assert unconfirmed(rates, NOW) == 14
-    assert unconfirmed(succeed(rates, "another", "0", NOW), NOW) == 13
-    assert unconfirmed(release(rates, "another", "0"), NOW) == 13
+    assert failures_in_advance(rates, NOW) == 14
+    assert failures_in_advance(release(rates, "another", "0"), NOW) == 13
+    assert opens_at(rates, "third", NOW + 1) == NOW + 30.0  # ten calls at 20 a minute
 
 
 def test_failures_and_calls_that_may_fail_count_together() -> None:
     rates = failed(started(Rates(), 9), NOW, NOW + 5)
 
-    assert unconfirmed(rates, NOW + 5) == 11
-    assert unconfirmed(rates, NOW + 31.5) == 10  # the first failure counts no longer
+    assert failures_in_advance(rates, NOW + 5) == 11
+    assert failures_in_advance(rates, NOW + 31.5) == 1  # the first counts no longer
 
 
-def test_each_success_lets_one_more_be_in_flight() -> None:
+def test_proven_calls_let_as_many_more_start() -> None:
     rates = started(allowed(600), 14)
-    for number in range(14):
-        rates = succeed(rates, MODEL, str(number), NOW + 20)
-    rates = started(rates, 28, NOW + 20)
 
-    assert unconfirmed(rates, NOW + 23) == 14
-    assert unconfirmed(started(rates, 1, NOW + 21), NOW + 23) == 15
+    assert failures_in_advance(rates, NOW + 1) == 14
+    assert failures_in_advance(started(rates, 14, NOW + 2), NOW + 2) == 0
+    assert failures_in_advance(started(rates, 28, NOW + 2), NOW + 2) == 14
 
 
-def test_failure_takes_half_of_trust() -> None:
-    rates = started(allowed(600), 54)
-    for number in range(14):
-        rates = succeed(rates, MODEL, str(number), NOW + 20)
-    assert unconfirmed(rates, NOW + 25) == 40 - 14
+def test_calls_of_one_model_prove_nothing_for_another() -> None:
+    rates = started(started(allowed(600, MODEL, "another"), 14), 10, NOW + 2, "another")
 
-    rates = miss(rates, MODEL, "14", NOW + 25)
-
-    assert unconfirmed(rates, NOW + 25) == 39 - 7
+    assert failures_in_advance(rates, NOW + 2) == 10
 
 
-def test_trust_ends_minute_after_last_success() -> None:
-    rates = succeed(started(Rates(), 10), MODEL, "0", NOW)
+def test_after_some_failures_no_call_is_proven() -> None:
+    rates = started(started(allowed(600), 14), 10, NOW + 2)
 
-    assert unconfirmed(rates, NOW + 59) == 8
-    assert unconfirmed(rates, NOW + 61) == 9
-
-
-def test_trusted_models_start_no_more_than_may_fail_together() -> None:
-    rates = Rates()
-    for model in ("one", "another"):
-        rates = started(rates, 10, NOW, model)
-        for number in range(10):
-            rates = succeed(rates, model, str(number), NOW + 5)
-    rates = started(started(rates, 10, NOW + 30, "one"), 10, NOW + 30, "another")
-
-    assert unconfirmed(rates, NOW + 30) == 20
-    assert not may_start(rates, "one", NOW + 30)
-    assert unconfirmed(rates, NOW + 30 + 15.1) == 0  # ten calls at 40 a minute later
+    assert failures_in_advance(failed(rates, *[NOW + 2] * 3), NOW + 2) == 3
+    assert failures_in_advance(failed(rates, *range(int(NOW), int(NOW) + 4)), NOW + 2) == 14
 
 
-def test_call_that_nobody_ended_is_forgotten() -> None:
-    rates = started(Rates(), 14)
+def test_failed_calls_prove_nothing_as_long_as_they_count() -> None:
+    rates = failed(started(allowed(600), 14), *[NOW + 0.2] * 14)
 
-    assert unconfirmed(rates, NOW + 299) == 14
-    assert unconfirmed(rates, NOW + 301) == 0
+    assert failures_in_advance(started(rates, 14, NOW + 40), NOW + 40) == 14
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda rates: reserve(rates, MODEL, "once", NOW, NOW).log(MODEL).in_flight,
+        lambda rates: reserve(rates, MODEL, "once", NOW),
         lambda rates: release(rates, MODEL, "gone"),
-        lambda rates: succeed(rates, MODEL, "gone", NOW),
-        lambda rates: miss(rates, MODEL, "gone", NOW),
         lambda rates: fail(rates, "known", NOW),
     ],
 )
 def test_event_that_is_told_twice_counts_once(change: Callable[[Rates], Any]) -> None:
-    rates = fail(reserve(Rates(), MODEL, "once", NOW, NOW), "known", NOW)
+    rates = fail(reserve(Rates(), MODEL, "once", NOW), "known", NOW)
 
-    changed = change(rates)
+    assert change(rates) == rates
 
-    assert changed in (rates, rates.log(MODEL).in_flight)
+
+# --- limits --------------------------------------------------------------------------------------
 
 
 def test_only_bounded_models_and_sane_limits_are_learned() -> None:
@@ -191,3 +186,139 @@ def test_models_that_nobody_uses_for_day_are_forgotten() -> None:
     rates = started(allowed(50, "old"), 1, NOW + 60, "new")
 
     assert set(started(rates, 1, NOW + 86_401, "new").logs) == {"new"}
+
+
+def test_limit_of_answer_holds_at_once() -> None:
+    rates = answered(started(allowed(20), 20), Quota(limit=60))
+
+    assert opens_at(rates, MODEL, NOW + 15) == NOW + 15
+
+
+# --- Venice's minutes ----------------------------------------------------------------------------
+
+
+def fixed(rates: Rates) -> Rates:
+    """The rates after resets at the ends of two minutes."""
+    for end in (WHOLE - 60, WHOLE):
+        rates = answered(rates, Quota(reset_at=end), at=end - 30)
+    return rates
+
+
+def test_two_resets_on_whole_minutes_show_fixed_minutes() -> None:
+    once = answered(allowed(20), Quota(reset_at=WHOLE), at=WHOLE - 30)
+    assert not answered(once, Quota(reset_at=WHOLE), at=WHOLE - 20).log(MODEL).is_fixed
+    assert not answered(once, Quota(reset_at=WHOLE + 59), at=WHOLE).log(MODEL).is_fixed
+    assert answered(once, Quota(reset_at=WHOLE + 60), at=WHOLE).log(MODEL).is_fixed
+
+
+def test_fixed_minute_gives_whole_limit_soon_after_it_began() -> None:
+    full = started(fixed(allowed(20)), 20, WHOLE + 30)
+
+    assert opens_at(full, MODEL, WHOLE + 45) == WHOLE + 60.6
+    assert drop(20, rates=full, now=WHOLE + 61)[-1] <= 1.5
+
+
+def test_calls_at_border_of_fixed_minute_count_in_both() -> None:
+    rates = started(fixed(allowed(20)), 20, WHOLE + 59.5)
+
+    assert opens_at(rates, MODEL, WHOLE + 75) == WHOLE + 120.6
+
+
+def test_refusal_takes_fixed_minutes_back() -> None:
+    rates = refuse(fixed(allowed(20)), MODEL, Quota(), 20, WHOLE + 50, WHOLE + 45)
+
+    assert not rates.log(MODEL).is_fixed
+    assert opens_at(rates, MODEL, WHOLE + 45) == WHOLE + 50
+
+
+# --- others with the same account ----------------------------------------------------------------
+
+
+def test_what_others_use_is_left_to_them() -> None:
+    rates = answered(started(allowed(60), 10), Quota(remaining=20))  # 40 used, 10 are ours
+
+    # A tenth of the limit stays free as well.
+    assert rates.log(MODEL).others == 30
+    assert calls_a_minute(rates.log(MODEL), NOW + 12) == 60 - 30 - 6
+
+
+def test_own_calls_that_overtook_are_not_taken_for_others() -> None:
+    rates = started(started(allowed(60), 10), 8, NOW + 0.5)
+
+    assert answered(rates, Quota(remaining=42)).log(MODEL).others == 0
+
+
+def test_who_uses_more_than_others_leaves_them_room() -> None:
+    alone = answered(started(allowed(60), 40), Quota(remaining=10))  # ten are others'
+
+    assert calls_a_minute(alone.log(MODEL), NOW + 12) == 44 - (44 - 10) // 8
+
+
+def test_refusal_that_own_calls_do_not_explain_shows_others() -> None:
+    rates = started(allowed(60), 4)
+
+    rates = refuse(rates, MODEL, Quota(limit=60, remaining=0), 4, NOW + 10, NOW)
+
+    assert rates.log(MODEL).others == 56
+    assert calls_a_minute(rates.log(MODEL), NOW + 20) == 1
+    assert rates.log(MODEL).blocked_until == NOW + 15
+
+
+def test_refusal_while_calls_remain_does_not_show_others() -> None:
+    rates = refuse(started(allowed(60), 4), MODEL, Quota(remaining=56), 4, NOW + 10, NOW)
+
+    assert rates.log(MODEL).others == 0
+    assert rates.log(MODEL).blocked_until == NOW + 10
+
+
+def test_account_that_others_fill_is_tried_ever_more_rarely() -> None:
+    rates, now, waits = allowed(60), NOW, []
+    for _ in range(6):
+        rates = refuse(rates, MODEL, Quota(remaining=0), 1, now + 1, now)
+        waits.append(rates.log(MODEL).blocked_until - now)
+        now = rates.log(MODEL).blocked_until + 1
+
+    assert waits == [15, 30, 60, 120, 240, 300]
+
+
+def test_others_that_are_seen_no_more_are_forgotten() -> None:
+    rates = answered(started(allowed(60), 10), Quota(remaining=20))
+    seen = [
+        answered(rates, Quota(remaining=60), at=NOW + after).log(MODEL).others
+        for after in (30, 300)
+    ]
+
+    assert seen == [30, 15]
+    assert calls_a_minute(rates.log(MODEL), NOW + 500) == 60
+
+
+# --- concurrency ---------------------------------------------------------------------------------
+
+
+def test_calls_in_progress_follow_from_their_duration() -> None:
+    rates = answered(started(allowed(60), 30), Quota(), seconds=12.0)
+
+    assert in_progress(rates.log(MODEL), NOW + 11) == 30
+    assert in_progress(rates.log(MODEL), NOW + 13) == 0
+
+
+@pytest.mark.parametrize(("seconds", "needed"), [(5.0, 68), (12.0, 135), (30.0, 135)])
+def test_needed_concurrency_follows_limit_and_duration(seconds: float, needed: int) -> None:
+    rates = answered(started(allowed(120), 1), Quota(), seconds=seconds)
+
+    assert calls_at_once(rates, NOW + 60) == needed
+
+
+def test_models_in_use_need_concurrency_together() -> None:
+    both = started(started(allowed(60, MODEL, "another", "third"), 1), 1, model="another")
+
+    assert calls_at_once(both, NOW) == 135
+    assert calls_at_once(allowed(60, MODEL, "another"), NOW) == 68
+    assert calls_at_once(Rates(), NOW) == 23
+
+
+def test_duration_is_noted_only_when_it_is_unusual() -> None:
+    rates = answered(Rates(), Quota(), seconds=10.0)
+
+    assert answered(rates, Quota(), seconds=14.0) == rates
+    assert answered(rates, Quota(), seconds=40.0).log(MODEL).seconds == pytest.approx(20.0)

@@ -11,18 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from image_drop.state.rate_limit import (
-    FAILURE_BUDGET,
+from image_drop.state.rates import (
     Rates,
     block,
     fail,
-    miss,
-    next_slot,
+    opens_at,
     release,
     reserve,
     set_limits,
-    succeed,
-    unconfirmed,
 )
 from tests.support.rates import MODEL, NOW, Grant, allowed, failed, windows
 
@@ -44,7 +40,6 @@ class Arrival:
 
     after: float
     skew: float
-    max_slot_wait: float
     ending: Ending
     duration: float
     blocked_for: float
@@ -66,20 +61,18 @@ class World:
             self.news.remove(due[0])
             due[0][1]()
         now, id = at + arrival.skew, str(next(self.ids))
-        slot = next_slot(self.rates, MODEL, now)
+        slot = opens_at(self.rates, MODEL, now)
         self._check(slot, now)
-        reserved = reserve(self.rates, MODEL, id, slot, now)
-        if slot > now + arrival.max_slot_wait or unconfirmed(reserved, now) > FAILURE_BUDGET:
+        if slot > now:
             return
-        grant = Grant(slot - arrival.skew, slot, self.rates.log(MODEL).limit)
-        self.rates = reserved
+        grant = Grant(at, slot, self.rates.log(MODEL).limit)
+        self.rates = reserve(self.rates, MODEL, id, now)
         self.grants.append(grant)
         self._tell(id, grant, arrival)
 
     def _check(self, slot: float, now: float) -> None:
         log = self.rates.log(MODEL)
         assert slot >= now, "a slot in the past"
-        assert slot >= max(log.times, default=0), "a slot before one that is out already"
         last = max(
             now,
             log.blocked_until,
@@ -95,10 +88,8 @@ class World:
 
         def answered() -> None:
             now = grant.start + arrival.duration + arrival.skew
-            if arrival.ending == "used":
-                self.rates = succeed(self.rates, MODEL, id, now)
-            else:
-                self.rates = miss(fail(self.rates, id, now), MODEL, id, now)
+            if arrival.ending != "used":
+                self.rates = fail(self.rates, id, now)
             if arrival.ending == "429":
                 self.rates = block(self.rates, MODEL, now + arrival.blocked_for)
             self.rates = set_limits(self.rates, {MODEL: arrival.limit}, now)
@@ -117,7 +108,6 @@ def bursts(limits: st.SearchStrategy[int]) -> st.SearchStrategy[list[list[Arriva
             count=st.integers(1, 40),
             after=st.sampled_from([0.0, 1.0, 29.9, 30.2, 59.9, 61.0]) | st.floats(0, 70),
             skews=st.lists(st.sampled_from([-0.5, 0.5]) | st.floats(-0.5, 0.5), min_size=1),
-            max_slot_wait=st.sampled_from([3.0, 70.0, 1e6]),
             endings=st.lists(
                 st.sampled_from(["used", "used", "given back", "failed", "429"]), min_size=1
             ),
@@ -183,7 +173,7 @@ def test_never_call_within_half_minute_of_fourteen_failures(
     rates = failed(allowed(limit), *(NOW + at for at in sorted(times)))
     now = NOW + max(times, default=0.0) + later
 
-    slot = next_slot(rates, MODEL, now)
+    slot = opens_at(rates, MODEL, now)
 
     # As Venice sees it, whose clock may be a second off ours.
     assert sum(NOW + at > slot - 31 for at in times) < 14
@@ -197,7 +187,7 @@ class Queue:
     """Models with more work than they may do. A call takes `seconds`; a refusal `refusal`.
 
     What begins from `wrong_from` to `right_from`, in seconds, is refused. Somebody asks for a slot
-    as soon as there may be one, and every `LOOK` seconds while calls are unconfirmed.
+    as soon as there may be one.
     """
 
     limit: int
@@ -208,8 +198,7 @@ class Queue:
     right_from: float = 1e9
     starts: list[float] = field(default_factory=list)
     failures: list[float] = field(default_factory=list)
-
-    LOOK = 0.5
+    begun: dict[str, float] = field(default_factory=dict)
 
     def run(self, until: float) -> "Queue":
         names = [f"model {number}" for number in range(self.models)]
@@ -221,16 +210,13 @@ class Queue:
             if id:
                 rates = self._end(rates, model, id, at)
                 continue
-            while (slot := next_slot(rates, model, now)) <= now:
+            while (slot := opens_at(rates, model, now)) <= now:
                 id = str(next(ids))
-                reserved = reserve(rates, model, id, slot, now)
-                if unconfirmed(reserved, now) > FAILURE_BUDGET:
-                    break
-                rates = reserved
+                rates = reserve(rates, model, id, now)
                 self.starts.append(at)
                 heapq.heappush(events, (at + self._takes(at), next(ids), model, id))
-            again = max(slot - NOW, at + 0.001 if slot > now else at + self.LOOK)
-            heapq.heappush(events, (again, next(ids), model, ""))
+                self.begun[id] = at
+            heapq.heappush(events, (max(slot - NOW, at + 0.001), next(ids), model, ""))
         return self
 
     def _wrong(self, at: float) -> bool:
@@ -240,11 +226,10 @@ class Queue:
         return self.refusal if self._wrong(at) else self.seconds
 
     def _end(self, rates: Rates, model: str, id: str, at: float) -> Rates:
-        now = NOW + at
-        if not self._wrong(rates.log(model).in_flight[id] - NOW):
-            return succeed(rates, model, id, now)
+        if not self._wrong(self.begun.pop(id)):
+            return rates
         self.failures.append(at)
-        return miss(fail(rates, id, now), model, id, now)
+        return fail(rates, id, NOW + at)
 
 
 def most_in(times: list[float], seconds: float) -> int:

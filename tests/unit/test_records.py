@@ -78,7 +78,7 @@ def call(id: str = "c1", usd: float = 0.03, drop: str = "v1", at: float = 1_800_
 
 
 def claim(records: Records, holder: str = "me", seconds: float = 300) -> Hold:
-    return records.claim(ID, holder, records.now() + seconds)
+    return records.claim(records.read_record(ID), holder, records.now() + seconds)
 
 
 class TestHold:
@@ -111,9 +111,9 @@ class TestHold:
         claim(records, "other")
 
         with pytest.raises(InProgressError):
-            late.update(lambda record: msgspec.structs.replace(record, outbox="late"))
+            late.update(lambda record: msgspec.structs.replace(record, outbox=("late",)))
 
-        assert records.read_record(ID).record.outbox == ""
+        assert records.read_record(ID).record.outbox == ()
 
     def test_claim_whose_answer_was_lost_is_still_claim(
         self, records: Records, lost_answers: Callable[[str], None]

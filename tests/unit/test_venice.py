@@ -29,6 +29,7 @@ from image_drop.errors import (
 )
 from image_drop.imaging.photos import Photo
 from image_drop.instructions.schema import Instructions, Mode
+from image_drop.quota import Quota
 from image_drop.venice.client import Account, Venice, longest_call, parameters
 from image_drop_local.simulator import Simulator
 from tests.support.clock import FakeClock
@@ -261,14 +262,14 @@ def test_what_venice_says_beside_picture_is_read(server: Server, client: Venice)
     result = client.edit(PINK, [PHOTO], seconds=5)
 
     assert (result.model, result.request_id) == ("firered-image-edit", "8f2a-FRA")
-    assert (result.rate_limit, result.blurred) == (50, True)
+    assert (result.quota, result.blurred) == (Quota(limit=50), True)
     assert result.deprecation == "goes away on 2027-01-01"
 
 
 def test_answer_without_headers_is_one_too(client: Venice) -> None:
     result = client.edit(PINK, [PHOTO], seconds=5)
 
-    assert (result.model, result.request_id, result.rate_limit) == (None, None, None)
+    assert (result.model, result.request_id, result.quota) == (None, None, Quota())
     assert (result.deprecation, result.blurred) == (None, False)
 
 

@@ -22,6 +22,7 @@ from image_drop.errors import (
     VeniceUnavailableError,
 )
 from image_drop.instructions.schema import Mode
+from image_drop.quota import Quota
 from image_drop.venice import http_errors
 from image_drop.venice.exchange import Reply
 from image_drop.venice.http_errors import error_for
@@ -280,7 +281,7 @@ def test_429_names_limit_and_503_or_504_its_time() -> None:
     limited = error(429, {}, x_ratelimit_limit_requests="50")
 
     assert isinstance(limited, RateLimitedError)
-    assert limited.limit == 50
+    assert limited.quota == Quota(limit=50)
     assert error(503, Retry_After="9").retry_at == NOW + 9
     assert error(504, Retry_After="9").retry_at == NOW + 9
 
@@ -291,6 +292,21 @@ def test_429_names_limit_and_503_or_504_its_time() -> None:
 )
 def test_limit_is_positive_whole_number_or_not_known(text: str, limit: int | None) -> None:
     assert http_errors.rate_limit({"x-ratelimit-limit-requests": text}) == limit
+
+
+@pytest.mark.parametrize(
+    ("reset", "at"),
+    [("1800000000000", NOW), ("1800000000", NOW), ("42", None), ("nan", None), ("soon", None)],
+)
+def test_quota_tells_what_is_left_and_until_when(reset: str, at: float | None) -> None:
+    headers = {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "17",
+        "x-ratelimit-reset-requests": reset,
+    }
+
+    assert http_errors.quota(headers) == Quota(60, 17, at)
+    assert http_errors.quota({"x-ratelimit-remaining-requests": "-3"}) == Quota()
 
 
 @given(st.text(max_size=20) | st.integers().map(str) | st.just("9" * 5000))

@@ -50,11 +50,12 @@ class Polled:
     """A queue whose pollers' function takes 10 s. `most`: how many ran at a time."""
 
     def __init__(self, world: World, pollers: int) -> None:
-        self.world, self.trigger = world, QueueTrigger(world)
+        self.world = world
+        self.trigger = QueueTrigger(world, maximum_concurrency=pollers)
         self.queue = Sqs(world, "queue", "dead", 3, 1800.0)
         self.running = self.most = self.receives = 0
         concurrency = Concurrency(world)
-        Pollers(world, Meter(), self.queue, self.trigger, concurrency, self.work, pollers).start()
+        Pollers(world, Meter(), self.queue, self.trigger, concurrency, self.work).start()
 
     def work(self, handle: str, message: Message) -> bool:
         self.receives += 1
@@ -69,7 +70,8 @@ class Polled:
         self.world.run(lambda: not self.queue.messages)
 
     def switch(self, enabled: bool) -> None:
-        self.trigger.update_event_source_mapping(UUID="", Enabled=enabled)
+        scaling = {"MaximumConcurrency": self.trigger.maximum_concurrency}
+        self.trigger.update_event_source_mapping(UUID="", Enabled=enabled, ScalingConfig=scaling)
 
 
 def test_pollers_never_run_more_than_their_number(world: World) -> None:
@@ -161,6 +163,7 @@ def test_during_outage_nothing_is_paid(world: World) -> None:
 def dropped(photos: int, policy: Policy = IMAGE_DROP, **settings: Any) -> Deployment:
     rules = Settings(limit=20, lockout_counts_429=True, retry_after=True)
     stack = Deployment(policy, rules, **settings)
+    stack.settle()
     stack.drop(photos)
     stack.run()
     return stack

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from image_drop.services import Services
-from image_drop.state.rate_limit import WINDOW
+from image_drop.state.rates import WINDOW
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from image_drop.instructions.schema import Mode
 from image_drop.invocation import Invocation
 from image_drop.pipeline import Outcome
 from image_drop.state import circuit_breaker
+from image_drop.state.rates import calls_at_once
 from image_drop.telemetry import logger, measure
 from image_drop.venice.catalogue import Catalogue
 from image_drop.venice.client import CALL_SECONDS, ENHANCE_SECONDS
@@ -44,21 +45,26 @@ def watch(services: "Services", invocation: Invocation) -> None:
     status = services.circuit_breaker.status()
     if status.stopped and usable:
         try_to_resume(status, services, invocation)
-    follow(services.circuit_breaker, services.queue_trigger)
+    needed = calls_at_once(services.limiter.rates(), services.now())
+    at_once = services.queue_trigger.at_once(needed)
+    follow(services.circuit_breaker, services.queue_trigger, at_once)
     paid_call.announce_pause(services)
-    measure({"ProcessingPaused": float(services.circuit_breaker.status().stopped)})
+    paused = float(services.circuit_breaker.status().stopped)
+    measure({"ProcessingPaused": paused, "Concurrency": float(at_once)})
 
 
-def follow(breaker: "CircuitBreaker", trigger: "QueueTrigger") -> None:
+def follow(breaker: "CircuitBreaker", trigger: "QueueTrigger", at_once: int) -> None:
     """Enable the trigger while processing runs, and disable it while processing is paused.
+
+    `at_once`: functions that may run at the same time.
 
     Check again afterwards, because another watch may have changed the state meanwhile. If that
     one could not change the trigger, the next round does.
     """
     running = not breaker.status().stopped
-    trigger.switch(on=running)
+    trigger.switch(on=running, at_once=at_once)
     if breaker.status().stopped is running:
-        trigger.switch(on=not running)
+        trigger.switch(on=not running, at_once=at_once)
 
 
 def try_to_resume(status: "Status", services: "Services", invocation: Invocation) -> None:
@@ -158,6 +164,7 @@ def try_some(services: "Services", invocation: Invocation) -> Trial:
             trial=True,
             message_id=message.id,
             receives=message.receive_count,
+            sent_at=message.sent_at,
             max_slot_wait=min(invocation.max_slot_wait, spare),
         )
         try:

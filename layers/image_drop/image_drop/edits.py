@@ -86,6 +86,11 @@ def load_instructions(upload: Upload, services: Services) -> Wanted:
     Raise `WaitsForImageError`, `ImageDeletedError` and `InstructionsError`.
     """
     image = services.input_bucket.find_object(upload.bucket, upload.key)
+    return instructions_for(image, upload, services)
+
+
+def instructions_for(image: InputObject | None, upload: Upload, services: Services) -> Wanted:
+    """Return an image that was just found with its instructions, as `load_instructions` does."""
     if image is None and upload.sidecar:
         raise WaitsForImageError(f"{upload.key} has instructions but has not been uploaded yet.")
     if image is None:

@@ -55,7 +55,9 @@ Errors are classified by HTTP status, never by the text of a message. The one ex
 """
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from image_drop.quota import Quota
 
 
 class Charge(StrEnum):
@@ -370,14 +372,26 @@ class RetryableError(ImageDropError):
 
 
 class NoSlotError(RetryableError):
-    """Raised when the next free slot of the rate limiter is later than the caller can wait."""
+    """Raised when the next free slot of the rate limiter is later than the caller can wait.
+
+    `model`: the limiter's name of the model. `limit`: its calls a minute.
+    `in_progress`: about as many have not ended.
+    """
 
     code = "no_slot"
     title = "Waiting for a free slot"
 
+    def __init__(
+        self, detail: str, *, model: str = "", limit: int = 0, in_progress: int = 0, **facts: Any
+    ) -> None:
+        super().__init__(detail, **facts)
+        self.model = model
+        self.limit = limit
+        self.in_progress = in_progress
+
 
 class RateLimitedError(RetryableError):
-    """Raised when Venice answers 429. `limit`: requests a minute, if the answer names them."""
+    """Raised when Venice answers 429. `quota`: what the answer says about the limit."""
 
     code = "rate_limited"
     title = "Venice asks Image Drop to slow down"
@@ -390,12 +404,12 @@ class RateLimitedError(RetryableError):
         retry_at: float | None = None,
         request_id: str | None = None,
         charge: Charge | None = None,
-        limit: int | None = None,
+        quota: Quota | None = None,
     ) -> None:
         super().__init__(
             detail, status=status, retry_at=retry_at, request_id=request_id, charge=charge
         )
-        self.limit = limit
+        self.quota = quota or Quota()
 
 
 class LockedOutError(RateLimitedError):

@@ -4,23 +4,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from image_drop.edits import Edit, load_instructions, plan_edit
-from image_drop.errors import CrashedError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+
+from image_drop.edits import Edit, instructions_for, plan_edit
+from image_drop.errors import CrashedError, StorageBusyError
 from image_drop.invocation import Invocation
 from image_drop.services import Services
+from image_drop.state.atomic_item import Found
+from image_drop.state.circuit_breaker import Status
 from image_drop.state.edit_record import record_id
-from image_drop.state.records import Hold
+from image_drop.state.rates import Rates
+from image_drop.state.records import Hold, Stored, stored
 from image_drop.storage.input_bucket import InputObject
 from image_drop.telemetry import never_failing
 from image_drop.uploads import Upload
 
+BUSY = ("SlowDown", "Throttling", "ThrottlingException", "ProvisionedThroughputExceededException")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What all functions share, as it was `at`, in seconds since 1970."""
+
+    status: Status
+    rates: Found[Rates]
+    at: float
+
 
 @dataclass(frozen=True)
 class Job:
-    """An upload whose record this invocation holds, so that no other one writes for it."""
+    """An upload whose record this invocation holds, so that no other one writes for it.
+
+    `seen`: read together with the record.
+    """
 
     upload: Upload
     hold: Hold
+    seen: Seen
     services: Services
     invocation: Invocation
 
@@ -28,12 +53,19 @@ class Job:
         """Return the id of what asked for the edit: an explicit retry, or the image's version."""
         return self.upload.retry or (image.version if image else "")
 
-    def plan(self) -> Edit:
+    @property
+    def asked_at(self) -> float:
+        """When the edit was asked for, in seconds since 1970; 0 if that is not known."""
+        return self.invocation.asked_at(self.upload)
+
+    def plan(self, before: InputObject | None = None) -> Edit:
         """Return the edit as it should be now; used again before anything is written.
 
-        Raises what `load_instructions` and `plan_edit` raise.
+        `before`: the image as it was seen before. Raises what `instructions_for` and `plan_edit`
+        raise.
         """
-        wanted = load_instructions(self.upload, self.services)
+        image = self.services.input_bucket.find_object(self.upload.bucket, self.upload.key, before)
+        wanted = instructions_for(image, self.upload, self.services)
         return plan_edit(wanted, self.upload.variant, self.services)
 
 
@@ -44,23 +76,47 @@ def in_hand(upload: Upload, services: Services, invocation: Invocation) -> Itera
     The claim of a holder that dies ends with its invocation. Raise `InProgressError`, or
     `CrashedError` when the last holder died, which counts as a failure like any other.
     """
-    remaining = invocation.context.get_remaining_time_in_millis() / 1000
-    hold = services.records.claim(
-        record_id(upload.bucket, upload.key, upload.variant),
-        services.new_id(),
-        services.now() + remaining,
-    )
+    until = services.now() + invocation.context.get_remaining_time_in_millis() / 1000
+    record, seen = _read(upload, services)
+    hold = services.records.claim(record, services.new_id(), until)
     try:
         if hold.died:
             raise CrashedError("The last invocation stopped before it finished this image.")
-        yield Job(upload, hold, services, invocation)
+        yield Job(upload, hold, seen, services, invocation)
     except Exception:
         _release(hold)
         raise
-    _release(hold)
+    if hold.later:  # to be repeated when it cannot be written
+        hold.release()
+    else:
+        _release(hold)
+
+
+def _read(upload: Upload, services: Services) -> tuple[Stored, Seen]:
+    """Return the upload's record and what all functions share, read in one request."""
+    id = record_id(upload.bucket, upload.key, upload.variant)
+    rates, breaker, at = services.limiter.item, services.circuit_breaker.item, services.now()
+    items = services.records.read_with(id, rates.id, breaker.id)
+    status, _ = breaker.decoded(items.get(breaker.id))
+    return stored(id, items.get(id)), Seen(status, rates.decoded(items.get(rates.id)), at)
 
 
 def _release(hold: Hold) -> None:
     # A hold that is not released expires with this invocation's time.
     with never_failing("record not released"):
         hold.release()
+
+
+@contextmanager
+def busy_storage_is_retryable() -> Iterator[None]:
+    """Raise `StorageBusyError` instead of AWS's errors that may be over at the next try."""
+    try:
+        yield
+    except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
+        raise StorageBusyError(f"AWS did not answer: {type(error).__name__}.") from error
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = error.response.get("Error", {}).get("Code", "")
+        if status >= 500 or status == 429 or code in BUSY:
+            raise StorageBusyError(f"AWS answered {code}.") from error
+        raise

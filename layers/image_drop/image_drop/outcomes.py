@@ -4,9 +4,11 @@ The object in the output bucket is written first. Its metadata name the edit, th
 cost, so the next invocation after a crash can finish the bookkeeping and the announcement.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
 from image_drop import events
 from image_drop.edits import Edit, Wanted
@@ -14,10 +16,20 @@ from image_drop.errors import NotAnnouncedError
 from image_drop.events import ImageEdited, Place
 from image_drop.job import Job
 from image_drop.state.billing import Settlement, micro
-from image_drop.state.edit_record import MAX_DROPS, CallState, Outcome, OutcomeKind, Record, Step
+from image_drop.state.edit_record import (
+    MAX_DROPS,
+    MAX_UNSENT,
+    CallState,
+    Outcome,
+    OutcomeKind,
+    Record,
+    Step,
+)
 from image_drop.storage import output_bucket
 from image_drop.storage.output_bucket import Stored
+from image_drop.telemetry import never_failing
 
+CLOCKS = 10.0  # seconds; far more than the clocks of SQS and Lambda differ
 ANNOUNCE_AGAIN = 60.0  # seconds; no failure of the image, so it is tried until it is sent
 
 
@@ -25,7 +37,8 @@ def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
     """Return whether this edit has its result, or had its outcome for the same drop.
 
     A result that was moved away or deleted is made again when the image is dropped again, not
-    when the same drop is delivered again. A dead letter is retried.
+    when the same drop is delivered again, nor for a retry that was asked for before the result
+    was made. A dead letter is retried.
     """
     if result is not None and result.edit_id == edit.id:
         return True
@@ -34,26 +47,53 @@ def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
         last is not None
         and last.kind is not OutcomeKind.DEAD_LETTER
         and last.edit_id == edit.id
-        and job.drop(edit.image) in last.drops
+        and (job.drop(edit.image) in last.drops or _is_answered(last, job))
     )
+
+
+def is_result(outcome: Outcome | None) -> bool:
+    """Return whether an outcome is a result."""
+    return outcome is not None and outcome.kind is OutcomeKind.RESULT
+
+
+def _is_answered(last: Outcome, job: Job) -> bool:
+    return is_result(last) and 0 < job.asked_at < last.at - CLOCKS
 
 
 def take_over(job: Job) -> None:
     """Finish what the last holder of the record left: a result without outcome, an unsent event.
 
     A call that is open names the key of its result. If its own result is there, it is settled,
-    whatever has become of the image and its instructions since.
+    whatever has become of the image and its instructions since. While its answer is kept, a call
+    that is settled has no outcome yet either.
     """
-    for call in job.hold.record.calls:
-        if call.state is CallState.OPEN and call.output_key:
+    record = job.hold.record
+    for call in record.calls:
+        is_open = call.state is CallState.OPEN
+        if call.output_key and (is_open or call.digest == record.kept_digest):
             result = job.services.output_bucket.find_output(call.output_key)
             metadata = output_bucket.from_metadata(result.metadata) if result else {}
             if result and metadata.get("call") == call.id:
                 usd = micro(float(metadata.get("cost-usd", "0")))
-                settlement = Settlement(call.id, CallState.PAID, usd, job.services.now())
+                settlement = (
+                    Settlement(call.id, CallState.PAID, usd, job.services.now())
+                    if is_open
+                    else None
+                )
                 _conclude_result(result, call.digest, (call.drop,), settlement, job)
     with suppress(NotAnnouncedError):  # what is done next has an event of its own
         announce(job)
+
+
+@contextmanager
+def found_on_failure(job: Job) -> Iterator[None]:
+    """Look for the result if AWS fails, because it may be stored although the answer was lost."""
+    try:
+        yield
+    except (BotoCoreError, ClientError):
+        with never_failing("result not looked for"):
+            take_over(job)
+        raise
 
 
 def conclude_result(edit: Edit, result: Stored, settlement: Settlement | None, job: Job) -> None:
@@ -87,8 +127,8 @@ def _conclude_result(
         at=job.services.now(),
     )
     attempts = len(job.hold.record.calls_for(digest, drops[0]))
-    outbox = job.hold.record.outbox if same else events.encoded(edited(result, attempts, job))
-    conclude(outcome, outbox, settlement, job)
+    event = None if same else events.encoded(edited(result, attempts, job))
+    conclude(outcome, event, settlement, job)
 
 
 def conclude_variants(wanted: Wanted, job: Job) -> None:
@@ -102,15 +142,16 @@ def conclude_variants(wanted: Wanted, job: Job) -> None:
         etag="",
         at=job.services.now(),
     )
-    conclude(outcome, "", None, job)
+    conclude(outcome, None, None, job)
 
 
-def conclude(outcome: Outcome, outbox: str, settlement: Settlement | None, job: Job) -> None:
-    """Write an outcome into the record and settle its call, in one transaction."""
+def conclude(outcome: Outcome, event: str | None, settlement: Settlement | None, job: Job) -> None:
+    """Write an outcome with its event into the record and settle its call, in one transaction."""
 
     def concluded(record: Record) -> Record:
         if record.outcome == outcome:
             return record
+        outbox = record.outbox if event is None else (*record.outbox, event)[-MAX_UNSENT:]
         step = Step(outcome.at, outcome.code or outcome.kind.value)
         new = msgspec.structs.replace(record, outcome=outcome, refusal=None, outbox=outbox).after(
             step
@@ -121,18 +162,23 @@ def conclude(outcome: Outcome, outbox: str, settlement: Settlement | None, job: 
 
 
 def announce(job: Job) -> None:
-    """Put the event in the record's outbox on the bus: at least once, even after a crash.
+    """Put the events in the record's outbox on the bus: at least once, even after a crash.
 
     Raise `NotAnnouncedError` when the bus does not take it.
     """
-    outbox = job.hold.record.outbox
-    if outbox:
-        if not job.services.bus.put(*events.decoded(outbox)):
+    for event in job.hold.record.outbox:
+        if not job.services.bus.put(*events.decoded(event)):
             raise NotAnnouncedError(
                 "The event bus did not take the event.",
                 retry_at=job.services.now() + ANNOUNCE_AGAIN,
             )
-        job.hold.update(lambda record: msgspec.structs.replace(record, outbox=""))
+    sent = job.hold.record.outbox
+    if sent:
+        job.hold.update_later(
+            lambda record: msgspec.structs.replace(
+                record, outbox=tuple(event for event in record.outbox if event not in sent)
+            )
+        )
 
 
 def edited(result: Stored, attempts: int, job: Job) -> ImageEdited:

@@ -12,12 +12,13 @@ import msgspec
 
 from image_drop import refusals
 from image_drop.edits import Edit
-from image_drop.errors import ImageError, UnusableAnswerError
+from image_drop.errors import ImageError, OutputTakenError, UnusableAnswerError
 from image_drop.imaging import photos
 from image_drop.job import Job
 from image_drop.state.billing import Settlement
 from image_drop.state.edit_record import Call, Record
 from image_drop.storage import output_bucket
+from image_drop.storage.output_bucket import Stored
 from image_drop.telemetry import never_failing
 from image_drop.venice.client import Answer
 
@@ -80,9 +81,25 @@ def keep_answer(edit: Edit, paid: Paid, job: Job) -> None:
     job.hold.update(with_answer, paid.settlement.move if paid.settlement else None)
 
 
+def require_of(edit: Edit, other: Stored | None) -> None:
+    """Raise `OutputTakenError` if an object that would be replaced is not of this edit's image."""
+    if other is not None and not other.is_of(edit.image.key, edit.variant):
+        source = other.source_key
+        whose = f"belongs to {source}" if source else "Image Drop did not make"
+        raise OutputTakenError(
+            f"The result of {edit.image.key} would replace {other.key}, which {whose}."
+        )
+
+
 def publish_answer(edit: Edit, png: bytes, job: Job) -> None:
-    """Put Venice's own answer next to the finished result, for `keep_original`."""
+    """Put Venice's own answer next to the finished result, for `keep_original`.
+
+    Raise `OutputTakenError` or `ResultChangedError`.
+    """
     assert edit.original_key is not None
+    bucket = job.services.output_bucket
+    there = bucket.find_output(edit.original_key)
+    require_of(edit, there)
     metadata = output_bucket.as_metadata(
         {
             "call-digest": edit.call_digest,
@@ -90,7 +107,7 @@ def publish_answer(edit: Edit, png: bytes, job: Job) -> None:
             "source-key": edit.image.key,
         }
     )
-    job.services.output_bucket.put_output(edit.original_key, png, "image/png", metadata)
+    bucket.store_output(edit.original_key, png, "image/png", metadata, there)
 
 
 def forget_answer(edit: Edit, job: Job) -> None:

@@ -30,10 +30,12 @@ from image_drop.services import Services
 from image_drop.state import billing
 from image_drop.state.billing import Settlement
 from image_drop.state.edit_record import Call, CallState
-from image_drop.state.rate_limit import ALL_MODELS
+from image_drop.state.rate_limit import Slot
+from image_drop.state.rates import ALL_MODELS
 from image_drop.telemetry import logger, measure, never_failing
 from image_drop.venice import client
 
+FRESH = 1.0  # seconds for which the circuit breaker is not read again; a call takes far longer
 BLOCK = 15.0  # seconds for which a 429 blocks a model when Venice names no time
 STORE_SECONDS = 20.0  # of the invocation, kept after the call for storing the result
 
@@ -46,9 +48,10 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
     refusals.require_none(edit, job)
     services = job.services
     seconds = client.longest_call(edit.instructions)
-    with services.limiter.acquire(edit.rate_model, _max_slot_wait(job, seconds)) as slot:
+    wait = _max_slot_wait(job, seconds)
+    with services.limiter.acquire(edit.rate_model, wait, job.seen.rates) as slot:
         now = services.now()
-        if not job.invocation.trial:
+        if not job.invocation.trial and now > job.seen.at + FRESH:
             services.circuit_breaker.require(now)  # processing may have paused during the wait
         call = reserve(edit, job, now)
         slot.consumed = True
@@ -56,7 +59,7 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
             fitted = services.catalogue.current().fitted(edit.instructions)
             answer = services.venice.edit(fitted, photos, seconds=seconds)
         except ImageDropError as error:
-            _teach(error, edit, call, job)
+            _teach(error, edit, call, slot, job)
             if isinstance(error, NoAnswerError):
                 _give_up_after_two(error, call, job)
             raise
@@ -67,10 +70,10 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
         enhanced=answer.enhanced,
         answered=answer.model,
     )
-    measure({"VeniceLatency": services.now() - now, "Spend": usd}, mode=edit.mode)
-    if answer.rate_limit not in (None, slot.limit):
-        with never_failing("limit not learned"):
-            services.limiter.set_limit(edit.rate_model, answer.rate_limit)
+    seconds = services.now() - now
+    measure({"VeniceLatency": seconds, "Spend": usd}, mode=edit.mode)
+    with never_failing("rate not learned"):
+        services.limiter.learn(edit.rate_model, answer.quota, slot, seconds)
     settlement = Settlement(call.id, CallState.PAID, billing.micro(usd), services.now())
     return Paid(answer, call, settlement)
 
@@ -115,17 +118,16 @@ def free(call: Call, job: Job) -> None:
     job.hold.update_or_owe("call not settled", settlement.change, settlement.move)
 
 
-def learn(error: ImageDropError, edit: Edit, services: Services) -> None:
+def learn(error: ImageDropError, edit: Edit, slot: Slot, services: Services) -> None:
     """Share what a refused call says about the rate, the key and the account."""
     if error.status is not None:
         services.limiter.record_failure()
     match error:
         case LockedOutError(retry_at=float(until)):
             services.limiter.block(ALL_MODELS, until)
-        case RateLimitedError(limit=limit):
-            services.limiter.block(edit.rate_model, error.retry_at or services.now() + BLOCK)
-            if limit:
-                services.limiter.set_limit(edit.rate_model, limit)
+        case RateLimitedError(quota=quota):
+            until = error.retry_at or services.now() + BLOCK
+            services.limiter.refuse(edit.rate_model, quota, slot, until)
         case AccountError():
             if error.status == 401 and services.api_key.replaced():
                 raise KeyReplacedError("Venice refused the former API key.") from error
@@ -171,7 +173,7 @@ def announce_pause(services: Services) -> None:
         services.circuit_breaker.note_announced(status.id)
 
 
-def _teach(error: ImageDropError, edit: Edit, call: Call, job: Job) -> None:
+def _teach(error: ImageDropError, edit: Edit, call: Call, slot: Slot, job: Job) -> None:
     """Note what the failure says about the call, the rate and the account; raise nothing."""
     if isinstance(error, RefusedError):
         refusals.note(error, call, job)
@@ -180,7 +182,7 @@ def _teach(error: ImageDropError, edit: Edit, call: Call, job: Job) -> None:
     if error.charge is Charge.MAYBE:
         measure({"UnconfirmedUSD": call.micro_usd / billing.MICRO}, mode=edit.mode)
     with never_failing("failure not learned from"):
-        learn(error, edit, job.services)
+        learn(error, edit, slot, job.services)
 
 
 def _give_up_after_two(error: NoAnswerError, call: Call, job: Job) -> None:

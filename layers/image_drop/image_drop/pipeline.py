@@ -1,15 +1,6 @@
 """The story of one image, from upload to result. `process` tells it; the rest are its steps."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
-
-from botocore.exceptions import (
-    ClientError,
-    ConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
-)
 
 from image_drop import edits, outcomes, paid_answers, paid_call, reports
 from image_drop.edits import Edit, Wanted
@@ -18,7 +9,6 @@ from image_drop.errors import (
     ImageError,
     InstructionsError,
     LayerError,
-    OutputTakenError,
     PermanentError,
     StorageBusyError,
     SupersededError,
@@ -28,7 +18,7 @@ from image_drop.imaging.photos import MAX_READ_TOGETHER, Photo, check_together, 
 from image_drop.instructions.schema import Mode
 from image_drop.instructions.sources import Variants
 from image_drop.invocation import Invocation
-from image_drop.job import Job, in_hand
+from image_drop.job import Job, busy_storage_is_retryable, in_hand
 from image_drop.paid_answers import Paid
 from image_drop.services import Services
 from image_drop.storage import output_bucket
@@ -39,7 +29,6 @@ from image_drop.uploads import Upload
 
 STORE_TRIES = 5
 MAX_JSON_BYTES = 34_000_000  # Venice refuses JSON above 35 MB; base64 makes 4 bytes of 3
-BUSY = ("SlowDown", "Throttling", "ThrottlingException", "ProvisionedThroughputExceededException")
 
 
 class Outcome(StrEnum):
@@ -59,7 +48,7 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
     A permanent error ends as a report in the output bucket. Raise a `RetryableError` or an
     `AccountError` when the image has to be retried.
     """
-    with _busy_storage_is_retryable():
+    with busy_storage_is_retryable():
         try:
             with in_hand(upload, services, invocation) as job:
                 return work_on(job)
@@ -67,7 +56,8 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
             return Outcome.WAITS_FOR_IMAGE
         except SupersededError:
             # Whatever changed it sends its own event, but that event may have been lost.
-            services.queue.send(Upload(upload.bucket, upload.key, retry=upload.retry))
+            at = invocation.asked_at(upload)
+            services.queue.send(Upload(upload.bucket, upload.key, retry=upload.retry, asked_at=at))
             return Outcome.SUPERSEDED
 
 
@@ -76,29 +66,34 @@ def work_on(job: Job) -> Outcome:
     edit = None
     outcomes.take_over(job)
     try:
-        wanted = load_wanted(job)
-        if isinstance(wanted.edits, Variants) and job.upload.variant is None:
-            return queue_variants(wanted, job)
-        edit = edits.plan_edit(wanted, job.upload.variant, job.services)
-        there = job.services.output_bucket.find_output(edit.output_key)
-        if outcomes.is_done(edit, there, job):
-            return catch_up(edit, there, job)
-        edits.require_allowed(edit, wanted, job.services)
-        trial = edit.rate_model if job.invocation.trial else None
-        job.services.circuit_breaker.require(job.services.now(), trial=trial)
-        return make_edit(edit, there, job)
+        with job.services.input_bucket.open_object(job.upload.bucket, job.upload.key) as image:
+            wanted = load_wanted(image, job)
+            if isinstance(wanted.edits, Variants) and job.upload.variant is None:
+                return queue_variants(wanted, job)
+            edit = edits.plan_edit(wanted, job.upload.variant, job.services)
+            there = job.services.output_bucket.find_output(edit.output_key)
+            if outcomes.is_done(edit, there, job):
+                return catch_up(edit, there, job)
+            edits.require_allowed(edit, wanted, job.services)
+            trial = edit.rate_model if job.invocation.trial else None
+            breaker, now = job.services.circuit_breaker, job.services.now()
+            breaker.require(now, trial=trial, status=job.seen.status)
+            return make_edit(edit, there, job)
+    except SupersededError:
+        outcomes.announce(job)  # nobody else takes the record of a variant in hand
+        raise
     except PermanentError as error:
         return Outcome.REPORTED if reports.write_report(error, edit, job) else Outcome.DONE_BEFORE
 
 
-def load_wanted(job: Job) -> Wanted:
+def load_wanted(image: InputObject | None, job: Job) -> Wanted:
     """Return the image with its instructions.
 
     Raise `SupersededError` for a variant whose instructions are no longer valid: the image as a
     whole gets the report about that.
     """
     try:
-        return edits.load_instructions(job.upload, job.services)
+        return edits.instructions_for(image, job.upload, job.services)
     except InstructionsError as error:
         if job.upload.variant is None:
             raise
@@ -109,9 +104,12 @@ def queue_variants(wanted: Wanted, job: Job) -> Outcome:
     """Make each variant an edit of its own, with its own record, tries and report."""
     upload = job.upload
     for variant in wanted.variants:
-        job.services.queue.send(Upload(upload.bucket, upload.key, variant, retry=upload.retry))
+        job.services.queue.send(
+            Upload(upload.bucket, upload.key, variant, retry=upload.retry, asked_at=job.asked_at)
+        )
     outcomes.conclude_variants(wanted, job)
     remove_report(job)
+    outcomes.announce(job)  # what the image as a whole was before
     return Outcome.VARIANTS_QUEUED
 
 
@@ -131,7 +129,8 @@ def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
             paid_answers.keep_answer(edit, paid, job)
             result = draw_finish(edit, png, job.services)
         metadata = metadata_of(edit, paid, photos, job.services.now() - started, job.services)
-        stored = store_result(edit, png, result, metadata, there, job)
+        with outcomes.found_on_failure(job):
+            stored = store_result(edit, png, result, metadata, there, job)
     outcomes.conclude_result(edit, stored, paid.settlement, job)
     clean_up(edit, job)
     log(edit, paid, job.services.now() - started)
@@ -143,6 +142,7 @@ def catch_up(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     """Do what is left of an edit that is done: its function may have died on the way."""
     if there is not None and there.edit_id == edit.id:
         outcomes.conclude_result(edit, there, None, job)
+    if outcomes.is_result(job.hold.record.outcome):  # also one that somebody has removed since
         clean_up(edit, job)
     outcomes.announce(job)
     return Outcome.DONE_BEFORE
@@ -154,12 +154,7 @@ def require_own(edit: Edit, there: Stored | None, job: Job) -> None:
     if edit.original_key:
         others.append(job.services.output_bucket.find_output(edit.original_key))
     for other in others:
-        if other is not None and not other.is_of(edit.image.key, edit.variant):
-            source = other.source_key
-            whose = f"belongs to {source}" if source else "Image Drop did not make"
-            raise OutputTakenError(
-                f"The result of {edit.image.key} would replace {other.key}, which {whose}."
-            )
+        paid_answers.require_of(edit, other)
 
 
 def prepare_images(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
@@ -270,9 +265,9 @@ def store_result(
     bucket = job.services.output_bucket
     for _ in range(STORE_TRIES):
         require_wanted(edit, job)
-        if edit.original_key:
-            paid_answers.publish_answer(edit, png, job)
         try:
+            if edit.original_key:
+                paid_answers.publish_answer(edit, png, job)
             return bucket.store_output(edit.output_key, *result, metadata, there)
         except ResultChangedError:
             there = bucket.find_output(edit.output_key)
@@ -286,7 +281,7 @@ def require_wanted(edit: Edit, job: Job) -> None:
     The result of an image that was deleted meanwhile is stored, because it is paid for.
     """
     try:
-        current = job.plan()
+        current = job.plan(edit.image)
     except ImageDeletedError:
         return
     except PermanentError as error:
@@ -304,13 +299,16 @@ def clean_up(edit: Edit, job: Job) -> None:
 def remove_report(job: Job) -> None:
     """Remove an older report about this image, if there is one."""
     bucket, upload = job.services.output_bucket, job.upload
+    if not job.hold.record.report:
+        return
     for key in output_bucket.report_keys(upload.key, upload.variant):
         report = bucket.find_output(key)
         if report is None:
-            return
+            break
         if report.is_of(upload.key, upload.variant):
             bucket.remove_output(report)
-            return
+            break
+    job.hold.update_later(lambda record: record.with_report(False))
 
 
 def log(edit: Edit, paid: Paid, duration: float) -> None:
@@ -333,17 +331,3 @@ def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:
 
 def _read(image: InputObject, services: Services) -> bytes:
     return services.input_bucket.read_object(image, services.settings.max_image_bytes)
-
-
-@contextmanager
-def _busy_storage_is_retryable() -> Iterator[None]:
-    try:
-        yield
-    except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
-        raise StorageBusyError(f"AWS did not answer: {type(error).__name__}.") from error
-    except ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        code = error.response.get("Error", {}).get("Code", "")
-        if status >= 500 or status == 429 or code in BUSY:
-            raise StorageBusyError(f"AWS answered {code}.") from error
-        raise

@@ -9,11 +9,12 @@ from image_drop.errors import (
     ImageDropError,
     PermanentError,
     RetriesExhaustedError,
+    StorageBusyError,
     SupersededError,
     WaitsForImageError,
 )
 from image_drop.events import ImageEditFailed, Place
-from image_drop.job import Job
+from image_drop.job import Job, busy_storage_is_retryable
 from image_drop.state.edit_record import Outcome, OutcomeKind
 from image_drop.storage import output_bucket
 from image_drop.telemetry import logger, measure
@@ -37,19 +38,23 @@ def give_up(error: ImageDropError, failures: int, job: Job) -> bool:
     """Report that the last try failed; the caller moves the message to the dead-letter queue.
 
     Return False when the image has its outcome by now, so that the message can be deleted.
+    Raise `StorageBusyError` when AWS is too busy to tell.
     """
     last = RetriesExhaustedError(
         f"The last of {failures} tries failed. {error.title}: {error.detail}",
         status=error.status,
         request_id=error.request_id,
     )
+    outcomes.take_over(job)
     try:
-        edit = job.plan()
-        done = outcomes.is_done(edit, job.services.output_bucket.find_output(edit.output_key), job)
+        with busy_storage_is_retryable():
+            edit = job.plan()
+            there = job.services.output_bucket.find_output(edit.output_key)
+        done = outcomes.is_done(edit, there, job)
     except PermanentError as now:
         write_report(now, None, job)
         return False
-    except (SupersededError, WaitsForImageError):
+    except (StorageBusyError, SupersededError, WaitsForImageError):
         raise
     except Exception as cause:  # what made the edit fail may make its plan fail as well
         logger.warning("given up unseen", key=job.upload.key, error=type(cause).__name__)
@@ -76,7 +81,7 @@ def _tell(error: PermanentError, edit: Edit | None, job: Job) -> bool:
 def _require_current(error: PermanentError, edit: Edit | None, job: Job) -> None:
     """Raise `SupersededError` unless the error is about the current image and instructions."""
     try:
-        current = job.plan()
+        current = job.plan(edit.image if edit else None)
     except ImageDeletedError:
         if edit or isinstance(error, ImageDeletedError):
             return
@@ -136,6 +141,7 @@ def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job)
             "source-key": job.upload.key,
         }
     )
+    job.hold.update_later(lambda record: record.with_report(True))
     bucket = job.services.output_bucket
     for key in output_bucket.report_keys(job.upload.key, job.upload.variant):
         seen = bucket.find_output(key)

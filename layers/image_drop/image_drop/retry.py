@@ -19,10 +19,12 @@ from image_drop.errors import (
     OutOfTimeError,
     ProcessingPausedError,
     RetryableError,
+    StorageBusyError,
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.job import in_hand
+from image_drop.job import busy_storage_is_retryable, in_hand
+from image_drop.state.rates import WINDOW
 from image_drop.storage import retry_queue
 from image_drop.telemetry import logger
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 FIRST_BACK_OFF = 15.0  # seconds; upper end of the first random wait, which doubles each time
 LONGEST_BACK_OFF = 3600.0
+WAKE_UPS = 4  # of all that wait, for each slot: more find none, fewer would leave slots unused
 JITTER = 2.0  # seconds; spreads images that wait for the same time
 MANY_RECEIVES = 80  # receives; after 100, SQS moves a message to the dead-letter queue
 REFUSED_TRIES = 3  # tries of an image whose model Venice refuses while it accepts others
@@ -49,17 +52,32 @@ WAITS = (
 )
 
 
-def wait_for(error: ImageDropError, failures: int, now: float, rng: random.Random) -> float:
+def wait_for(
+    error: ImageDropError, failures: int, now: float, rng: random.Random, line: float = 0.0
+) -> float:
     """Return the seconds until the next try: Venice's time or full-jitter back-off, the longer.
 
-    `failures`: including this one. Waiting for a slot, for the account or for another invocation
-    is not a failure of the edit, and so does not back off.
+    `failures`: including this one. `line`: seconds over which the next tries are spread. Waiting
+    for a slot, for the account or for another invocation is not a failure of the edit, and so
+    does not back off.
     """
-    named = max(0.0, (error.retry_at or now) - now) + rng.uniform(0, JITTER)
+    named = max(0.0, (error.retry_at or now) - now) + rng.uniform(0, max(JITTER, line))
     if isinstance(error, WAITS):
         return named
     ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0 ** min(max(failures, 1) - 1, 20))
     return max(named, rng.uniform(0, ceiling))
+
+
+def line(error: ImageDropError, services: "Services") -> float:
+    """Return the seconds over which those that wait for a slot spread their next tries.
+
+    So as many of them try again in a minute as six times the slots, however long the queue is. A
+    new limit is followed at once, and nobody waits in a function.
+    """
+    if not isinstance(error, NoSlotError) or not error.limit:
+        return 0.0
+    waiting = max(0, services.queue.depth().total - error.in_progress)
+    return waiting / (WAKE_UPS * error.limit) * WINDOW
 
 
 def edit_or_queue(upload: "Upload", services: "Services", invocation: "Invocation") -> str:
@@ -68,8 +86,9 @@ def edit_or_queue(upload: "Upload", services: "Services", invocation: "Invocatio
         return pipeline.process(upload, services, invocation)
     except (RetryableError, AccountError) as error:
         failures = upload.failures + (not isinstance(error, WAITS))
-        wait = wait_for(error, failures, services.now(), services.rng)
-        services.queue.send(msgspec.structs.replace(upload, failures=failures), wait)
+        wait = wait_for(error, failures, services.now(), services.rng, line(error, services))
+        waiting = msgspec.structs.replace(upload, failures=failures, model=_model(error))
+        services.queue.send(waiting, wait)
         logger.info("queued", key=upload.key, code=error.code, status=error.status, wait=wait)
         return "queued"
 
@@ -93,6 +112,8 @@ def edit_or_postpone(
             services.queue.send(upload)
         return []
     try:
+        if found and found[0].model and not invocation.trial:
+            services.limiter.require(found[0].model, invocation.max_slot_wait)
         return [pipeline.process(upload, services, invocation) for upload in found]
     except Exception as error:  # whatever it is, the message needs the time of its next try
         if postpone(found[0], _known(error), receipt_handle, services, invocation):
@@ -118,38 +139,53 @@ def postpone(
     if isinstance(error, ModelRefusedError):
         most = min(most, REFUSED_TRIES)
     last = not isinstance(error, WAITS) and failures >= most
-    wait = wait_for(error, failures, services.now(), services.rng)
+    wait = wait_for(error, failures, services.now(), services.rng, line(error, services))
     logger.info(
         "postponed", key=upload.key, code=error.code, status=error.status, wait=wait, last=last
     )
-    if last:
-        give_up(upload, error, failures, services, invocation)
+    if last and gave_up(upload, error, failures, services, invocation):
         return False
-    if invocation.receives >= MANY_RECEIVES:
-        services.queue.send(msgspec.structs.replace(upload, failures=failures), wait)
+    if invocation.receives >= MANY_RECEIVES or _model(error) not in ("", upload.model):
+        if isinstance(error, WAITS):  # the new message does not know the failures of this one
+            failures += services.failures.count(invocation.message_id)
+        waiting = msgspec.structs.replace(
+            upload,
+            failures=failures,
+            model=_model(error),
+            asked_at=invocation.asked_at(upload),
+        )
+        services.queue.send(waiting, wait)
         return False
     services.queue.postpone(receipt_handle, wait)
     return True
 
 
-def give_up(
+def gave_up(
     upload: "Upload",
     error: ImageDropError,
     failures: int,
     services: "Services",
     invocation: "Invocation",
-) -> None:
-    """Report that the last try failed and bury the message, unless a newer upload replaced it."""
+) -> bool:
+    """Report that the last try failed and bury the message, unless a newer upload replaced it.
+
+    Return False when AWS is too busy for that, so that there will be one more try.
+    """
     try:
-        with in_hand(upload, services, invocation) as job:
+        with busy_storage_is_retryable(), in_hand(upload, services, invocation) as job:
             dead = reports.give_up(error, failures, job)
             if not dead:  # it has its outcome; what is left is to settle and to announce it
                 pipeline.work_on(job)
     except (SupersededError, WaitsForImageError):
         services.queue.send(msgspec.structs.replace(upload, variant=None, failures=0))
-        return
+        return True
+    except StorageBusyError as busy:
+        logger.warning("not given up", key=upload.key, reason=busy.detail)
+        return False
     if dead:
-        services.queue.bury(retry_queue.message(msgspec.structs.replace(upload, failures=0)))
+        again = msgspec.structs.replace(upload, failures=0, model="", asked_at=0.0)
+        services.queue.bury(retry_queue.message(again))
+    return True
 
 
 def _failures(
@@ -160,6 +196,10 @@ def _failures(
         return upload.failures
     since = services.failures.add(invocation.message_id, invocation.receives, services.now())
     return upload.failures + since
+
+
+def _model(error: ImageDropError) -> str:
+    return error.model if isinstance(error, NoSlotError) else ""
 
 
 def _known(error: Exception) -> ImageDropError:

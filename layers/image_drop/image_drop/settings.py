@@ -54,6 +54,7 @@ FORMS: Mapping[str, tuple[str, Callable[[str], Any], str]] = {
         "an https URL without a slash at the end (http only for this machine)",
     ),
     "MAX_FAILURES": _COUNT,
+    "MAXIMUM_CONCURRENCY": _COUNT,
     "MAX_IMAGE_BYTES": _COUNT,
     "BACKFILL_DAYS": ("[0-9]{1,4}", int, "a whole number of days up to 9999, 0 for never"),
     "DAILY_SPEND_LIMIT_USD": _DOLLARS,
@@ -81,6 +82,7 @@ class Settings:
     `venice_api_key_parameter`: the name of an SSM SecureString, never the key itself.
     `retry_event_source_mapping`: the UUID of the mapping that the account watch pauses; empty in
     the other functions.
+    `maximum_concurrency`: retry functions that may run at once, at most.
     `max_failures`: failed tries of a queued image before it becomes a dead letter.
     `max_image_bytes`: a larger object is refused before it is downloaded.
     `backfill_days`: days between two scheduled scans of the whole bucket; 0 is never.
@@ -103,6 +105,7 @@ class Settings:
     default_prompt: str = ""
     output_key_format: str = "{key}.png"
     retry_event_source_mapping: str = ""
+    maximum_concurrency: int = 1000
     max_failures: int = 12
     max_image_bytes: int = 200_000_000
     backfill_days: int = 7

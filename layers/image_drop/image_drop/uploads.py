@@ -24,6 +24,8 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     `sidecar`: the instructions were uploaded, not the image, so a missing image is no error.
     `retry`: the id of an explicit retry, which makes a removed or reported result again.
     `failures`: tries that failed before this message was sent.
+    `model`: the limiter's name of the model whose rate it waits for, as far as that is known.
+    `asked_at`: when its first message was sent, if this is another one; in seconds since 1970.
     """
 
     bucket: str
@@ -32,6 +34,8 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     sidecar: bool = False
     retry: str = ""
     failures: int = 0
+    model: str = ""
+    asked_at: float = 0.0
 
 
 class UnreadableMessageError(ValueError):

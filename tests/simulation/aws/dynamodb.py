@@ -16,10 +16,11 @@ STALE = 1.0  # seconds that an eventually consistent read may be behind; "usuall
 
 @dataclass
 class DynamoDB:
-    """The state table."""
+    """The state table. `on_write(id)` is told of each item that changes."""
 
     now: Callable[[], float]
     rng: random.Random
+    on_write: Callable[[str], object] = lambda _: None
     items: dict[str, Item] = field(default_factory=dict)
     exceptions: Any = field(
         default_factory=lambda: SimpleNamespace(
@@ -36,13 +37,15 @@ class DynamoDB:
     def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> dict[str, Any]:
         ((table, asked),) = RequestItems.items()
         assert 1 <= len(asked["Keys"]) <= 100
-        found = [self._read(key["id"]["S"], consistent=False) for key in asked["Keys"]]
+        consistent = asked.get("ConsistentRead", False)
+        found = [self._read(key["id"]["S"], consistent=consistent) for key in asked["Keys"]]
         return {"Responses": {table: [item for item in found if item]}, "UnprocessedKeys": {}}
 
     def put_item(self, *, Item: Item, **parameters: Any) -> dict[str, Any]:
         id = Item["id"]["S"]
         if not self._meets(id, parameters):
-            raise ConditionalCheckFailedException
+            shown = parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+            raise ConditionalCheckFailedException(self.items.get(id) if shown else None)
         self._write(id, dict(Item))
         return {}
 
@@ -85,6 +88,7 @@ class DynamoDB:
     def _write(self, id: str, item: Item) -> None:
         self._before[id] = self.now(), self.items.get(id)
         self.items[id] = item
+        self.on_write(id)
 
     def _update(self, id: str, update: Mapping[str, Any]) -> Item:
         names = update.get("ExpressionAttributeNames", {})

@@ -17,6 +17,7 @@ def client_error(code: str, status: int, operation: str = "", **more: Any) -> Cl
 class ConditionalCheckFailedException(ClientError):  # noqa: N818 - boto3's name
     """A conditional write whose condition does not hold."""
 
-    def __init__(self) -> None:
-        found = client_error("ConditionalCheckFailedException", 400, "PutItem")
+    def __init__(self, item: Any = None) -> None:
+        more = {"Item": item} if item else {}
+        found = client_error("ConditionalCheckFailedException", 400, "PutItem", **more)
         super().__init__(found.response, "PutItem")

@@ -38,6 +38,9 @@ class Body:
     def read(self, amount: int | None = None) -> bytes:
         return self.data[:amount]
 
+    def tell(self) -> int:
+        return 0
+
     def close(self) -> None: ...
 
 
@@ -96,10 +99,11 @@ class S3:
         self.on_put(bucket, key)
         return version
 
-    def delete(self, bucket: str, key: str) -> None:
-        """Put a delete marker on a key, whatever it holds."""
+    def delete(self, bucket: str, key: str) -> Version:
+        """Put a delete marker on a key, whatever it holds; return it."""
         marker = Version(self._id(), "", self.now(), None)
         self.versions.setdefault((bucket, key), []).append(marker)
+        return marker
 
     # boto3's calls
 
@@ -173,7 +177,7 @@ class S3:
             "Metadata": dict(found.metadata),
             "ContentType": found.media_type,
             "VersionId": found.id,
-        }
+        } | ({"TagCount": len(found.tags)} if found.tags else {})
 
     def _id(self) -> str:
         return f"v{next(self._serial):031d}"  # as long as S3's: what holds it is billed by size

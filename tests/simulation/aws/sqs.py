@@ -12,6 +12,7 @@ from tests.simulation.aws.errors import client_error
 from tests.simulation.world import World
 
 MAX_DELAY = 900
+BEST_EFFORT = 0.6  # share of receives that return the oldest message; SQS promises no order
 RETENTION = 14 * 86_400.0  # template.yaml: MessageRetentionPeriod; nothing is left after it
 
 
@@ -66,7 +67,8 @@ class Sqs:
     def take(self) -> tuple[str, Message] | None:
         """Return any visible message and its receipt handle, or None."""
         while self._visible:
-            message = self.world.rng.choice(self._visible)
+            in_order = self.world.rng.random() < BEST_EFFORT
+            message = self._visible[0] if in_order else self.world.rng.choice(self._visible)
             if message.receives >= self.max_receive_count:
                 self._remove(message)
                 self.dead_letters.append(message)
@@ -121,7 +123,10 @@ class Sqs:
                     "MessageId": message.id,
                     "Body": message.body,
                     "ReceiptHandle": handle,
-                    "Attributes": {"ApproximateReceiveCount": str(message.receives)},
+                    "Attributes": {
+                        "ApproximateReceiveCount": str(message.receives),
+                        "SentTimestamp": str(round(message.sent_at * 1000)),
+                    },
                 }
             ]
         }

@@ -75,15 +75,18 @@ class CircuitBreaker:
 
     def status(self) -> Status:
         """Return the state as it is now."""
-        return self._item.read()[0]
+        return self.item.read()[0]
 
-    def require(self, now: float, *, trial: str | None = None) -> None:
+    def require(
+        self, now: float, *, trial: str | None = None, status: Status | None = None
+    ) -> None:
         """Raise `ProcessingPausedError` while processing is paused.
 
-        `trial`: the model of an edit that tests whether processing can resume. It is let through
-        unless Venice has just refused the same model twice; then another model is a better test.
+        `status`: the state if it was just read. `trial`: the model of an edit that tests whether
+        processing can resume. It is let through unless Venice has just refused the same model
+        twice; then another model is a better test.
         """
-        status = self.status()
+        status = status or self.status()
         if not status.stopped:
             return
         if trial is None:
@@ -115,7 +118,7 @@ class CircuitBreaker:
         new = Status(
             True, reason, detail, now, self.new_id(), limit_usd, announced=False, refused=refusal
         )
-        return self._item.change(partial(_stopped, new=new)).id == new.id
+        return self.item.change(partial(_stopped, new=new)).id == new.id
 
     def resume(self, now: float, *, stop: str | None = None, accepted: bool = False) -> bool:
         """Resume processing; return whether it was paused until now.
@@ -124,20 +127,21 @@ class CircuitBreaker:
         accepted a call, so the refusals of the last minutes are tolerated from now on.
         """
         new = Status(since=now, id=self.new_id(), announced=False)
-        return self._item.change(partial(_resumed, new=new, stop=stop, accepted=accepted)).id == (
+        return self.item.change(partial(_resumed, new=new, stop=stop, accepted=accepted)).id == (
             new.id
         )
 
     def note_announced(self, id: str) -> None:
         """Note that the event bus has the pause or the resumption with this id."""
-        self._item.change(lambda now: replace(now, announced=True) if now.id == id else now)
+        self.item.change(lambda now: replace(now, announced=True) if now.id == id else now)
 
     def tolerates(self, model: str, status: int | None, now: float) -> bool:
         """Return whether such a refusal does not pause processing, since others are accepted."""
         return self.status().tolerated.get(_refusal(model, status), 0.0) > now
 
     @property
-    def _item(self) -> AtomicItem[Status]:
+    def item(self) -> AtomicItem[Status]:
+        """The item of the state table."""
         return AtomicItem(self.dynamodb, self.table, ITEM, Status())
 
 

@@ -11,6 +11,7 @@ import msgspec
 MAX_CLOSED = 50  # settled calls that a record keeps; the days' sums include all of them
 MAX_HISTORY = 20  # steps
 MAX_DROPS = 20  # that an outcome keeps
+MAX_UNSENT = 50  # events; DynamoDB's items have 400 KB, and the event bus was away for days
 
 
 class CallState(StrEnum):
@@ -92,7 +93,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `holder`: a random id while an invocation works on it, until `held_until` at the latest.
     `kept_digest`, `kept_key`: the call and the key of the paid answer kept in the output bucket.
-    `outbox`: the event about the outcome, as JSON, until it is announced.
+    `outbox`: events about outcomes, as JSON, until they are announced; oldest first.
+    `report`: whether there may be a report in the output bucket.
     """
 
     holder: str = ""
@@ -102,16 +104,22 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     refusal: Refusal | None = None
     kept_digest: str = ""
     kept_key: str = ""
-    outbox: str = ""
+    outbox: tuple[str, ...] = ()
     history: tuple[Step, ...] = ()
+    report: bool = False
 
     def is_held(self, now: float) -> bool:
         """Return whether an invocation works on it; a holder that died loses it at its time."""
         return bool(self.holder) and now < self.held_until
 
     def held(self, holder: str, until: float) -> "Record":
-        """Return the record with this holder."""
-        return msgspec.structs.replace(self, holder=holder, held_until=until)
+        """Return the record with this holder. One that died may have written a report."""
+        report = self.report or bool(self.holder)
+        return msgspec.structs.replace(self, holder=holder, held_until=until, report=report)
+
+    def with_report(self, there: bool) -> "Record":
+        """Return the record with or without a report in the output bucket."""
+        return msgspec.structs.replace(self, report=there)
 
     def released(self) -> "Record":
         """Return the record without a holder."""

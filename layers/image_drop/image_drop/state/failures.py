@@ -33,3 +33,12 @@ class Failures:
             ReturnValues="ALL_NEW",
         )
         return len(answer["Attributes"]["failed"]["NS"])
+
+    def count(self, message_id: str) -> int:
+        """Return how often a message has failed."""
+        item = self.dynamodb.get_item(
+            TableName=self.table,
+            Key={"id": {"S": f"message#{message_id}"}},
+            ConsistentRead=True,
+        ).get("Item")
+        return len(item["failed"]["NS"]) if item else 0

@@ -10,12 +10,14 @@ Money moves in the same transaction as the record of it. All times are seconds s
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from botocore.exceptions import ClientError
 
 from image_drop.errors import InProgressError, StorageBusyError
+from image_drop.state.batch import read_items
 from image_drop.state.edit_record import Record
 from image_drop.telemetry import never_failing
 
@@ -49,7 +51,10 @@ type Move = Callable[[Record], Mapping[str, Any] | None]
 
 @dataclass(frozen=True)
 class Records:
-    """The records, one item each, for `RECORD_TTL` after their last change."""
+    """The records, one item each, for `RECORD_TTL` after their last change.
+
+    A record of an image with a report stays, because a later result has to remove the report.
+    """
 
     dynamodb: "DynamoDBClient"
     table: str
@@ -62,40 +67,37 @@ class Records:
         item = self.dynamodb.get_item(
             TableName=self.table, Key={"id": {"S": id}}, ConsistentRead=True
         ).get("Item")
-        return _stored(id, item)
+        return stored(id, item)
 
     def read_records(self, ids: Sequence[str]) -> dict[str, Record]:
         """Return up to 100 records by id; ids without a record are left out."""
-        keys = [{"id": {"S": id}} for id in ids]
-        found: dict[str, Record] = {}
-        for _ in range(TRIES):
-            answer = self.dynamodb.batch_get_item(RequestItems={self.table: {"Keys": keys}})
-            for item in answer["Responses"].get(self.table, []):
-                id = item["id"]["S"]
-                found[id] = _stored(id, item).record
-            left = answer.get("UnprocessedKeys", {}).get(self.table)
-            if not left:
-                return found
-            keys = list(left["Keys"])  # type: ignore[arg-type]
-            self._back_off()
-        raise StorageBusyError("The state table did not return all records.")
+        items = read_items(self.dynamodb, self.table, ids, pause=self._back_off)
+        return {id: stored(id, item).record for id, item in items.items()}
 
-    def claim(self, id: str, holder: str, until: float) -> "Hold":
-        """Take an image until a time. Raise `InProgressError` when another invocation has it."""
-        stored = self.read_record(id)
-        if stored.record.is_held(self.now()):
+    def read_with(self, id: str, *others: str) -> dict[str, Mapping[str, Any]]:
+        """Return a record's item and other items of the table as they are now, in one request."""
+        return read_items(
+            self.dynamodb, self.table, (id, *others), pause=self._back_off, consistent=True
+        )
+
+    def claim(self, read: Stored, holder: str, until: float) -> "Hold":
+        """Take an image, whose record was just read, until a time.
+
+        Raise `InProgressError` when another invocation has it.
+        """
+        if read.record.is_held(self.now()):
             raise InProgressError(
                 "Another invocation is working on this image.",
                 retry_at=self.now() + RECHECK_AFTER,
             )
         try:
-            held = self.write_record(stored, stored.record.held(holder, until))
+            held = self.write_record(read, read.record.held(holder, until))
         except RecordChangedError as error:
             raise InProgressError(
                 "Another invocation has just started on this image.",
                 retry_at=self.now() + RECHECK_AFTER,
             ) from error
-        return Hold(self, holder, held, died=bool(stored.record.holder))
+        return Hold(self, holder, held, died=bool(read.record.holder))
 
     def write_record(
         self, old: Stored, new: Record, move: Mapping[str, Any] | None = None
@@ -167,16 +169,14 @@ class Records:
             if old.version
             else {"ConditionExpression": "attribute_not_exists(version)"}
         )
-        return {
-            "TableName": self.table,
-            "Item": {
-                "id": {"S": new.id},
-                "version": {"N": str(new.version)},
-                "record": {"S": msgspec.json.encode(new.record).decode()},
-                "expiration": {"N": str(int(self.now()) + RECORD_TTL)},
-            },
-            **condition,
+        item = {
+            "id": {"S": new.id},
+            "version": {"N": str(new.version)},
+            "record": {"S": msgspec.json.encode(new.record).decode()},
         }
+        if not new.record.report:
+            item["expiration"] = {"N": str(int(self.now()) + RECORD_TTL)}
+        return {"TableName": self.table, "Item": item, **condition}
 
     def _back_off(self) -> None:
         self.sleep(self.rng.uniform(0.005, 0.1))
@@ -187,7 +187,8 @@ class Hold:
     """A claim on an image: no other invocation writes for it until its release, or its time.
 
     `died`: whether the previous holder never released it. `owed`: a change that could not be
-    written when it was due, and is written with the release.
+    written when it was due, and is written with the release. `later`: changes that need no write of
+    their own; the next one has them.
     """
 
     records: Records
@@ -195,12 +196,13 @@ class Hold:
     stored: Stored
     died: bool = False
     owed: tuple[Change, Move | None] | None = None
+    later: tuple[Change, ...] = ()
     sure: bool = True  # whether the table holds `stored`; not known after a write that failed
 
     @property
     def record(self) -> Record:
-        """The record as this holder has last seen or written it."""
-        return self.stored.record
+        """The record as this holder knows it: what it has last seen or written, and `later`."""
+        return self._with_later(self.stored.record)
 
     def update(self, change: Change, move: Move | None = None) -> None:
         """Change the record. Raise `InProgressError` when another invocation has taken it over."""
@@ -208,12 +210,20 @@ class Hold:
         def changed(record: Record) -> Record:
             if record.holder != self.holder:
                 raise InProgressError("The time of this invocation is over; another one continues.")
-            return change(record)
+            return change(self._with_later(record))
 
         known = self.stored if self.sure else None
         self.sure = False
         self.stored = self.records.change_record(self.stored.id, changed, move, known)
+        self.later = ()
         self.sure = True
+
+    def update_later(self, change: Change) -> None:
+        """Change the record with the next write, at the latest with the release.
+
+        Only for what the next holder can do again, or can take for granted when this one dies.
+        """
+        self.later = (*self.later, change)
 
     def update_or_owe(self, what: str, change: Change, move: Move | None = None) -> None:
         """Change the record; if AWS fails, change it with the release instead."""
@@ -227,8 +237,12 @@ class Hold:
         change, move = self.owed or (lambda record: record, None)
         self.update(lambda record: change(record).released(), move)
 
+    def _with_later(self, record: Record) -> Record:
+        return reduce(lambda changed, change: change(changed), self.later, record)
 
-def _stored(id: str, item: Mapping[str, Any] | None) -> Stored:
+
+def stored(id: str, item: Mapping[str, Any] | None) -> Stored:
+    """Return the record in an item of the table, an empty one if there is none."""
     if item is None:
         return Stored(id, 0, Record())
     record = msgspec.json.decode(item["record"]["S"], type=Record)

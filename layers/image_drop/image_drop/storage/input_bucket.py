@@ -5,7 +5,8 @@ instructions count, and which objects an image may use as its layers.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,9 @@ from image_drop.storage.s3 import (
 from image_drop.uploads import FOLDER_FILE, LAYERS_FOLDER, SIDECAR_SUFFIX
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
 MAX_LAYER_WAIT = 3600.0  # seconds
 SOONEST_LOOK, LATEST_LOOK = 5.0, 120.0  # seconds until the next check for a missing layer
@@ -45,6 +47,7 @@ class InputObject:
     """One object of the input bucket at one moment. `size` is in bytes.
 
     `version`: its version id, or the time of its last change if the bucket has no versions.
+    `tagged`: whether it may have tags. `body`: S3's answer, if its bytes have not been read yet.
     """
 
     bucket: str
@@ -54,6 +57,8 @@ class InputObject:
     changed_at: datetime
     metadata: Mapping[str, str]
     version: str = ""
+    tagged: bool = True
+    body: "StreamingBody | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,32 @@ class InputBucket:
     s3: "S3Client"
     untrusted_prefixes: tuple[str, ...] = ()
 
-    def find_object(self, bucket: str, key: str) -> InputObject | None:
-        """Return the object as it is now, or None. Raise `UnreadableObjectError`."""
+    @contextmanager
+    def open_object(self, bucket: str, key: str) -> Iterator[InputObject | None]:
+        """Find an object and begin to read it in one request, until the context ends.
+
+        Raise what `find_object` raises.
+        """
+        try:
+            answer = self.s3.get_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if code_of(error) not in (*MISSING, *REFUSED):
+                raise
+            answer = None
+        if answer is None:  # a HEAD says more: an archived object has one
+            yield self.find_object(bucket, key)
+            return
+        with closing(answer["Body"]) as body:
+            yield _found(bucket, key, answer, tagged="TagCount" in answer, body=body)
+
+    def find_object(
+        self, bucket: str, key: str, before: InputObject | None = None
+    ) -> InputObject | None:
+        """Return the object as it is now, or None. Raise `UnreadableObjectError`.
+
+        `before`: the object as it was seen before. If it had no tags then, S3's answer says whether
+        it has some now.
+        """
         try:
             head = self.s3.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
@@ -72,15 +101,8 @@ class InputBucket:
                 return None
             _report_refusal(error, key)
             raise
-        return InputObject(
-            bucket,
-            key,
-            etag=head["ETag"].strip('"'),
-            size=head["ContentLength"],
-            changed_at=head["LastModified"],
-            metadata=head["Metadata"],
-            version=_version(head),
-        )
+        tagged = before is None or before.tagged or "TagCount" in head
+        return _found(bucket, key, head, tagged=tagged)
 
     def sources(self, image: InputObject) -> list[Source]:
         """Return the sources of its instructions, nearest first, without the template's defaults.
@@ -93,7 +115,7 @@ class InputBucket:
         if not self._untrusted(key):
             found = [
                 self._file(bucket, key + SIDECAR_SUFFIX),
-                self._tags(bucket, key),
+                self._tags(bucket, key) if image.tagged else None,
                 sources.from_metadata(image.metadata),
             ]
         files = (folder + FOLDER_FILE for folder in folders_of(key))
@@ -123,6 +145,8 @@ class InputBucket:
             raise TooLargeError(
                 f"{image.key} has {image.size:,} bytes. The limit is {max_bytes:,} (MaxImageBytes)."
             )
+        if image.body is not None and image.body.tell() == 0:
+            return image.body.read()
         try:
             answer = self.s3.get_object(Bucket=image.bucket, Key=image.key, IfMatch=image.etag)
             return answer["Body"].read()
@@ -180,13 +204,12 @@ class InputBucket:
         answer["Body"].close()
         return sources.from_file(key, content)
 
-    def _tags(self, bucket: str, key: str) -> Source | None:
+    def _tags(self, bucket: str, key: str) -> Source:
         try:
             tags = self.s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
         except ClientError as error:
-            # Just deleted; reading it will raise that. A delete marker answers 405.
-            if code_of(error) in (*MISSING, *DELETED):
-                return None
+            if code_of(error) in (*MISSING, *DELETED):  # a delete marker answers 405
+                raise ImageDeletedError(f"{key} is no longer in the bucket.") from error
             _report_refusal(error, f"the tags of {key}")
             raise
         return sources.from_tags({tag["Key"]: tag["Value"] for tag in tags})
@@ -231,7 +254,28 @@ def unusable_layer(name: str) -> LayerError:
     return LayerError(f"The layer {shown!r} cannot be used.")
 
 
-def _version(head: "HeadObjectOutputTypeDef") -> str:
+def _found(
+    bucket: str,
+    key: str,
+    head: "HeadObjectOutputTypeDef | GetObjectOutputTypeDef",
+    *,
+    tagged: bool,
+    body: "StreamingBody | None" = None,
+) -> InputObject:
+    return InputObject(
+        bucket,
+        key,
+        etag=head["ETag"].strip('"'),
+        size=head["ContentLength"],
+        changed_at=head["LastModified"],
+        metadata=head["Metadata"],
+        version=_version(head),
+        tagged=tagged,
+        body=body,
+    )
+
+
+def _version(head: "HeadObjectOutputTypeDef | GetObjectOutputTypeDef") -> str:
     version = head.get("VersionId", "null")  # S3's id of an object from before versioning
     return head["LastModified"].isoformat() if version == "null" else version
 

@@ -9,11 +9,17 @@ from image_drop.telemetry import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.type_defs import ScalingConfigTypeDef
+
+
+LEAST, MOST = 2, 1000  # functions at once; SQS's own bounds
 
 
 @dataclass(frozen=True)
 class QueueTrigger:
     """The event source mapping that feeds the retry function from the queue.
+
+    `maximum`: functions that may run at once, whatever is needed.
 
     While it is paused, messages stay in the queue and their receives are not counted. A change
     takes effect in about a minute, and AWS refuses another one until then. Enabling an enabled
@@ -22,11 +28,27 @@ class QueueTrigger:
 
     awslambda: "LambdaClient"
     uuid: str
+    maximum: int = MOST
 
-    def switch(self, *, on: bool) -> None:
-        """Enable or disable the trigger; leave one that is still changing to the next round."""
+    def at_once(self, needed: int) -> int:
+        """Return how many functions may run at once when so many are needed.
+
+        That is never more than half of the account's own limit, which other functions need too.
+        """
+        limits = self.awslambda.get_account_settings()["AccountLimit"]
+        half = limits["ConcurrentExecutions"] // 2
+        return max(LEAST, min(needed, half, self.maximum))
+
+    def switch(self, *, on: bool, at_once: int) -> None:
+        """Enable or disable the trigger, with at most so many functions `at_once`.
+
+        Leave a trigger that is still changing to the next round.
+        """
+        scaling: ScalingConfigTypeDef = {"MaximumConcurrency": at_once}
         try:
-            self.awslambda.update_event_source_mapping(UUID=self.uuid, Enabled=on)
+            self.awslambda.update_event_source_mapping(
+                UUID=self.uuid, Enabled=on, ScalingConfig=scaling
+            )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceInUseException":
                 raise

@@ -29,12 +29,13 @@ MAX_VISIBILITY = 43_000  # seconds; SQS allows 12 h since the receipt, part of w
 
 @dataclass(frozen=True)
 class Message:
-    """A message that was received, for the `receive_count`th time."""
+    """A message that was received, for the `receive_count`th time. `sent_at`: since 1970."""
 
     id: str
     body: str
     receipt_handle: str
     receive_count: int
+    sent_at: float
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,14 @@ class RetryQueue:
             QueueUrl=self.url,
             MaxNumberOfMessages=1,
             WaitTimeSeconds=1,
-            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
         )
         for message in answer.get("Messages", []):
             count = int(message["Attributes"]["ApproximateReceiveCount"])
-            return Message(message["MessageId"], message["Body"], message["ReceiptHandle"], count)
+            sent_at = int(message["Attributes"]["SentTimestamp"]) / 1000
+            return Message(
+                message["MessageId"], message["Body"], message["ReceiptHandle"], count, sent_at
+            )
         return None
 
     def is_empty(self) -> bool:

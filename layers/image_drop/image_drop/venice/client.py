@@ -26,9 +26,10 @@ from image_drop.errors import (
 from image_drop.imaging import photos
 from image_drop.imaging.photos import Photo
 from image_drop.instructions.schema import Instructions, Mode
+from image_drop.quota import Quota
 from image_drop.untrusted_text import printable, redact
 from image_drop.venice.exchange import MAX_ANSWER_BYTES, Reply, exchange
-from image_drop.venice.http_errors import error_for, is_true, rate_limit, violates
+from image_drop.venice.http_errors import error_for, is_true, quota, violates
 
 CALL_SECONDS = 120.0  # as long as Venice's own command line waits
 SLOW_CALL_SECONDS = 210.0  # GPT Image at high quality takes more than two minutes
@@ -76,9 +77,9 @@ class Answer:
         return self.headers.get("CF-RAY")
 
     @property
-    def rate_limit(self) -> int | None:
-        """Requests a minute for this model and account, if Venice names them."""
-        return rate_limit(self.headers)
+    def quota(self) -> Quota:
+        """The rate limit of this model and account, as far as Venice names it."""
+        return quota(self.headers)
 
     @property
     def deprecation(self) -> str | None:

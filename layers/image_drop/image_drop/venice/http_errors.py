@@ -25,6 +25,7 @@ from image_drop.errors import (
     VeniceUnavailableError,
 )
 from image_drop.instructions.schema import Mode
+from image_drop.quota import Quota
 from image_drop.untrusted_text import printable, redact
 from image_drop.venice.exchange import Reply
 
@@ -79,31 +80,53 @@ def rate_limit(headers: Mapping[str, str]) -> int | None:
     return (int(text[:6]) or None) if text.isascii() and text.isdigit() else None
 
 
+def quota(headers: Mapping[str, str]) -> Quota:
+    """Return what the headers say about the model's limit. A reset counts if it is a time."""
+    remaining = headers.get("x-ratelimit-remaining-requests", "")
+    return Quota(
+        limit=rate_limit(headers),
+        remaining=int(remaining[:6]) if remaining.isascii() and remaining.isdigit() else None,
+        reset_at=_time(headers.get("x-ratelimit-reset-requests", "")),
+    )
+
+
 def reset_at(text: str, now: float) -> float | None:
     """Return when a rate limit ends, in seconds since 1970, from `x-ratelimit-reset-requests`.
 
     Venice's documents differ on the unit, so the size decides: above 1e11 milliseconds since
     1970, above 1e9 seconds since 1970, else seconds from now. The wait is at most two minutes.
     """
+    at = _time(text)
+    if at is None and (value := _number(text)) is not None:
+        at = now + value
+    return None if at is None else min(max(at, now), now + MAX_WAIT)
+
+
+def _time(text: str) -> float | None:
+    """Return a time in seconds since 1970; None for a duration, or for what is no number."""
+    value = _number(text)
+    if value is None or value <= 1e9:
+        return None
+    return value / 1000 if value > 1e11 else value
+
+
+def _number(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
         return None
-    if not 0 <= value < 1e15:
-        return None
-    at = value / 1000 if value > 1e11 else value if value > 1e9 else now + value
-    return min(max(at, now), now + MAX_WAIT)
+    return value if 0 <= value < 1e15 else None
 
 
 def _rate_limited(
     detail: str, words: str, headers: Mapping[str, str], now: float, facts: dict[str, Any]
 ) -> RateLimitedError:
     if "too many failed attempts" in words.lower():
-        return LockedOutError(detail, retry_at=now + LOCK_OUT, limit=rate_limit(headers), **facts)
+        return LockedOutError(detail, retry_at=now + LOCK_OUT, quota=quota(headers), **facts)
     retry_at = _retry_after(headers, now)
     if retry_at is None:
         retry_at = reset_at(headers.get("x-ratelimit-reset-requests", ""), now)
-    return RateLimitedError(detail, retry_at=retry_at, limit=rate_limit(headers), **facts)
+    return RateLimitedError(detail, retry_at=retry_at, quota=quota(headers), **facts)
 
 
 def _refusal(

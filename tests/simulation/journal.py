@@ -1,0 +1,80 @@
+"""What happened in a run, as far as buckets, queue and table do not show it at the end."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from image_drop.state.circuit_breaker import Status
+
+OLD_VERSION = 600.0  # seconds for which functions of an old deployment may still work
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A time in which processing was paused. `spent`: for the daily limit."""
+
+    begin: float
+    spent: bool
+    end: float = math.inf
+
+
+@dataclass
+class Journal:
+    """Notes for the auditor. Times are seconds since 1970, keys are of images.
+
+    `failures`: tries that failed at AWS or Venice, at most. `trouble`: times of all faults and of
+    all planned trouble at Venice, with the images that they may have delayed, or "" for all.
+    `broken`: promises that were broken on the way.
+    """
+
+    failures: Counter[str] = field(default_factory=Counter)
+    trouble: list[tuple[float, frozenset[str]]] = field(default_factory=list)
+    pauses: list[Pause] = field(default_factory=list)
+    daily_limits: list[tuple[float, float]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    switched_at: float = 0.0
+
+    def failed(self, keys: frozenset[str]) -> None:
+        """Note that a try of these images may have failed."""
+        self.failures.update(keys)
+
+    def met(self, at: float, function: str, keys: frozenset[str]) -> None:
+        """Note a fault or trouble. One of the account watch costs a round, and so delays all."""
+        self.trouble.append((at, keys | {""} if function == "account_watch" else keys))
+
+    def was_quiet(self, key: str, since: float, until: float) -> bool:
+        """Return whether nothing delayed an image in a time."""
+        return not any(
+            since <= at <= until and not keys.isdisjoint(("", key)) for at, keys in self.trouble
+        )
+
+    def limit_is(self, at: float, usd: float) -> None:
+        """Note the daily limit of a deployment; 0 is none."""
+        self.daily_limits.append((at, usd or math.inf))
+
+    def daily_limit(self, at: float) -> float:
+        """Return the highest daily limit that a function may have at a time."""
+        ends = [since for since, _ in self.daily_limits[1:]] + [math.inf]
+        return max(
+            usd
+            for (since, usd), end in zip(self.daily_limits, ends, strict=True)
+            if since <= at and end > at - OLD_VERSION
+        )
+
+    def switched(self, at: float, status: Status, committed_usd: float, paid_at: float) -> None:
+        """Note whether processing is paused now.
+
+        `committed_usd`: of the day. `paid_at`: when the last paid call began.
+        """
+        self.switched_at = at
+        last = self.pauses[-1] if self.pauses and self.pauses[-1].end == math.inf else None
+        spent = status.stopped and status.limit_usd is not None
+        if last and (not status.stopped or last.spent != spent):
+            self.pauses[-1] = replace(last, end=at)
+            tried = not status.stopped and not last.spent and paid_at > last.begin
+            if tried and committed_usd >= self.daily_limit(at):
+                self.broken.append(
+                    f"processing resumed although ${committed_usd:.2f} of the day are spent"
+                )
+        if status.stopped and (last is None or last.spent != spent):
+            self.pauses.append(Pause(at, spent))
