@@ -224,7 +224,7 @@ def test_last_try_settles_stored_result_of_older_instructions(stage: Stage) -> N
     assert stage.services.billing.day(stage.clock.now()).unconfirmed_usd == 0
 
 
-def test_event_of_variant_is_sent_although_it_is_no_longer_wanted(stage: Stage) -> None:
+def test_event_of_unwanted_variant_is_sent(stage: Stage) -> None:
     refuse_events(stage, 90)
     stage.put_json("p/.image-drop.json", variants={"cut": CUT_OUT})
     stage.upload(stage.put("p/a.jpg"))

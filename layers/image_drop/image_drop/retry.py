@@ -183,7 +183,7 @@ def gave_up(
         logger.warning("not given up", key=upload.key, reason=busy.detail)
         return False
     if dead:
-        again = msgspec.structs.replace(upload, failures=0, model="", asked_at=0.0)
+        again = msgspec.structs.replace(upload, failures=0, model="", asked_at=None)
         services.queue.bury(retry_queue.message(again))
     return True
 

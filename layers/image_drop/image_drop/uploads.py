@@ -35,7 +35,7 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     retry: str = ""
     failures: int = 0
     model: str = ""
-    asked_at: float = 0.0
+    asked_at: float | None = None
 
 
 class UnreadableMessageError(ValueError):

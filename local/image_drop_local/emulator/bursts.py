@@ -11,11 +11,14 @@ import logging
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
+
+LONGEST_START = 30.0  # seconds in which a busy machine starts a process; the end waits for that
 
 _acquire = lambda_svc._acquire_execution_slot
 _release = lambda_svc._release_execution_slot
@@ -40,6 +43,7 @@ class Bursts:
         lambda_svc._release_execution_slot = self._leave
         lambda_svc._sqs_esm_concurrency = _numeric_mapping_limit
         lambda_runtime._collect = _collect_and_close
+        lambda_runtime._worker_class_for = lambda _config: self._worker
         lambda_svc.logger.setLevel(logging.NOTSET)
 
     def close(self) -> None:
@@ -47,12 +51,15 @@ class Bursts:
         lambda_svc.logger.setLevel(logging.CRITICAL)  # it would log each one as an error
         self._closed = True
         self._room.release()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LONGEST_START
         while lambda_svc.executions_in_flight()[0] and time.monotonic() < deadline:
             for workers in list(lambda_runtime._workers.values()):
                 for worker in list(workers):
                     lambda_runtime._signal(worker._proc)
             time.sleep(0.02)
+
+    def _worker(self, *args: Any) -> lambda_runtime.Worker:
+        return _Worker(lambda: self._closed, *args)
 
     def _wait_for_room(
         self, function: dict[str, Any], config: dict[str, Any]
@@ -72,6 +79,31 @@ class Bursts:
     def _leave(self, key: str) -> None:
         _release(key)
         self._room.release()
+
+
+class _Worker(lambda_runtime.Worker):
+    """A function's process, of which nothing is left when it ends, whenever that is.
+
+    ministack replaces a process that died without closing its pipes, and lets one start while the
+    stack is closed, of which it then knows nothing.
+    """
+
+    def __init__(self, closed: Callable[[], bool], *args: Any) -> None:
+        super().__init__(*args)
+        self._closed = closed
+
+    def _spawn(self) -> None:
+        self.kill()
+        if self._closed():
+            raise RuntimeError("the stack was closed")
+        try:
+            super()._spawn()
+        except BaseException:
+            self.kill()
+            raise
+        if self._closed():
+            self.kill()
+            raise RuntimeError("the stack was closed")
 
 
 def _numeric_mapping_limit(mapping: dict[str, Any], *rest: Any) -> int:
