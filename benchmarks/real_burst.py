@@ -1,22 +1,26 @@
-"""A drop for real: the functions as processes, AWS emulated, Venice simulated over HTTP.
+"""Drops for real: the functions as processes, AWS emulated, Venice simulated over HTTP.
 
-One machine cannot start hundreds of edits at the same moment, as Lambda can. So what a drop takes
-here is held against the limit as a steady rate: `photos / limit × 60 s + one edit`.
+    python -m benchmarks.real_burst   prints the figures; `benchmarks.burst` writes the report
+
+Each drop meets a stack that has just started, as after `make local`. One machine cannot start
+hundreds of edits at the same moment, as Lambda can. So what a drop takes here is held against the
+limit as a steady rate: `photos / limit × 60 s + one edit`.
 """
 
 import io
+import json
 import time
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 from PIL import Image
 
 from benchmarks import machine
 from image_drop.storage.retry_queue import depth_of
-from image_drop.uploads import Upload
 from image_drop_local.emulator.__main__ import CONCURRENCY, MAXIMUM_CONCURRENCY
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator, most_in
@@ -24,28 +28,21 @@ from image_drop_local.simulator import Simulator, most_in
 PHOTOS = 1200
 LIMIT = 600  # calls a minute
 EDIT = 1.0  # seconds
+FIRST_DROP = 60  # photos, of which the first result counts
 UPLOADS = 8  # at a time
 STALL = 120.0  # seconds without a new result, after which the run counts as over
 
 
 def run(photos: int = PHOTOS) -> dict[str, Any]:
     """Drop so many photos, wait until nothing is left to do, and return the figures."""
-    with (
-        Simulator(limit=LIMIT, latency=EDIT, pictures="fast", lockout_counts_429=True) as venice,
-        Stack(
-            venice_url=venice.url,
-            parameters={"MaximumConcurrency": str(MAXIMUM_CONCURRENCY)},
-            concurrency=CONCURRENCY,
-        ) as stack,
-    ):
-        _warm_up(stack, venice)
-        already = len(venice.calls)
+    first = first_result(min(photos, FIRST_DROP))
+    with _stack() as (stack, venice):
         began = time.monotonic()
         _drop(stack, "drop", photos)
         uploaded = time.monotonic() - began
-        seconds = _wait(stack, venice, "drop", CONCURRENCY + photos) - began
+        seconds = _wait(stack, venice, "drop", photos) - began
         outputs = _outputs(stack, "drop")
-        calls = [call for call in venice.calls[already:] if "/image/" in call.path]
+        calls = [call for call in venice.calls if "/image/" in call.path]
         paid = Counter(call.image_sha256 for call in calls if call.paid)
         return {
             "machine": machine.described(),
@@ -64,19 +61,36 @@ def run(photos: int = PHOTOS) -> dict[str, Any]:
             "most_in_a_minute": most_in(call for call in calls if not call.refused),
             "seconds": seconds,
             "bound": photos / LIMIT * 60 + EDIT,
+            "first": first,
         }
 
 
-def _warm_up(stack: Stack, venice: Simulator) -> None:
-    """Start each process once: Lambda starts them in parallel, two cores cannot."""
-    _drop(stack, "warm", CONCURRENCY)
-    _wait(stack, venice, "warm", CONCURRENCY)
-    again = msgspec.json.encode(Upload(stack.outputs["InputBucketName"], "warm/00000.jpg"))
-    for _ in range(MAXIMUM_CONCURRENCY):  # done before, so the retry function makes no call
-        stack.client("sqs").send_message(
-            QueueUrl=stack.outputs["RetryQueueUrl"], MessageBody=again.decode()
-        )
-    _wait(stack, venice, "warm", CONCURRENCY)
+def first_result(photos: int = FIRST_DROP) -> dict[str, Any]:
+    """Drop so many photos, and return the seconds until the first result and until the last."""
+    with _stack() as (stack, venice):
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as thread:
+            drop = thread.submit(_drop, stack, "drop", photos)
+            while not _outputs(stack, "drop") and time.monotonic() - began < STALL:
+                time.sleep(0.1)
+            first = time.monotonic() - began
+            drop.result()
+        seconds = _wait(stack, venice, "drop", photos) - began
+        return {"photos": photos, "first": first, "seconds": seconds}
+
+
+@contextmanager
+def _stack() -> Iterator[tuple[Stack, Simulator]]:
+    """Yield what `make local` starts, and the Venice behind it."""
+    with (
+        Simulator(limit=LIMIT, latency=EDIT, pictures="fast", lockout_counts_429=True) as venice,
+        Stack(
+            venice_url=venice.url,
+            parameters={"MaximumConcurrency": str(MAXIMUM_CONCURRENCY)},
+            concurrency=CONCURRENCY,
+        ) as stack,
+    ):
+        yield stack, venice
 
 
 def _drop(stack: Stack, folder: str, photos: int) -> None:
@@ -135,3 +149,7 @@ def _outputs(stack: Stack, folder: str) -> list[str]:
         for page in pages.paginate(Bucket=stack.outputs["OutputBucketName"], Prefix=f"{folder}/")
         for each in page.get("Contents", [])
     ]
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))

@@ -2,9 +2,9 @@
 
 Lambda keeps asynchronous events in an internal queue until there is room to run them, for up to
 six hours. ministack has no such queue: with every process busy, an event counts as a failed try,
-and a drop of a few hundred images ends in the dead-letter queue. `Bursts` replaces the two
-functions through which every execution passes. Everything it uses is private to ministack, hence
-the exact version in pyproject.toml. Only `stack` may import it, which sets the environment first.
+and a drop of a few hundred images ends in the dead-letter queue. `Bursts` replaces the functions
+through which every execution passes. Everything it uses is private to ministack, hence the exact
+version in pyproject.toml. Only `stack` may import it, which sets the environment first.
 """
 
 import logging
@@ -18,22 +18,28 @@ from typing import Any
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
+from image_drop_local.emulator.starts import Starts
+
 LONGEST_START = 30.0  # seconds in which a busy machine starts a process; the end waits for that
 
 _acquire = lambda_svc._acquire_execution_slot
 _release = lambda_svc._release_execution_slot
 _mapping_limit = lambda_svc._sqs_esm_concurrency
 _collect = lambda_runtime._collect
+_acquire_worker = lambda_runtime.acquire_worker
+_release_worker = lambda_runtime.release_worker
 
 
 class Bursts:
     """At most `limit` executions at a time, for all functions together; the others wait.
 
+    An execution takes a warm process, or starts one when fewer than `starts` are starting.
     ministack's own limit has to be off (`LAMBDA_ACCOUNT_CONCURRENCY=0`).
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, starts: int) -> None:
         self._room = threading.Semaphore(limit)
+        self._starts = Starts(starts)
         self._closed = False
         self._since = ""
 
@@ -41,6 +47,8 @@ class Bursts:
         self._since = lambda_svc._now_iso()
         lambda_svc._acquire_execution_slot = self._wait_for_room
         lambda_svc._release_execution_slot = self._leave
+        lambda_svc.acquire_worker = self._lease_worker
+        lambda_svc.release_worker = self._free_worker
         lambda_svc._sqs_esm_concurrency = _numeric_mapping_limit
         lambda_runtime._collect = _collect_and_close
         lambda_runtime._worker_class_for = lambda _config: self._worker
@@ -50,6 +58,7 @@ class Bursts:
         """End running executions, and refuse those that wait or try again."""
         lambda_svc.logger.setLevel(logging.CRITICAL)  # it would log each one as an error
         self._closed = True
+        self._starts.close()
         self._room.release()
         deadline = time.monotonic() + LONGEST_START
         while lambda_svc.executions_in_flight()[0] and time.monotonic() < deadline:
@@ -80,8 +89,37 @@ class Bursts:
         _release(key)
         self._room.release()
 
+    def _lease_worker(
+        self, function: str, config: dict[str, Any], code: bytes, qualifier: str = "$LATEST"
+    ) -> tuple[Any, str]:
+        """Return ministack's answer: a worker that runs, or None and the limit reached."""
 
-class _Worker(lambda_runtime.Worker):
+        def start() -> Any:
+            worker, _ = _acquire_worker(function, config, code, qualifier)
+            with suppress(Exception):  # the invocation tries again, and reports what is wrong
+                lambda_runtime.ensure_spawned(worker)
+            return worker
+
+        key = lambda_runtime._worker_key(function, config, qualifier)
+        worker = self._starts.lease(lambda: _take_warm(key), start)
+        return worker, "func_cap" if worker is None else ""
+
+    def _free_worker(self, worker: Any) -> None:
+        _release_worker(worker)
+        self._starts.freed()
+
+
+def _take_warm(key: str) -> Any:
+    """Lease a running worker that has nothing to do; return None if there is none."""
+    with lambda_runtime._lock:
+        for worker in lambda_runtime._workers.get(key, ()):
+            if not worker.in_use and worker._proc and worker._proc.poll() is None:
+                worker.in_use, worker.last_used = True, time.time()
+                return worker
+    return None
+
+
+class _Worker(lambda_runtime.Worker):  # type: ignore[misc]  # ministack has no types
     """A function's process, of which nothing is left when it ends, whenever that is.
 
     ministack replaces a process that died without closing its pipes, and lets one start while the

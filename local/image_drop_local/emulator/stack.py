@@ -8,11 +8,13 @@ The emulator is ministack. It reads its settings from the environment when it is
 """
 
 import asyncio
+import compileall
 import io
 import logging
 import os
 import platform
 import re
+import shutil
 import socket
 import threading
 import time
@@ -22,6 +24,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -120,6 +123,7 @@ class Stack:
             )
             self._store_api_key()
             self._deploy()
+            self._watch_account()
             if self._page:
                 self._page = replace(self._page, bucket=self.outputs["InputBucketName"])
             self._cleanup = starting.pop_all()
@@ -188,6 +192,14 @@ class Stack:
         ]
         raise RuntimeError("the template did not deploy\n" + "\n".join(reasons))
 
+    def _watch_account(self) -> None:
+        """Let the functions know Venice's limits and catalogue before the first upload.
+
+        The schedule first starts the account watch five minutes later. An unavailable Venice is
+        noted as on AWS: processing pauses, or the next round asks again.
+        """
+        self.client("lambda").invoke(FunctionName=self.physical_id("AccountWatchFunction"))
+
     def _package(self, template: str) -> str:
         """Return the template with local code replaced by archives in S3, like `sam package`."""
         s3 = self.client("s3")
@@ -206,11 +218,18 @@ class Stack:
 
 
 def _zip(source: Path, root: str) -> bytes:
+    """Return a folder as an archive, with bytecode, which each process would make otherwise."""
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as files:
-        for path in sorted(source.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                files.write(path, root + path.relative_to(source).as_posix())
+    with TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w") as files:
+        copy = shutil.copytree(
+            source, Path(folder, "code"), ignore=shutil.ignore_patterns("__pycache__")
+        )
+        compileall.compile_dir(
+            copy, quiet=1, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, workers=1
+        )
+        for path in sorted(copy.rglob("*")):
+            if path.is_file():
+                files.write(path, root + path.relative_to(copy).as_posix())
     return archive.getvalue()
 
 
@@ -273,7 +292,7 @@ def _import_emulator(concurrency: int) -> tuple[Any, "Bursts", Callable[[], None
     from image_drop_local.emulator.bursts import Bursts
 
     iam_actions._action_from_target = _permission
-    bursts = Bursts(concurrency)
+    bursts = Bursts(concurrency, starts=max(1, (os.process_cpu_count() or 1) // 2))
     bursts.install()
     return app.app, bursts, app._reset_all_state
 
