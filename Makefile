@@ -5,7 +5,7 @@ RUN := $(UV) run --frozen --quiet
 SAM := $(UV) tool run --quiet --from aws-sam-cli==1.170.0 sam
 export UV
 
-.PHONY: demo test quick simulate simulate-mutants local bench check unit integration template e2e layer format schemas build help
+.PHONY: demo test quick simulate simulate-mutants local bench check unit integration template e2e layer format schemas build release help
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -58,7 +58,7 @@ format: setup ## let ruff put the code in order
 	$(RUN) ruff format .
 
 layer: setup ## export the runtime layer's packages from the lock
-	$(UV) export --quiet --frozen --no-default-groups --no-emit-project --no-hashes --no-header \
+	$(UV) export --quiet --frozen --only-group runtime --no-emit-project --no-header \
 	  --output-file layers/runtime/requirements.txt
 
 schemas: setup ## write the JSON Schemas of instructions, reports and events to events/schema/
@@ -66,6 +66,11 @@ schemas: setup ## write the JSON Schemas of instructions, reports and events to 
 
 build: setup ## what `sam deploy` uploads, in .aws-sam/
 	$(RUN) $(SAM) build
+
+# SOURCE_DATE_EPOCH: the time of the commit, so that the same commit gives the same files.
+release: setup ## what a version publishes, in dist/ (TAG=v1.2.3: only that version; URL: where its files will be)
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
+	  $(RUN) python -m scripts.release $(if $(TAG),--tag $(TAG)) $(if $(URL),--url $(URL))
 
 .PHONY: setup
 setup: $(if $(findstring .tools,$(UV)),.tools/bin/uv)

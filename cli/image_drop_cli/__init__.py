@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from image_drop_cli.commands import backfill, dead, images, instructions, machine, put, status
+from image_drop_cli.commands import (
+    backfill,
+    dead,
+    deploy,
+    destroy,
+    doctor,
+    images,
+    instructions,
+    machine,
+    put,
+    status,
+)
 from image_drop_cli.connection import say
 
 HELP = """Upload images, follow their edits, and retry what failed.
@@ -50,6 +61,8 @@ def image_drop(
 ) -> None: ...
 
 
+app.command("deploy")(deploy.deploy)
+app.command("doctor")(doctor.doctor)
 app.command("put")(put.put)
 app.command("status")(status.status)
 app.add_typer(dead.app, name="dead")
@@ -58,5 +71,6 @@ app.command("explain")(images.explain)
 app.add_typer(backfill.app, name="backfill")
 app.command("init")(instructions.init)
 app.command("schema")(instructions.schema)
+app.command("destroy")(destroy.destroy)
 app.command("local")(machine.local)
 app.command("demo")(machine.demo)

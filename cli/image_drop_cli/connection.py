@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -17,6 +18,7 @@ from image_drop_cli.wording import printable
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from image_drop_cli.aws import Aws
     from image_drop_cli.deployment import Deployment
 
 STACK_NAME = "image-drop"
@@ -59,7 +61,53 @@ STACK_OPTIONS = {
         ),
     ],
 }
+ACCOUNT_OPTIONS = {
+    "stack": Annotated[
+        str | None,
+        typer.Option(
+            envvar="IMAGE_DROP_STACK",
+            metavar="NAME",
+            help="Name of the stack on AWS. Without it, image-drop.",
+            rich_help_panel="Which stack",
+        ),
+    ],
+    "region": STACK_OPTIONS["region"],
+    "profile": STACK_OPTIONS["profile"],
+    "endpoint_url": Annotated[
+        str | None,
+        typer.Option(
+            envvar="AWS_ENDPOINT_URL",
+            metavar="URL",
+            help="URL of an embedded AWS. Without it, your account on AWS.",
+            rich_help_panel="Which stack",
+        ),
+    ],
+}
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@dataclass(frozen=True)
+class Target:
+    """An account with its region, and the name of a stack that need not be there."""
+
+    aws: "Aws"
+    stack: str
+
+    @property
+    def place(self) -> str:
+        """The account and the region, in words."""
+        return f"account {self.aws.account}, region {self.aws.region}"
+
+    @property
+    def options(self) -> str:
+        """The options that choose this stack, to be shown in a command; empty for the usual one."""
+        return f" --stack {self.stack}" if self.stack != STACK_NAME else ""
+
+    def deployment(self) -> "Deployment":
+        """Return the deployed stack. Raise `DeploymentError`."""
+        from image_drop_cli.deployment import Deployment
+
+        return Deployment.of(self.aws, self.stack)
 
 
 class Exit(IntEnum):
@@ -116,6 +164,15 @@ def on_stack(command: Callable[..., None]) -> Callable[..., None]:
     return explaining()(with_options(command, "deployment", STACK_OPTIONS, connect))
 
 
+def on_account(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose an account and a name, which it gets as `target`.
+
+    The stack need not exist. A running embedded stack is used only if its URL is named, so that
+    nobody deploys to it, or destroys it, by mistake.
+    """
+    return explaining()(with_options(command, "target", ACCOUNT_OPTIONS, _target))
+
+
 def with_options(
     command: Callable[..., None],
     parameter: str,
@@ -159,6 +216,15 @@ def connect(
     )
 
 
+def _target(
+    stack: str | None, region: str | None, profile: str | None, endpoint_url: str | None
+) -> "Target":
+    from image_drop_cli.aws import Aws
+
+    aws = Aws.connect(endpoint_url=endpoint_url, region=region, profile=profile)
+    return Target(aws, stack or STACK_NAME)
+
+
 def running_locally(port: str) -> str | None:
     """Return the endpoint of an embedded stack on this machine, or None if none is running."""
     import requests
@@ -179,7 +245,7 @@ def explaining() -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from image_drop.errors import SettingsError, UnreadableObjectError
-    from image_drop_cli.deployment import NETWORK_GONE, DeploymentError, explained
+    from image_drop_cli.aws import NETWORK_GONE, DeploymentError, explained
 
     try:
         yield
@@ -187,7 +253,8 @@ def explaining() -> Iterator[None]:
         fail(str(error), Exit.UNUSABLE)
     except SettingsError as error:
         fail(
-            f"A parameter of the stack is wrong: {error.detail}. Correct it with `sam deploy`.",
+            f"A parameter of the stack is wrong: {error.detail}. Correct it with "
+            "`image-drop deploy --parameter`.",
             Exit.UNUSABLE,
         )
     except UnreadableObjectError as error:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from image_drop.errors import RetriesExhaustedError
 from image_drop.storage.output_bucket import REPORT_TYPE, encoded, report_key, report_on
 from image_drop_cli import app
+from image_drop_cli.aws import Aws
 from image_drop_cli.deployment import OUTPUTS, Deployment
 from image_drop_cli.upload.events import NotSent, Sent
 from image_drop_cli.upload.folders import LocalFile, local_files
@@ -189,11 +190,9 @@ def test_file_that_changes_while_it_is_read_is_not_sent(
 
     watched = Deployment(
         deployment.name,
-        deployment.session,
-        deployment.endpoint_url,
+        Aws(deployment.aws.session, deployment.aws.endpoint_url, {"s3": Writer()}),
         deployment.outputs,
         deployment.parameters,
-        {"s3": Writer()},
     )
     growing = LocalFile(path, "growing.jpg")
     [event] = filter(None, UploadRun(watched, None, follow=False).events([growing]))

@@ -13,6 +13,7 @@ from image_drop.edits import Edit
 from image_drop.errors import NotAnImageError, PermanentError
 from image_drop.storage import output_bucket
 from image_drop.uploads import Upload, from_message
+from image_drop_cli.aws import Aws
 from image_drop_cli.deployment import PARAMETERS, Deployment
 from image_drop_cli.upload.events import Event, NotSent
 from image_drop_cli.upload.folders import LocalFile
@@ -100,7 +101,7 @@ def quiet_stack(client: Callable[[str], Any], **parameters: str) -> QuietStack:
     }
     given = dict.fromkeys(PARAMETERS.values(), "") | {"VeniceApiKeyParameter": "/key"} | parameters
     clients = {name: client(name) for name in ("s3", "sqs", "dynamodb", "ssm", "events")}
-    return QuietStack(Deployment("image-drop", boto3.Session(), None, outputs, given, clients))
+    return QuietStack(Deployment("image-drop", Aws(boto3.Session(), None, clients), outputs, given))
 
 
 def file(folder: Path, name: str, content: bytes | dict[str, Any] = b"a photo") -> Path:

@@ -4,12 +4,14 @@ import json
 import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from image_drop.settings import FORMS, REQUIRED, Settings
+from image_drop_cli.deploying.package import RUNTIME_LAYERS
 
 Resource = dict[str, Any]
 
@@ -112,6 +114,7 @@ class TestContract:
             "RetryQueueUrl": {"Ref": "RetryQueue"},
             "DeadLetterQueueUrl": {"Ref": "DeadLetterQueue"},
             "StateTableName": {"Ref": "StateTable"},
+            "Version": version("image-drop"),
         }
 
     def test_functions_get_environment_of_design(self, template: dict[str, Any]) -> None:
@@ -145,18 +148,27 @@ class TestContract:
         shared = template["Globals"]["Function"]
         assert shared["Handler"] == "app.handler"
         assert shared["Runtime"] == "python3.13"
-        assert shared["Layers"] == [{"Ref": "RuntimeLayer"}, {"Ref": "ImageDropLayer"}]
+        assert shared["Layers"][1] == {"Ref": "ImageDropLayer"}
 
     def test_architecture_is_parameter_and_arm64_by_default(self, template: dict[str, Any]) -> None:
         parameter = template["Parameters"]["Architecture"]
         assert parameter["Default"] == "arm64"
         assert set(parameter["AllowedValues"]) == {"arm64", "x86_64"}
-        architecture = {"Ref": "Architecture"}
-        assert template["Globals"]["Function"]["Architectures"] == [architecture]
-        for layer in ("RuntimeLayer", "ImageDropLayer"):
-            resource = template["Resources"][layer]
-            assert resource["Metadata"]["BuildArchitecture"] == architecture
-            assert resource["Properties"]["CompatibleArchitectures"] == [architecture]
+        assert template["Globals"]["Function"]["Architectures"] == [{"Ref": "Architecture"}]
+
+    @pytest.mark.parametrize("architecture", RUNTIME_LAYERS)
+    def test_functions_get_runtime_layer_of_their_architecture(
+        self, template: dict[str, Any], architecture: str
+    ) -> None:
+        condition = {"arm64": "IsArm", "x86_64": "IsX86"}[architecture]
+        layer = template["Resources"][RUNTIME_LAYERS[architecture]]
+        assert layer["Condition"] == condition
+        assert layer["Metadata"]["BuildArchitecture"] == architecture
+        assert layer["Properties"]["CompatibleArchitectures"] == [architecture]
+        chosen = template["Globals"]["Function"]["Layers"][0]["Fn::If"]
+        names = [each["Ref"] for each in chosen[1:]]
+        assert chosen[0] == "IsArm"
+        assert names[0 if condition == "IsArm" else 1] == RUNTIME_LAYERS[architecture]
 
 
 class TestParameters:

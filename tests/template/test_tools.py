@@ -2,12 +2,15 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from image_drop_cli.deploying.package import RUNTIME_LAYERS
+from tests.support import installed
+from tests.support.elf import MACHINES, native_machines
 
 PROJECT = Path(__file__).parents[2]
 SAM_CLI = "aws-sam-cli==1.170.0"  # apart from the project: it pins another botocore than ministack
@@ -15,12 +18,7 @@ SAM_CLI = "aws-sam-cli==1.170.0"  # apart from the project: it pins another boto
 
 @pytest.fixture(scope="session")
 def uv() -> str:
-    """The uv that made this environment."""
-    places = [os.environ.get("UV"), shutil.which("uv"), PROJECT / ".tools" / "bin" / "uv"]
-    for place in places:
-        if place and Path(place).is_file():
-            return str(place)
-    raise AssertionError("uv was not found: not in $UV, not on PATH, not in .tools/bin")
+    return installed.uv()
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -50,10 +48,27 @@ def test_sam_finds_template_valid(uv: str) -> None:
     assert "is a valid SAM Template" in done.stdout
 
 
+@pytest.mark.slow
+def test_sam_builds_layer_for_each_architecture(uv: str, tmp_path: Path) -> None:
+    """Whatever `sam deploy --guided` is answered: it takes the layer that fits the functions."""
+    done = run(
+        *(uv, "tool", "run", "--from", SAM_CLI, "sam", "build"),
+        *("--no-cached", "--build-dir", str(tmp_path)),
+        SAM_CLI_TELEMETRY="0",
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        UV=uv,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for architecture, machine in MACHINES.items():
+        layer = tmp_path / RUNTIME_LAYERS[architecture]
+        heads = [path.read_bytes()[:20] for path in layer.rglob("*") if path.is_file()]
+        assert set(native_machines(heads)) == {machine}
+
+
 def test_runtime_layer_holds_what_lock_says(uv: str) -> None:
     done = run(
-        *(uv, "export", "--frozen", "--no-default-groups", "--no-emit-project"),
-        *("--no-hashes", "--no-header", "--quiet"),
+        *(uv, "export", "--frozen", "--only-group", "runtime", "--no-emit-project"),
+        *("--no-header", "--quiet"),
     )
     assert done.returncode == 0, done.stderr
     exported = (PROJECT / "layers" / "runtime" / "requirements.txt").read_text()

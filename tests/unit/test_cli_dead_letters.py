@@ -9,6 +9,7 @@ from botocore.stub import Stubber
 
 from image_drop.errors import RetriesExhaustedError
 from image_drop.uploads import Upload
+from image_drop_cli.aws import Aws
 from image_drop_cli.dead_letters import DeadLetters
 from image_drop_cli.deployment import Deployment
 from tests.support.account import INPUT_BUCKET
@@ -92,11 +93,13 @@ def test_on_embedded_stack_all_letters_are_moved_by_hand(stack: QuietStack) -> N
     local = DeadLetters(
         Deployment(
             deployment.name,
-            deployment.session,
-            "http://127.0.0.1:4566",
+            Aws(
+                deployment.aws.session,
+                "http://127.0.0.1:4566",
+                {"sqs": deployment.client("sqs")},
+            ),
             deployment.outputs,
             deployment.parameters,
-            {"sqs": deployment.client("sqs")},
         )
     )
     bury(stack, *(letter_about(f"{number}.jpg") for number in range(12)))

@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from image_drop.errors import UnreadableObjectError
 from image_drop_cli import app
+from image_drop_cli.aws import explained
 from image_drop_cli.connection import Exit, explaining
-from image_drop_cli.deployment import explained
 from image_drop_cli.wording import duration
 
 

@@ -2,10 +2,13 @@
 
 import os
 import runpy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from image_drop_cli.connection import Exit, fail
 
 
 def local(
@@ -45,4 +48,10 @@ def _start(program: str) -> None:
 
     By its name, for the command line works without that package, which builds on it.
     """
+    if not find_spec("ministack"):
+        fail(
+            "This needs the emulator. Install it with `uv tool install 'image-drop[local]'`, or "
+            "run `uvx --from 'image-drop[local]' image-drop demo`.",
+            Exit.USAGE,
+        )
     runpy.run_module(program, run_name="__main__", alter_sys=True)

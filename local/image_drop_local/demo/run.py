@@ -26,7 +26,8 @@ from rich.table import Table
 from image_drop.events import SOURCE
 from image_drop.settings import VENICE_BASE_URL
 from image_drop.storage.output_bucket import Report
-from image_drop_cli.deployment import Deployment, DeploymentError
+from image_drop_cli.aws import DeploymentError
+from image_drop_cli.deployment import Deployment
 from image_drop_cli.progress_bar import progress_bar
 from image_drop_cli.upload.events import Arrived, Event, NotSent, Sent
 from image_drop_cli.upload.folders import LocalFile

@@ -8,23 +8,16 @@ The emulator is ministack. It reads its settings from the environment when it is
 """
 
 import asyncio
-import compileall
-import io
 import logging
 import os
 import platform
-import re
-import shutil
 import socket
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
-from py_compile import PycInvalidationMode
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -34,19 +27,21 @@ import hypercorn
 from botocore.config import Config
 from hypercorn.asyncio import serve
 
+from image_drop_cli.deploying import sources, template
+from image_drop_cli.deploying.package import code_archives
+from image_drop_cli.deploying.sources import Sources
 from image_drop_local.emulator.gate import Gate, Page
 
 if TYPE_CHECKING:
     from image_drop_local.emulator.bursts import Bursts
 
-PROJECT = Path(__file__).parents[3]
 STACK_NAME = "image-drop"
 REGION = "us-east-1"
 ACCESS_KEY = SECRET_KEY = "test"
 
 _one_at_a_time = threading.Lock()
 _DEADLINE = 30.0  # seconds, for the emulator to start and for the template to deploy
-_ARTIFACTS = re.compile(r"^( +)(?:CodeUri|ContentUri): +(\S+)", re.MULTILINE)
+_EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 SQS_BATCHES = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 
 # Of this process, and so of the functions, while a stack runs.
@@ -168,7 +163,7 @@ class Stack:
         cloudformation = self.client("cloudformation")
         cloudformation.create_stack(
             StackName=STACK_NAME,
-            TemplateBody=self._package((PROJECT / "template.yaml").read_text()),
+            TemplateBody=self._package(sources.find()),
             Parameters=[
                 {"ParameterKey": key, "ParameterValue": value}
                 for key, value in self._parameters.items()
@@ -200,37 +195,27 @@ class Stack:
         """
         self.client("lambda").invoke(FunctionName=self.physical_id("AccountWatchFunction"))
 
-    def _package(self, template: str) -> str:
-        """Return the template with local code replaced by archives in S3, like `sam package`."""
+    def _package(self, files: Sources) -> str:
+        """Return the template with its code in S3, as `image-drop deploy` uploads it.
+
+        The layers of third-party packages are empty, for this environment has the packages.
+        """
         s3 = self.client("s3")
         bucket = "artifacts"
         s3.create_bucket(Bucket=bucket)
-
-        def upload(uri: re.Match[str]) -> str:
-            source = PROJECT / uri[2]
-            key = f"{uri[2].strip('/').replace('/', '-')}.zip"
-            # As `sam build` does, put a layer's code under python/, where Lambda looks for it.
-            root = "python/" if uri[2].startswith("layers/") else ""
-            s3.put_object(Bucket=bucket, Key=key, Body=_zip(source, root))
-            return uri[0].replace(uri[2], f"s3://{bucket}/{key}")
-
-        return _ARTIFACTS.sub(upload, template)
+        archives = code_archives(files)
+        locations = {}
+        for name in template.code(files.template):
+            s3.put_object(Bucket=bucket, Key=f"{name}.zip", Body=archives.get(name, _EMPTY_ZIP))
+            locations[name] = f"s3://{bucket}/{name}.zip"
+        return template.with_code_at(files.template, locations)
 
 
-def _zip(source: Path, root: str) -> bytes:
-    """Return a folder as an archive, with bytecode, which each process would make otherwise."""
-    archive = io.BytesIO()
-    with TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w") as files:
-        copy = shutil.copytree(
-            source, Path(folder, "code"), ignore=shutil.ignore_patterns("__pycache__")
-        )
-        compileall.compile_dir(
-            copy, quiet=1, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, workers=1
-        )
-        for path in sorted(copy.rglob("*")):
-            if path.is_file():
-                files.write(path, root + path.relative_to(copy).as_posix())
-    return archive.getvalue()
+@contextmanager
+def bare_aws(port: int = 0, concurrency: int = 16) -> Iterator[str]:
+    """Serve an AWS without a stack, and yield its URL. Raise as `Stack` does."""
+    with _emulator(port, concurrency, lambda: None) as url:
+        yield url
 
 
 @contextmanager

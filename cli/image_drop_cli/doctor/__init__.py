@@ -1,0 +1,1 @@
+"""What `image-drop doctor` looks at: each finding is fine, or has its cure."""
