@@ -4,15 +4,18 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.utilities.batch import (
-    BatchProcessor,
-    EventType,
-    process_partial_response,
-)
+from image_drop.cold_start import quick_imports
 
-from image_drop import retry
-from image_drop.invocation import Invocation
-from image_drop.services import Services
+with quick_imports():
+    from aws_lambda_powertools.utilities.batch import (
+        BatchProcessor,
+        EventType,
+        process_partial_response,
+    )
+
+    from image_drop import retry
+    from image_drop.invocation import Invocation
+    from image_drop.services import Services
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse

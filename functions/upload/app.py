@@ -4,9 +4,12 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from image_drop import retry, uploads
-from image_drop.invocation import Invocation
-from image_drop.services import Services
+from image_drop.cold_start import quick_imports
+
+with quick_imports():
+    from image_drop import retry, uploads
+    from image_drop.invocation import Invocation
+    from image_drop.services import Services
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

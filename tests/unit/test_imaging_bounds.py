@@ -323,7 +323,7 @@ def test_conversion_that_lasts_too_long_by_clock_is_ended() -> None:
 # --- what a decoder that was taken over can do ---------------------------------------------------
 
 TAKEN_OVER = """
-import io, json, os, sys, tempfile
+import _socket, io, json, os, sys, tempfile
 from image_drop.imaging import conversion
 log = tempfile.TemporaryFile(buffering=0)
 target = io.BytesIO()
@@ -339,7 +339,7 @@ acts = {
     "read any file": lambda: open("/etc/hostname"),
     "create a file": lambda: open("/tmp/image-drop-stolen", "w"),
     "write to an open file": lambda: log.write(b"x"),
-    "connect": lambda: __import__("_socket").socket(),
+    "connect": lambda: _socket.socket(),
 }
 print(json.dumps([json.loads(target.getvalue().partition(b"\\n")[0]).get("error"), {
     name: tried(act) for name, act in acts.items()

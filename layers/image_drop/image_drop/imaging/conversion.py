@@ -23,6 +23,7 @@ a pixel:
 """
 
 import io
+import json
 import math
 import resource
 import sys
@@ -34,12 +35,11 @@ from functools import partial
 from importlib import import_module
 from typing import Any, BinaryIO
 
-import msgspec
 from PIL import Image
 
 from image_drop.errors import DamagedImageError, ImageError, NotAnImageError, TooLargeError
-from image_drop.imaging.conversion_process import CONVERSION_MEMORY, Outcome
 from image_drop.imaging.headers import is_srgb, media_type_of, read_header, read_orientation
+from image_drop.imaging.limits import CONVERSION_MEMORY
 from image_drop.imaging.photos import MAX_BYTES, MAX_PIXELS, Photo, check_size
 from image_drop.imaging.pixels import DEEP, PLAIN, in_srgb, redrawn, without_idle_alpha
 
@@ -304,24 +304,23 @@ def main(task: str, seconds: int, source: BinaryIO, target: BinaryIO) -> None:
     _import_all_for(data)
     _close_the_file_system()
     image = b""
+    outcome: Mapping[str, Any]  # as conversion_process.Outcome, without importing that
     try:
         photo = _TASKS[task](data)
     except ImageError as error:
-        outcome = Outcome(error=type(error).__name__, detail=error.detail)
+        outcome = {"error": type(error).__name__, "detail": error.detail}
     except MemoryError:
-        outcome = Outcome(
-            error="TooLargeError",
-            detail=f"The file needs more than {CONVERSION_MEMORY:,} bytes of memory.",
-        )
+        detail = f"The file needs more than {CONVERSION_MEMORY:,} bytes of memory."
+        outcome = {"error": "TooLargeError", "detail": detail}
     else:
         image = photo.data
-        outcome = Outcome(
-            media_type=photo.media_type,
-            width=photo.width,
-            height=photo.height,
-            changes=photo.changes,
-        )
-    target.write(msgspec.json.encode(outcome) + b"\n")
+        outcome = {
+            "media_type": photo.media_type,
+            "width": photo.width,
+            "height": photo.height,
+            "changes": photo.changes,
+        }
+    target.write(json.dumps(outcome).encode() + b"\n")
     target.write(image)
 
 

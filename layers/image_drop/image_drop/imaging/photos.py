@@ -17,8 +17,8 @@ from image_drop.errors import (
     TooLargeError,
     TooSmallError,
 )
-from image_drop.imaging.conversion_process import LIMITS, Limits, convert
 from image_drop.imaging.headers import Header, is_srgb, media_type_of, read_header
+from image_drop.imaging.limits import LIMITS, Limits
 from image_drop.imaging.metadata import without_metadata
 
 __all__ = [
@@ -194,5 +194,7 @@ def _untouched(data: bytes, header: Header, keep_metadata: bool) -> Photo | None
 
 
 def _converted(task: str, data: bytes, limits: Limits) -> Photo:
+    from image_drop.imaging.conversion_process import convert  # few photos need it
+
     outcome, image = convert(task, data, limits)
     return Photo(image, outcome.media_type, outcome.width, outcome.height, outcome.changes)
