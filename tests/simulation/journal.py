@@ -24,11 +24,13 @@ class Journal:
 
     `failures`: tries that failed at AWS or Venice, at most. `trouble`: times of all faults and of
     all planned trouble at Venice, with the images that they may have delayed, or "" for all.
-    `broken`: promises that were broken on the way.
+    `doubts`: times at which a charge may have become unknown, with the images whose calls they
+    are. `broken`: promises that were broken on the way.
     """
 
     failures: Counter[str] = field(default_factory=Counter)
     trouble: list[tuple[float, frozenset[str]]] = field(default_factory=list)
+    doubts: list[tuple[float, frozenset[str]]] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
     daily_limits: list[tuple[float, float]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -41,6 +43,14 @@ class Journal:
     def met(self, at: float, function: str, keys: frozenset[str]) -> None:
         """Note a fault or trouble. One of the account watch costs a round, and so delays all."""
         self.trouble.append((at, keys | {""} if function == "account_watch" else keys))
+
+    def may_be_unknown(self, at: float, keys: frozenset[str]) -> None:
+        """Note that the charge of a call for these images may be unknown from now on."""
+        self.doubts.append((at, keys))
+
+    def is_doubtful(self, key: str, since: float, until: float) -> bool:
+        """Return whether the charge of an image's call may have become unknown in a time."""
+        return any(since <= at <= until and key in keys for at, keys in self.doubts)
 
     def was_quiet(self, key: str, since: float, until: float) -> bool:
         """Return whether nothing delayed an image in a time."""
