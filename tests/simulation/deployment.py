@@ -16,7 +16,7 @@ from tests.simulation.aws.others import EventBus, Parameters, QueueTrigger
 from tests.simulation.aws.s3 import S3
 from tests.simulation.aws.sqs import Sqs
 from tests.simulation.faults import Fault, Faults
-from tests.simulation.journal import Journal
+from tests.simulation.journal import ROUND, Journal
 from tests.simulation.lambda_ import Function, Poller, app
 from tests.simulation.machine import OUT_OF_TIME, Machine
 from tests.simulation.venice import EDIT, Venice
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 START = 1_800_000_000.0
 INPUT, OUTPUT, QUEUE, DEAD = "input", "output", "https://queue", "https://dead"
-ROUND = 300.0  # seconds; both schedules
 BUSY = 0.4  # of the requests that a busy S3 refuses
 DUPLICATES = 0.05  # of S3's events and SQS's deliveries: far more than in reality
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from image_drop.state.circuit_breaker import Status
 
+ROUND = 300.0  # seconds; both schedules
+HIDDEN = 1900.0  # seconds for which a fault may hide a message
 OLD_VERSION = 600.0  # seconds for which functions of an old deployment may still work
 
 
@@ -52,11 +54,10 @@ class Journal:
         """Return whether the charge of an image's call may have become unknown in a time."""
         return any(since <= at <= until and key in keys for at, keys in self.doubts)
 
-    def was_quiet(self, key: str, since: float, until: float) -> bool:
-        """Return whether nothing delayed an image in a time."""
-        return not any(
-            since <= at <= until and not keys.isdisjoint(("", key)) for at, keys in self.trouble
-        )
+    def delay(self, key: str, since: float, until: float) -> float:
+        """Return the seconds by which trouble in a time may delay an image, at most."""
+        met = [keys for at, keys in self.trouble if since <= at <= until]
+        return HIDDEN * sum(key in keys for keys in met) + ROUND * sum("" in keys for keys in met)
 
     def limit_is(self, at: float, usd: float) -> None:
         """Note the daily limit of a deployment; 0 is none."""
