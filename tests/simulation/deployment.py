@@ -120,8 +120,7 @@ class Cloud:
         else:
             return None
         who.struck += 1
-        # One fault alone loses no answer, unless it strikes where an answer is kept.
-        if who.struck > 1 or what == "s3.put_object" or what.startswith("venice"):
+        if who.struck > 1 or what.startswith("venice"):  # one alone loses no answer at AWS
             self.journal.may_be_unknown(self.world.time, who.keys)
         self.journal.met(self.world.time, who.function, who.keys)
         # A claim whose answer is lost fails this try, and makes another one find it crashed.

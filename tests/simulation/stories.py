@@ -65,8 +65,8 @@ def crowd(rng: random.Random) -> Iterator[Step]:
     """Many images at once, often while Venice refuses all of them."""
     yield 0, "limit changes", "", {"limit": rng.choice((5, 20, 60, 60))}
     at = rng.choice((10.0, 700.0, 700.0))
-    if rng.random() < 0.6:
-        late = rng.choice((0, 0, 60, 120, 200))
+    if rng.random() < 0.7:
+        late = rng.choice((0, 0, 0, 0, 60, 150))
         yield at + late, "wave", "", {"kind": rng.choice(WAVES)}
     yield at + 1, "crowd", "crowd/", {"count": rng.randrange(12, 45)}
     if rng.random() < 0.3:
