@@ -118,7 +118,7 @@ class Money(Auditor):
                 if call.state is CallState.OPEN and call.output_key not in self.people.removed:
                     doubtful = self.cloud.journal.is_doubtful(key, call.at - CLOCK, call.at + CALL)
                     if not doubtful:
-                        yield f"call {call.id} for {key} is unconfirmed, and nothing explains it"
+                        yield f"call {call.id} for {key} is unconfirmed without a reason"
 
     # --- limits ---------------------------------------------------------------------------------
 
