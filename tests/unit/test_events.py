@@ -21,6 +21,7 @@ from image_drop.storage.event_bus import EventBus
 EDITED = ImageEdited(
     input=Place("input", "shoe.jpg"),
     output=Place("output", "shoe.jpg.png"),
+    reference="order 7",
     mode="edit",
     variant=None,
     model="firered-image-edit",
@@ -33,6 +34,7 @@ EDITED = ImageEdited(
 FAILED = ImageEditFailed(
     input=Place("input", "shoe.jpg"),
     output=Place("output", "shoe.jpg.error.json"),
+    reference=None,
     mode=None,
     variant="cutout",
     model=None,
@@ -51,6 +53,7 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
             "version": 1,
             "input": {"bucket": "input", "key": "shoe.jpg"},
             "output": {"bucket": "output", "key": "shoe.jpg.png"},
+            "reference": "order 7",
             "mode": "edit",
             "variant": None,
             "model": "firered-image-edit",
@@ -68,6 +71,7 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
             "version": 1,
             "input": {"bucket": "input", "key": "shoe.jpg"},
             "output": {"bucket": "output", "key": "shoe.jpg.error.json"},
+            "reference": None,
             "mode": None,
             "variant": "cutout",
             "model": None,

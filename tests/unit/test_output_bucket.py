@@ -253,7 +253,13 @@ def test_object_is_known_by_what_it_was_made_of(
 def test_report_says_what_happened_and_what_to_do() -> None:
     error = ModelNotFoundError("Venice answered 410: no such model", status=410, request_id="ray")
     report = report_on(
-        error, key="photos/café.jpg", variant=None, mode="edit", attempts=2, now=1_800_000_000.9
+        error,
+        key="photos/café.jpg",
+        reference="order 7",
+        variant=None,
+        mode="edit",
+        attempts=2,
+        now=1_800_000_000.9,
     )
 
     assert json.loads(encoded(report)) == {
@@ -262,6 +268,7 @@ def test_report_says_what_happened_and_what_to_do() -> None:
         "detail": "Venice answered 410: no such model",
         "what_to_do": ModelNotFoundError.advice,
         "key": "photos/café.jpg",
+        "reference": "order 7",
         "variant": None,
         "mode": "edit",
         "attempts": 2,

@@ -15,13 +15,14 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class ImageEdited(msgspec.Struct, frozen=True, kw_only=True):
-    """A result was stored. `duration`: seconds from the start of this try."""
+    """A result was stored. `reference`: the caller's own id. `duration`: seconds of this try."""
 
     name: ClassVar[str] = "Image Edited"
 
     version: int = 1
     input: Place
     output: Place
+    reference: str | None
     mode: str
     variant: str | None
     model: str | None
@@ -40,6 +41,7 @@ class ImageEditFailed(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     input: Place
     output: Place
+    reference: str | None
     mode: str | None
     variant: str | None
     model: str | None

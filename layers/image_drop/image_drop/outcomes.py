@@ -187,6 +187,7 @@ def edited(result: Stored, attempts: int, job: Job) -> ImageEdited:
     return ImageEdited(
         input=Place(job.upload.bucket, job.upload.key),
         output=Place(job.services.settings.output_bucket, result.key),
+        reference=metadata.get("reference"),
         mode=metadata.get("mode", ""),
         variant=job.upload.variant,
         model=metadata.get("model"),

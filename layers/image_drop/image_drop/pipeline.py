@@ -231,13 +231,14 @@ def metadata_of(
 ) -> dict[str, str]:
     """Return a result's metadata, which suffice to finish its bookkeeping after a crash."""
     first, settlement = photos[0], paid.settlement
-    return output_bucket.as_metadata(
+    return output_bucket.with_metadata_of_image(
         {
             "edit-id": edit.id,
             "call": settlement.call_id if settlement else None,
             "cost-usd": f"{settlement.usd if settlement else 0:.6f}",
             "seconds": f"{seconds:.1f}",
             "variant": edit.variant,
+            "reference": edit.instructions.reference,
             "source-key": edit.image.key,
             "source-etag": edit.image.etag,
             "mode": edit.mode,
@@ -246,7 +247,8 @@ def metadata_of(
             "changes": None if isinstance(first, str) else " ".join(first.changes),
             "blurred": "true" if paid.answer.blurred else None,
             "ignored": "; ".join(services.input_bucket.ignored(edit.image)),
-        }
+        },
+        services.input_bucket.passed_through(edit.image),
     )
 
 

@@ -104,23 +104,34 @@ class InputBucket:
         tagged = before is None or before.tagged or "TagCount" in head
         return _found(bucket, key, head, tagged=tagged)
 
-    def sources(self, image: InputObject) -> list[Source]:
-        """Return the sources of its instructions, nearest first, without the template's defaults.
+    def sources(self, image: InputObject) -> Iterator[Source]:
+        """Yield the sources of its instructions, nearest first, without the template's defaults.
 
         Sources below an untrusted prefix are not read; `ignored` lists them.
         Raise `UnreadableInstructionsError` and `UnreadableObjectError`.
         """
         bucket, key = image.bucket, image.key
-        found: list[Source | None] = []
         if not self._untrusted(key):
-            found = [
-                self._file(bucket, key + SIDECAR_SUFFIX),
-                self._tags(bucket, key) if image.tagged else None,
-                sources.from_metadata(image.metadata),
-            ]
-        files = (folder + FOLDER_FILE for folder in folders_of(key))
-        found += [self._file(bucket, file) for file in files if not self._untrusted(file)]
-        return [source for source in found if source is not None]
+            if sidecar := self._file(bucket, key + SIDECAR_SUFFIX):
+                yield sidecar
+            if image.tagged:
+                yield self._tags(bucket, key)
+            yield sources.from_metadata(image.metadata)
+        for folder in folders_of(key):
+            file = folder + FOLDER_FILE
+            if not self._untrusted(file) and (found := self._file(bucket, file)):
+                yield found
+
+    def passed_through(self, image: InputObject) -> dict[str, str]:
+        """Return its user metadata that are not instructions, by name: they go to its result.
+
+        Metadata below an untrusted prefix do not count.
+        """
+        if self._untrusted(image.key):
+            return {}
+        return {
+            name: text for name, text in sorted(image.metadata.items()) if name not in schema.KEYS
+        }
 
     def ignored(self, image: InputObject) -> tuple[str, ...]:
         """Return what `sources` leaves out, in words and without a request.

@@ -31,7 +31,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a person reads when there is no result, in the style of RFC 9457.
 
     `attempts`: the number of calls. `status` and `request_id`: of Venice's answer, if there was
-    one. `at`: UTC, ISO 8601.
+    one. `reference`: the caller's own id. `at`: UTC, ISO 8601.
     """
 
     code: str
@@ -39,6 +39,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     what_to_do: str
     key: str
+    reference: str | None = None
     variant: str | None
     mode: str | None
     attempts: int
@@ -126,6 +127,7 @@ def report_on(
     error: ImageDropError,
     *,
     key: str,
+    reference: str | None = None,
     variant: str | None,
     mode: str | None,
     attempts: int,
@@ -138,6 +140,7 @@ def report_on(
         detail=error.detail,
         what_to_do=error.advice,
         key=key,
+        reference=reference,
         variant=variant,
         mode=mode,
         attempts=attempts,
@@ -164,6 +167,24 @@ def as_metadata(values: Mapping[str, str | None]) -> dict[str, str]:
         size = len(name) + len(quoted)
         if quoted and len(quoted) <= MAX_METADATA_VALUE and size <= room:
             kept[name] = quoted
+            room -= size
+    return kept
+
+
+def with_metadata_of_image(
+    own: Mapping[str, str | None], others: Mapping[str, str]
+) -> dict[str, str]:
+    """Return `as_metadata(own)`, and of the image's own metadata as many as S3's limit leaves room.
+
+    Those of ASCII stay exactly as they are. None has a name that Image Drop uses in a result.
+    """
+    kept = as_metadata(own)
+    room = MAX_METADATA - sum(len(name) + len(text) for name, text in kept.items())
+    for name, text in others.items():
+        plain = text if text.isascii() and text.isprintable() else _quoted(text)
+        size = len(name.encode()) + len(plain)
+        if name not in own and name not in MARKS and plain and size <= room:
+            kept[name] = plain
             room -= size
     return kept
 
