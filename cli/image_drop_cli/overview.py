@@ -124,7 +124,8 @@ def count_last_hour(deployment: "Deployment") -> Hour:
     since = datetime.now(UTC) - timedelta(hours=1)
     found: Counter[bool] = Counter()
     complete = True
-    listing = pages.paginate(Bucket=deployment.outputs["OutputBucketName"])
+    settings = deployment.services.settings
+    listing = pages.paginate(Bucket=settings.output_bucket, Prefix=settings.output_prefix)
     for number, page in enumerate(listing, 1):
         found += _recent(page.get("Contents", ()), since)
         if number == MAX_PAGES:

@@ -1,6 +1,7 @@
 """The output bucket: where results and reports go, and which of two writers may store."""
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -245,6 +246,31 @@ def test_object_is_known_by_what_it_was_made_of(
 
     assert found
     assert found.is_of("p/a.jpg", None) is own
+
+
+def test_everything_is_stored_below_prefix(results: OutputBucket) -> None:
+    below = replace(results, prefix="edited/")
+
+    store(below, b"new")
+    stored = below.find_output("shoe.jpg.png")
+    assert stored
+    assert stored.key == "shoe.jpg.png"
+    assert results.find_output("shoe.jpg.png") is None
+    assert results.find_output("edited/shoe.jpg.png")
+
+    below.remove_output(stored)
+    assert below.find_output("shoe.jpg.png") is None
+
+
+@pytest.mark.parametrize("tail", [".png", ".error.json"])
+def test_key_that_prefix_makes_too_long_is_cut(results: OutputBucket, tail: str) -> None:
+    below = replace(results, prefix="edited/")
+    keys = [below.place(f"{'x' * (1017 - len(tail))}{each}{tail}").key for each in ("", "y", "z")]
+
+    assert [len(key) for key in keys] == [1024] * 3
+    assert keys[0].startswith("edited/xxx")
+    assert all(key.endswith(tail) for key in keys)
+    assert len(set(keys)) == 3
 
 
 # --- reports -----------------------------------------------------------------------------------

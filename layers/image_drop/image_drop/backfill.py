@@ -12,7 +12,8 @@ not show who wrote an object: a foreign one with a result's name and a later dat
 
 A scan that the schedule starts takes less: only images that changed since the last whole scan
 began, and that have no outcome in their record. So a result that somebody moves away is not made
-and paid again. A scan that a person starts makes it again.
+and paid again. A scan that a person starts makes it again. In a bucket that existed before the
+stack, a scheduled scan takes nothing from before.
 
 The walk relies on results whose keys begin with their image's key. An `OutputKeyFormat` that does
 not begin with `{key}` puts them in another order. Then the scan looks for each image's results one
@@ -99,6 +100,8 @@ def capacity(services: "Services") -> int:
 def _due(services: "Services") -> Scan | None:
     """Return the scan to continue; start one of the whole bucket every `backfill_days`."""
     current, days = services.scans.current(), services.settings.backfill_days
+    if current is None and not services.settings.backfill_old:
+        return services.scans.start_from(services.now())
     if (current and current.running) or not days:
         return current
     if current and services.now() < current.whole_at + days * DAY:
@@ -144,21 +147,29 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """The keys of a bucket below a prefix, in S3's order, which is by Unicode code point."""
+    """The keys of a bucket below a prefix, in S3's order, which is by Unicode code point.
+
+    `root`: the bucket's own prefix, to which the keys and `prefix` are relative.
+    """
 
     s3: "S3Client"
     bucket: str
     prefix: str
+    root: str = ""
     size: int = PAGE
 
     def after(self, key: str) -> tuple[list[Listed], bool]:
         """Return one page of the keys after `key`, and whether there are more."""
-        start: dict[str, Any] = {"StartAfter": key} if key else {}
+        start: dict[str, Any] = {"StartAfter": self.root + key} if key else {}
         answer = self.s3.list_objects_v2(
-            Bucket=self.bucket, Prefix=self.prefix, MaxKeys=self.size, **start
+            Bucket=self.bucket, Prefix=self.root + self.prefix, MaxKeys=self.size, **start
         )
         page = [
-            Listed(each["Key"], each["LastModified"], each.get("ETag", "").strip('"'))
+            Listed(
+                each["Key"].removeprefix(self.root),
+                each["LastModified"],
+                each.get("ETag", "").strip('"'),
+            )
             for each in answer.get("Contents", ())
         ]
         return page, answer["IsTruncated"]
@@ -172,9 +183,17 @@ def _walk(services: "Services", current: Scan) -> Callable[[str, int], Step]:
         services.input_bucket.s3,
         settings.input_bucket,
         current.prefix,
+        settings.input_prefix,
         PAGE if by_listing else HEAD_PAGE,
     )
-    outputs = Outputs(Listing(services.output_bucket.s3, settings.output_bucket, current.prefix))
+    outputs = Outputs(
+        Listing(
+            services.output_bucket.s3,
+            settings.output_bucket,
+            current.prefix,
+            settings.output_prefix,
+        )
+    )
 
     def step(cursor: str, room: int) -> Step:
         page, more = inputs.after(cursor)

@@ -13,7 +13,7 @@ from image_drop.errors import (
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.events import ImageEditFailed, Place
+from image_drop.events import ImageEditFailed
 from image_drop.job import Job, busy_storage_is_retryable
 from image_drop.state.edit_record import Outcome, OutcomeKind
 from image_drop.storage import output_bucket
@@ -171,8 +171,8 @@ def _failed(
     error: PermanentError, edit: Edit | None, outcome: Outcome, reference: str | None, job: Job
 ) -> ImageEditFailed:
     return ImageEditFailed(
-        input=Place(job.upload.bucket, job.upload.key),
-        output=Place(job.services.settings.output_bucket, outcome.key),
+        input=job.services.input_bucket.place(job.upload.bucket, job.upload.key),
+        output=job.services.output_bucket.place(outcome.key),
         reference=reference,
         mode=edit.mode if edit else None,
         variant=job.upload.variant,

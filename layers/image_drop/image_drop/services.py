@@ -91,8 +91,8 @@ class Services:
         require_conditional_writes(s3)
         return cls(
             settings=settings,
-            input_bucket=InputBucket(s3, settings.untrusted_prefixes),
-            output_bucket=OutputBucket(s3, settings.output_bucket),
+            input_bucket=InputBucket(s3, settings.untrusted_prefixes, settings.input_prefix),
+            output_bucket=OutputBucket(s3, settings.output_bucket, settings.output_prefix),
             queue=RetryQueue(
                 _lazy(client, "sqs"), settings.retry_queue_url, settings.dead_letter_queue_url
             ),

@@ -3,6 +3,9 @@
 An upload is only a hint that something happened to a key. S3 delivers events twice and out of
 order, so the version and the sequencer in an event are not reliable. The pipeline always works on
 what the key holds *now*. So the newest upload wins, and a late or repeated event is harmless.
+
+A key here, and everywhere but in S3 itself, is what follows the input prefix. What is not below the
+prefix is none of our business, so no result can start an edit.
 """
 
 import json
@@ -42,17 +45,22 @@ class UnreadableMessageError(ValueError):
     """Raised when a message is neither an upload, nor an S3 event, nor Lambda's failure record."""
 
 
-def from_event(event: Mapping[str, Any]) -> list[Upload]:
-    """Return the uploads in an S3 notification, in its order.
+def from_event(event: Mapping[str, Any], prefix: str = "") -> list[Upload]:
+    """Return the uploads in an event of S3, in its order. `prefix`: of the input bucket.
 
-    Keys are form-encoded in these notifications: a space arrives as `+`, from some tools as
-    `%20`. Test events have no `Records`. Removals and all other kinds of events are skipped.
+    S3 sends notifications of its own (`Records`), and events through EventBridge (`detail`). Test
+    events have neither. Removals, all other kinds of events and keys elsewhere are skipped.
     """
-    return list(_uploads(event))
+    changes = _by_eventbridge(event) if "detail" in event else _notified(event)
+    return [
+        _upload(bucket, key.removeprefix(prefix))
+        for bucket, key in changes
+        if key.startswith(prefix) and not starts_nothing(key.removeprefix(prefix))
+    ]
 
 
-def from_message(body: str) -> list[Upload]:
-    """Return the uploads in a message of the retry queue.
+def from_message(body: str, prefix: str = "") -> list[Upload]:
+    """Return the uploads in a message of the retry queue. `prefix`: of the input bucket.
 
     Three kinds arrive there: our own messages, the records that Lambda writes when the upload
     function has failed for good (the S3 event is their `requestPayload`), and plain S3 events,
@@ -63,8 +71,8 @@ def from_message(body: str) -> list[Upload]:
     try:
         message = json.loads(body)
         event = message.get("requestPayload", message)
-        if "Records" in event or event.get("Event") == "s3:TestEvent":
-            return from_event(event)
+        if "Records" in event or "detail" in event or event.get("Event") == "s3:TestEvent":
+            return from_event(event, prefix)
         return [msgspec.convert(event, Upload)]
     except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
         raise UnreadableMessageError(
@@ -82,15 +90,23 @@ def starts_nothing(key: str) -> bool:
     )
 
 
-def _uploads(event: Mapping[str, Any]) -> Iterator[Upload]:
+def _notified(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield bucket and key of each change in a notification, whose keys are form-encoded.
+
+    A space arrives as `+`, from some tools as `%20`.
+    """
     for record in event.get("Records", ()):
-        if not record["eventName"].startswith("ObjectCreated:"):
-            continue
-        bucket = record["s3"]["bucket"]["name"]
-        key = unquote_plus(record["s3"]["object"]["key"])
-        if starts_nothing(key):
-            continue
-        if key.endswith(SIDECAR_SUFFIX):
-            yield Upload(bucket, key.removesuffix(SIDECAR_SUFFIX), sidecar=True)
-        else:
-            yield Upload(bucket, key)
+        if record["eventName"].startswith("ObjectCreated:"):
+            yield record["s3"]["bucket"]["name"], unquote_plus(record["s3"]["object"]["key"])
+
+
+def _by_eventbridge(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield bucket and key of the change in an event, whose key is plain."""
+    if event["detail-type"] == "Object Created":
+        yield event["detail"]["bucket"]["name"], event["detail"]["object"]["key"]
+
+
+def _upload(bucket: str, key: str) -> Upload:
+    if key.endswith(SIDECAR_SUFFIX):
+        return Upload(bucket, key.removesuffix(SIDECAR_SUFFIX), sidecar=True)
+    return Upload(bucket, key)

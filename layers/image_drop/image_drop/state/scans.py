@@ -19,7 +19,8 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
 
     `cursor`: everything up to this key has been seen. `automatic`: the schedule started it, and it
     takes only images that changed after `since`. `whole_at`: when a scan of the whole bucket last
-    began or ended. `whole_started`: when the last completed one began.
+    began or ended. `whole_started`: when the last completed one began. `baseline`: images from
+    before are for no scheduled scan.
     """
 
     prefix: str
@@ -33,6 +34,7 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     seen: int = 0
     queued: int = 0
     whole_at: float = 0.0
+    baseline: float = 0.0
 
     @property
     def running(self) -> bool:
@@ -72,17 +74,33 @@ class ScanStore:
             )
         whole_at = now if not prefix else last.whole_at if last else 0.0
         whole_started = last.whole_started if last else 0.0
+        baseline = last.baseline if last else 0.0
         new = Scan(
             prefix=prefix,
             started=now,
-            since=max(0.0, whole_started - LONGEST_UPLOAD) if automatic else 0.0,
+            since=max(baseline, whole_started - LONGEST_UPLOAD) if automatic else 0.0,
             whole_started=whole_started,
             automatic=automatic,
             whole_at=whole_at,
+            baseline=baseline,
         )
         if not self.advance(last, new):
             raise AlreadyRunningError("Another backfill was started at the same moment.")
         return new
+
+    def start_from(self, now: float) -> Scan | None:
+        """Note that scheduled scans take no image from before, if there was no scan yet."""
+        nothing = Scan(
+            prefix="",
+            started=now,
+            finished=now,
+            automatic=True,
+            whole_at=now,
+            whole_started=now,
+            baseline=now,
+        )
+        self.advance(None, nothing)
+        return self.current()
 
     def cancel(self) -> Scan | None:
         """Cancel the running scan, if there is one; the images it has queued are still edited."""

@@ -11,6 +11,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from image_drop.errors import ImageDropError, SettingsError
+from image_drop.events import Place
 from image_drop.storage.s3 import CHANGED, MAX_KEY_BYTES, MISSING, code_of
 
 if TYPE_CHECKING:
@@ -196,15 +197,21 @@ def from_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class OutputBucket:
-    """The output bucket."""
+    """The output bucket. All keys are below `prefix`."""
 
     s3: "S3Client"
     bucket: str
+    prefix: str = ""
+
+    def place(self, key: str) -> Place:
+        """Return where S3 has an object; its key is cut if the prefix makes it too long."""
+        tail = REPORT_SUFFIX if key.endswith(REPORT_SUFFIX) else key[key.rfind(".") :]
+        return Place(self.bucket, _fitted(self.prefix + key.removesuffix(tail), tail))
 
     def find_output(self, key: str) -> Stored | None:
         """Return the object at `key`, or None."""
         try:
-            head = self.s3.head_object(Bucket=self.bucket, Key=key)
+            head = self.s3.head_object(Bucket=self.bucket, Key=self.place(key).key)
         except ClientError as error:
             if code_of(error) in MISSING:
                 return None
@@ -214,7 +221,7 @@ class OutputBucket:
     def read_output(self, key: str) -> tuple[Stored, str, bytes] | None:
         """Return the object at `key`, its media type and its bytes, or None."""
         try:
-            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
+            answer = self.s3.get_object(Bucket=self.bucket, Key=self.place(key).key)
         except ClientError as error:
             if code_of(error) in MISSING:
                 return None
@@ -238,7 +245,7 @@ class OutputBucket:
         try:
             answer = self.s3.put_object(
                 Bucket=self.bucket,
-                Key=key,
+                Key=self.place(key).key,
                 Body=data,
                 ContentType=media_type,
                 Metadata=dict(metadata),
@@ -256,7 +263,7 @@ class OutputBucket:
         """Store a paid answer unconditionally, because only Image Drop writes there."""
         self.s3.put_object(
             Bucket=self.bucket,
-            Key=key,
+            Key=self.place(key).key,
             Body=data,
             ContentType=media_type,
             Metadata=dict(metadata),
@@ -268,7 +275,9 @@ class OutputBucket:
         In a bucket with versions, deleting a missing object would leave a delete marker.
         """
         try:
-            self.s3.delete_object(Bucket=self.bucket, Key=seen.key, IfMatch=seen.etag)
+            self.s3.delete_object(
+                Bucket=self.bucket, Key=self.place(seen.key).key, IfMatch=seen.etag
+            )
         except ClientError as error:
             if code_of(error) not in (*MISSING, *CHANGED):
                 raise
