@@ -132,6 +132,16 @@ def test_instructions_above_prefix_do_not_count(system: System) -> None:
     assert not [key for key in system.outputs() if "elsewhere" in key and key.endswith(".png")]
 
 
+def test_tags_after_upload_start_edit_through_eventbridge(system: System) -> None:
+    system.drop("photos/in/late.jpg")
+    assert system.report("photos/out/late.jpg")["code"] == "no_instructions"
+
+    tags: Any = [{"Key": "mode", "Value": "background-remove"}]
+    system.s3.put_object_tagging(Bucket=BUCKET, Key="photos/in/late.jpg", Tagging={"TagSet": tags})
+
+    assert system.metadata("photos/out/late.jpg.png")["mode"] == "background-remove"
+
+
 def test_old_images_are_for_backfill_that_is_started(system: System) -> None:
     system.invoke("BackfillFunction", {})  # as every five minutes
     assert system.waiting() == 0

@@ -95,7 +95,7 @@ def test_events_of_existing_bucket_come_through_eventbridge(existing: Resolved) 
 
     assert rule["EventPattern"] == {
         "source": ["aws.s3"],
-        "detail-type": ["Object Created"],
+        "detail-type": ["Object Created", "Object Tags Added"],
         "detail": {
             "bucket": {"name": ["photos"]},
             "object": {"key": [{"prefix": "in/coming/"}]},

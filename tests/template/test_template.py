@@ -251,13 +251,16 @@ def invocations(resources: dict[str, Resource]) -> dict[str, dict[str, Any]]:
 
 
 class TestFlow:
-    def test_every_created_object_starts_upload_function(
+    def test_every_created_or_tagged_object_starts_upload_function(
         self, resources: dict[str, Resource]
     ) -> None:
         assert resources["UploadFunction"]["Properties"]["Events"] == {
             "Uploaded": {
                 "Type": "S3",
-                "Properties": {"Bucket": {"Ref": "InputBucket"}, "Events": "s3:ObjectCreated:*"},
+                "Properties": {
+                    "Bucket": {"Ref": "InputBucket"},
+                    "Events": ["s3:ObjectCreated:*", "s3:ObjectTagging:Put"],
+                },
             }
         }
 

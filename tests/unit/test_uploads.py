@@ -71,6 +71,26 @@ def test_any_key_survives_eventbridge(name: str) -> None:
     assert from_message(json.dumps({"requestPayload": by_eventbridge(key)})) == expected
 
 
+@pytest.mark.parametrize("made", [event, by_eventbridge])
+@pytest.mark.parametrize("folder", ["", "photos/", "/", "a b/c+d/"])
+def test_folder_file_is_upload_that_knows_its_folder(
+    made: Callable[[str], dict[str, Any]], folder: str
+) -> None:
+    key = f"{folder}.image-drop.json"
+    [upload] = from_event(made(quote_plus(key) if made is event else key))
+    assert (upload.key, upload.folder, upload.sidecar) == (key, folder, False)
+    assert Upload("input", "photos/a.jpg").folder is None
+    assert Upload("input", "photos/x.image-drop.json").folder is None
+
+
+@pytest.mark.parametrize(
+    "tagged",
+    [event("a.jpg", name="ObjectTagging:Put"), by_eventbridge("a.jpg", "Object Tags Added")],
+)
+def test_tags_are_like_upload(tagged: dict[str, Any]) -> None:
+    assert from_event(tagged) == [Upload("input", "a.jpg")]
+
+
 @pytest.mark.parametrize("detail_type", ["Object Deleted", "Object Restore Completed"])
 def test_other_events_of_eventbridge_start_nothing(detail_type: str) -> None:
     assert from_event(by_eventbridge("a.jpg", detail_type)) == []
@@ -131,7 +151,7 @@ def test_every_way_to_upload_counts(name: str) -> None:
         "ObjectRemoved:Delete",
         "ObjectRemoved:DeleteMarkerCreated",
         "ObjectRestore:Completed",
-        "ObjectTagging:Put",
+        "ObjectTagging:Delete",
         "LifecycleExpiration:Delete",
     ],
 )
@@ -158,8 +178,8 @@ def test_test_event_of_s3_holds_no_upload(empty: dict[str, Any]) -> None:
         "photos/.hidden.jpg",
         ".trash/shoe.jpg",
         "photos/.trash/2024/shoe.jpg",
-        ".image-drop.json",
-        "photos/.image-drop.json",
+        "_layers/.image-drop.json",
+        ".hidden/.image-drop.json",
         "_layers/mask.png",
         "photos/_layers/mask.png",
         "photos/_layers/deep/mask.png.json",

@@ -84,7 +84,8 @@ def events(deployment: "Deployment") -> Iterator[Finding]:
             "events",
             f"The bucket {deployment.input_bucket} does not tell UploadFunction of new images.",
             "Somebody changed the bucket's event notifications. Add one for all object create "
-            f"events to the function {function['FunctionName']}, then start a backfill.",
+            f"events and for added tags to the function {function['FunctionName']}, then start a "
+            "backfill.",
         )
 
 

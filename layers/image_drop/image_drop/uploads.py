@@ -40,6 +40,11 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str = ""
     asked_at: float | None = None
 
+    @property
+    def folder(self) -> str | None:
+        """The folder whose instructions changed, with its slash, if that is what was uploaded."""
+        return self.key.removesuffix(FOLDER_FILE) if _is_folder_file(self.key) else None
+
 
 class UnreadableMessageError(ValueError):
     """Raised when a message is neither an upload, nor an S3 event, nor Lambda's failure record."""
@@ -49,13 +54,15 @@ def from_event(event: Mapping[str, Any], prefix: str = "") -> list[Upload]:
     """Return the uploads in an event of S3, in its order. `prefix`: of the input bucket.
 
     S3 sends notifications of its own (`Records`), and events through EventBridge (`detail`). Test
-    events have neither. Removals, all other kinds of events and keys elsewhere are skipped.
+    events have neither. New tags count like an upload, for they may be instructions. Removals, all
+    other kinds of events and keys elsewhere are skipped.
     """
     changes = _by_eventbridge(event) if "detail" in event else _notified(event)
+    ours = ((bucket, key.removeprefix(prefix)) for bucket, key in changes if key.startswith(prefix))
     return [
-        _upload(bucket, key.removeprefix(prefix))
-        for bucket, key in changes
-        if key.startswith(prefix) and not starts_nothing(key.removeprefix(prefix))
+        _upload(bucket, key)
+        for bucket, key in ours
+        if not starts_nothing(key) or _is_folder_file(key)
     ]
 
 
@@ -96,17 +103,23 @@ def _notified(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     A space arrives as `+`, from some tools as `%20`.
     """
     for record in event.get("Records", ()):
-        if record["eventName"].startswith("ObjectCreated:"):
+        if record["eventName"].startswith(("ObjectCreated:", "ObjectTagging:Put")):
             yield record["s3"]["bucket"]["name"], unquote_plus(record["s3"]["object"]["key"])
 
 
 def _by_eventbridge(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield bucket and key of the change in an event, whose key is plain."""
-    if event["detail-type"] == "Object Created":
+    if event["detail-type"] in ("Object Created", "Object Tags Added"):
         yield event["detail"]["bucket"]["name"], event["detail"]["object"]["key"]
 
 
+def _is_folder_file(key: str) -> bool:
+    """Return whether a key is a file of instructions for a folder that images can be in."""
+    named_so = key == FOLDER_FILE or key.endswith(f"/{FOLDER_FILE}")
+    return named_so and not starts_nothing(f"{key.removesuffix(FOLDER_FILE)}image")
+
+
 def _upload(bucket: str, key: str) -> Upload:
-    if key.endswith(SIDECAR_SUFFIX):
+    if key.endswith(SIDECAR_SUFFIX) and not _is_folder_file(key):
         return Upload(bucket, key.removesuffix(SIDECAR_SUFFIX), sidecar=True)
     return Upload(bucket, key)

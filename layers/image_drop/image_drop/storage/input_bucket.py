@@ -207,6 +207,10 @@ class InputBucket:
             )
         raise unusable_layer(key)
 
+    def trusts(self, key: str) -> bool:
+        """Return whether instructions at a key count."""
+        return self._untrusted(key) is None
+
     def _untrusted(self, key: str) -> str | None:
         """Return the outermost untrusted folder that a key is in, or None."""
         around = [prefix for prefix in self.untrusted_prefixes if key.startswith(prefix)]
