@@ -1,8 +1,13 @@
-"""A bucket that was there before the stack: images and results in two of its folders."""
+"""A bucket that was there before the stack: images and results in two of its folders.
+
+The stack has a webhook as well.
+"""
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any, ClassVar, override
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -26,6 +31,7 @@ PARAMETERS = {
     "ExistingOutputBucket": BUCKET,
     "OutputPrefix": "photos/out/",
 }
+SECRET = "/image-drop/webhook-secret"
 OLD = "photos/in/old/1.jpg"
 
 
@@ -44,14 +50,42 @@ def fill(stack: Stack) -> None:
         NotificationConfiguration={"QueueConfigurations": [theirs]},
         SkipDestinationValidation=True,
     )
+    stack.client("ssm").put_parameter(Name=SECRET, Value="s3cret", Type="String")
     existing_buckets.send_events(Aws.connect(endpoint_url=stack.endpoint_url), BUCKET)
 
 
+class Webhook(BaseHTTPRequestHandler):
+    """A server of somebody who wants to know. `got`: the secret and the event of each request."""
+
+    got: ClassVar[list[tuple[str | None, dict[str, Any]]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.got.append((self.headers["X-Image-Drop-Secret"], json.loads(body)))
+        self.send_response(204)
+        self.end_headers()
+
+    @override
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
-def system() -> Iterator[System]:
+def webhook() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Webhook) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/hook"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def system(webhook: str) -> Iterator[System]:
+    parameters = PARAMETERS | {"WebhookUrl": webhook}
     with (
         Simulator(limit=1000, pictures="fast") as venice,
-        Stack(venice_url=venice.url, concurrency=4, parameters=PARAMETERS, existing=fill) as stack,
+        Stack(venice_url=venice.url, concurrency=4, parameters=parameters, existing=fill) as stack,
     ):
         yield System(stack, venice)
 
@@ -118,6 +152,19 @@ def test_image_below_prefix_is_edited_and_result_starts_nothing(
         "photos/out/new/a b+é%20.jpg.png",
         "photos/out/new/b.jpg.error.json",
     ]
+
+
+def test_webhook_gets_events_with_secret(system: System) -> None:
+    system.drop("photos/in/hook.jpg", metadata=CUT_OUT | {"reference": "order 4711"})
+
+    def told() -> list[Any]:
+        return [each for each in Webhook.got if each[1]["detail"]["reference"] == "order 4711"]
+
+    [(secret, event)] = until(told, MAX_WAIT)
+    assert secret == "s3cret"
+    assert event["detail-type"] == "Image Edited"
+    assert event["detail"]["output"]["key"] == "photos/out/hook.jpg.png"
+    assert event["detail"]["event_id"]
 
 
 def test_instructions_above_prefix_do_not_count(system: System) -> None:

@@ -97,9 +97,7 @@ def test_advice_of_report_is_true_word_for_word(stage: Stage, backfill: Backfill
     assert stage.outputs() == ["folder/a.jpg.png", "sidecar/a.jpg.png", "tags/a.jpg.png"]
 
 
-def test_corrected_folder_file_replaces_reports(
-    stage: Stage, backfill: Backfill
-) -> None:
+def test_corrected_folder_file_replaces_reports(stage: Stage, backfill: Backfill) -> None:
     folder_file(stage, "shop/", mode="cutout")
     stage.drop("shop/a.jpg")
     stage.drop("shop/text.jpg", b"no image", tags=CUT_OUT)
@@ -140,9 +138,7 @@ def test_folder_file_of_strangers_starts_nothing(stage: Stage, backfill: Backfil
     assert stage.services.folder_scans.current() is None
 
 
-def test_images_from_before_stack_start_nothing(
-    stage: Stage, backfill: Backfill
-) -> None:
+def test_images_from_before_stack_start_nothing(stage: Stage, backfill: Backfill) -> None:
     stage.configure(BACKFILL_OLD="false", BACKFILL_DAYS="7")
     stage.put("shop/old.jpg")
     stage.pass_time(10)

@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 from cfnlint.decode import cfn_yaml
 
 from image_drop_cli.aws import Aws, DeploymentError
-from image_drop_cli.deploying import api_key, existing_buckets, kept, sources, template
+from image_drop_cli.deploying import api_key, existing_buckets, kept, sources, template, webhook
 from image_drop_cli.deploying.archives import sha256, zipped
 from image_drop_cli.deploying.layer_build import LayerBuildError
 from image_drop_cli.deploying.package import CODE_LAYER, RUNTIME_LAYERS, runtime_layer
@@ -319,3 +319,23 @@ class TestExistingBuckets:
         values = template.defaults(TEXT) | {"ExistingInputBucket": own}
         with pytest.raises(DeploymentError, match="neither contains the other"):
             existing_buckets.check(account, "shop", values.__getitem__)
+
+
+class TestWebhook:
+    URL = "https://shop.example/hook"
+
+    def test_without_url_nothing_is_needed(self, account: Aws) -> None:
+        webhook.check(account, "", "/a/secret")
+
+    def test_missing_secret_is_named_with_its_cure(self, account: Aws) -> None:
+        with pytest.raises(DeploymentError, match="put-parameter --name /a/secret --type String"):
+            webhook.check(account, self.URL, "/a/secret")
+
+    def test_secret_that_cloudformation_cannot_read_is_named(self, account: Aws) -> None:
+        account.client("ssm").put_parameter(Name="/a/secret", Value="x", Type="SecureString")
+        with pytest.raises(DeploymentError, match="is a SecureString"):
+            webhook.check(account, self.URL, "/a/secret")
+
+    def test_string_is_good(self, account: Aws) -> None:
+        account.client("ssm").put_parameter(Name="/a/secret", Value="x", Type="String")
+        webhook.check(account, self.URL, "/a/secret")

@@ -19,6 +19,7 @@ from image_drop.events import (
 from image_drop.storage.event_bus import EventBus
 
 EDITED = ImageEdited(
+    event_id="e1",
     input=Place("input", "shoe.jpg"),
     output=Place("output", "shoe.jpg.png"),
     reference="order 7",
@@ -32,6 +33,7 @@ EDITED = ImageEdited(
     attempts=1,
 )
 FAILED = ImageEditFailed(
+    event_id="e2",
     input=Place("input", "shoe.jpg"),
     output=Place("output", "shoe.jpg.error.json"),
     reference=None,
@@ -51,6 +53,7 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
         "Image Edited",
         {
             "version": 1,
+            "event_id": "e1",
             "input": {"bucket": "input", "key": "shoe.jpg"},
             "output": {"bucket": "output", "key": "shoe.jpg.png"},
             "reference": "order 7",
@@ -69,6 +72,7 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
         "Image Edit Failed",
         {
             "version": 1,
+            "event_id": "e2",
             "input": {"bucket": "input", "key": "shoe.jpg"},
             "output": {"bucket": "output", "key": "shoe.jpg.error.json"},
             "reference": None,
@@ -84,14 +88,21 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
         },
     ),
     (
-        AccountUnavailable(reason="account_unavailable", detail="Venice answered 402."),
+        AccountUnavailable(
+            event_id="e3", reason="account_unavailable", detail="Venice answered 402."
+        ),
         "Venice Account Unavailable",
-        {"version": 1, "reason": "account_unavailable", "detail": "Venice answered 402."},
+        {
+            "version": 1,
+            "event_id": "e3",
+            "reason": "account_unavailable",
+            "detail": "Venice answered 402.",
+        },
     ),
     (
-        AccountRestored(stopped_for=300.0),
+        AccountRestored(event_id="e4", stopped_for=300.0),
         "Venice Account Restored",
-        {"version": 1, "stopped_for": 300.0},
+        {"version": 1, "event_id": "e4", "stopped_for": 300.0},
     ),
 ]
 

@@ -48,7 +48,7 @@ def deploy(
     The command asks for what it needs, shows what will change, and waits until it is done. It
     keeps the parameters of an earlier deployment. Archives go to a private bucket of your own.
     """
-    from image_drop_cli.deploying import existing_buckets, sources
+    from image_drop_cli.deploying import existing_buckets, sources, webhook
     from image_drop_cli.deploying import parameters as template_parameters
     from image_drop_cli.deploying.stacks import Stacks
 
@@ -64,6 +64,7 @@ def deploy(
         if not (dry_run or yes):
             chosen = chosen.also(_answers(chosen, files.template))
         existing_buckets.check(target.aws, target.stack, chosen.__getitem__)
+        webhook.check(target.aws, chosen["WebhookUrl"], chosen["WebhookSecretParameter"])
         _provide_events(target, chosen[existing_buckets.INPUT], yes=yes, dry_run=dry_run)
         if not dry_run:
             _provide_key(target, chosen["VeniceApiKeyParameter"], key, ask=not yes)

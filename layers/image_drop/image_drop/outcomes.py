@@ -185,6 +185,7 @@ def edited(result: Stored, attempts: int, job: Job) -> ImageEdited:
     """Return the event about a result, from the metadata of the result."""
     metadata = output_bucket.from_metadata(result.metadata)
     return ImageEdited(
+        event_id=job.services.new_id(),
         input=job.services.input_bucket.place(job.upload.bucket, job.upload.key),
         output=job.services.output_bucket.place(result.key),
         reference=metadata.get("reference"),

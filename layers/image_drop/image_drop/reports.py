@@ -171,6 +171,7 @@ def _failed(
     error: PermanentError, edit: Edit | None, outcome: Outcome, reference: str | None, job: Job
 ) -> ImageEditFailed:
     return ImageEditFailed(
+        event_id=job.services.new_id(),
         input=job.services.input_bucket.place(job.upload.bucket, job.upload.key),
         output=job.services.output_bucket.place(outcome.key),
         reference=reference,

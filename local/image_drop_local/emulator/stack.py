@@ -279,10 +279,10 @@ def _import_emulator(concurrency: int) -> tuple[Any, "Bursts", Callable[[], None
         from ministack import app
         from ministack.core import iam_actions
 
-    from image_drop_local.emulator import tag_events
+    from image_drop_local.emulator import deliveries
     from image_drop_local.emulator.bursts import Bursts
 
-    tag_events.install()
+    deliveries.install()
     iam_actions._action_from_target = _permission
     bursts = Bursts(concurrency, starts=max(1, (os.process_cpu_count() or 1) // 2))
     bursts.install()
