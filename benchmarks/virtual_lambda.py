@@ -16,7 +16,7 @@ from tests.simulation.world import World
 from tests.support.lambda_context import FakeContext
 
 WARM_START = 0.005  # seconds, medians
-COLD_START = 1.5  # billed like the rest, since August 2025
+COLD_START = 1.0  # billed like the rest, since August 2025
 OWN_WORK = 0.030  # CPU time of a try: parse, hash, read the image's header
 ACCOUNT_CONCURRENCY = 1000  # Lambda's default; a function may also start 1,000 in any 10 s
 ENVIRONMENT_LIFE = 600.0  # seconds that an idle environment is kept; not documented

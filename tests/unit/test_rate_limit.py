@@ -21,7 +21,6 @@ from image_drop.state.rates import (
     release,
     reserve,
     set_limits,
-    used_slots,
 )
 from tests.support.rates import MODEL, NOW, allowed, failed
 
@@ -47,10 +46,21 @@ def drop(count: int, limit: int = 20, rates: Rates | None = None, now: float = N
     return slots
 
 
-def answered(rates: Rates, quota: Quota, *, at: float = NOW, seconds: float = 12.0) -> Rates:
-    """The rates after the answer to a call that started at `at`."""
-    used = used_slots(rates.log(MODEL), at)
-    return learn(rates, MODEL, quota, at, used, seconds, at + seconds)
+def answered(
+    rates: Rates,
+    quota: Quota,
+    *,
+    at: float = NOW,
+    seconds: float = 12.0,
+    then: Rates | None = None,
+) -> Rates:
+    """The rates after the answer to a call that started at `at`, when the rates were `then`."""
+    return learn(rates, MODEL, quota, at, (then or rates).log(MODEL), seconds, at + seconds)
+
+
+def refused(rates: Rates, quota: Quota, until: float, now: float) -> Rates:
+    """The rates after Venice answered 429 to a call that started now."""
+    return refuse(rates, MODEL, quota, now, rates.log(MODEL), until, now)
 
 
 # --- what a drop of images gets ------------------------------------------------------------------
@@ -225,7 +235,7 @@ def test_calls_at_border_of_fixed_minute_count_in_both() -> None:
 
 
 def test_refusal_takes_fixed_minutes_back() -> None:
-    rates = refuse(fixed(allowed(20)), MODEL, Quota(), 20, WHOLE + 50, WHOLE + 45)
+    rates = refused(fixed(allowed(20)), Quota(), WHOLE + 50, WHOLE + 45)
 
     assert not rates.log(MODEL).is_fixed
     assert opens_at(rates, MODEL, WHOLE + 45) == WHOLE + 50
@@ -242,10 +252,18 @@ def test_what_others_use_is_left_to_them() -> None:
     assert calls_a_minute(rates.log(MODEL), NOW + 12) == 60 - 30 - 6
 
 
-def test_own_calls_that_overtook_are_not_taken_for_others() -> None:
-    rates = started(started(allowed(60), 10), 8, NOW + 0.5)
+@pytest.mark.parametrize("after", [0.5, -0.5])  # seconds, by a clock that may be wrong
+def test_own_calls_that_overtook_are_not_taken_for_others(after: float) -> None:
+    then = started(allowed(60), 10)
+    rates = started(then, 8, NOW + after)
 
-    assert answered(rates, Quota(remaining=42)).log(MODEL).others == 0
+    assert answered(rates, Quota(remaining=42), then=then).log(MODEL).others == 0
+
+
+def test_answer_that_took_minute_does_not_show_others() -> None:
+    rates = answered(started(allowed(60), 10), Quota(remaining=20), seconds=65.0)
+
+    assert rates.log(MODEL).others == 0
 
 
 def test_who_uses_more_than_others_leaves_them_room() -> None:
@@ -257,7 +275,7 @@ def test_who_uses_more_than_others_leaves_them_room() -> None:
 def test_refusal_that_own_calls_do_not_explain_shows_others() -> None:
     rates = started(allowed(60), 4)
 
-    rates = refuse(rates, MODEL, Quota(limit=60, remaining=0), 4, NOW + 10, NOW)
+    rates = refused(rates, Quota(limit=60, remaining=0), NOW + 10, NOW)
 
     assert rates.log(MODEL).others == 56
     assert calls_a_minute(rates.log(MODEL), NOW + 20) == 1
@@ -265,16 +283,16 @@ def test_refusal_that_own_calls_do_not_explain_shows_others() -> None:
 
 
 def test_refusal_while_calls_remain_does_not_show_others() -> None:
-    rates = refuse(started(allowed(60), 4), MODEL, Quota(remaining=56), 4, NOW + 10, NOW)
+    rates = refused(started(allowed(60), 4), Quota(remaining=56), NOW + 10, NOW)
 
     assert rates.log(MODEL).others == 0
     assert rates.log(MODEL).blocked_until == NOW + 10
 
 
 def test_account_that_others_fill_is_tried_ever_more_rarely() -> None:
-    rates, now, waits = allowed(60), NOW, []
+    rates, now, waits = started(allowed(60), 1), NOW, []
     for _ in range(6):
-        rates = refuse(rates, MODEL, Quota(remaining=0), 1, now + 1, now)
+        rates = refused(rates, Quota(remaining=0), now + 1, now)
         waits.append(rates.log(MODEL).blocked_until - now)
         now = rates.log(MODEL).blocked_until + 1
 

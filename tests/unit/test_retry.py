@@ -68,6 +68,29 @@ def test_waits_for_same_moment_do_not_end_together() -> None:
     assert max(seen) - min(seen) > 1.9
 
 
+def turns(minutes: float, opens_within: float) -> list[float]:
+    error = NoSlotError("wait", retry_at=NOW + 31, limit=20, opens_within=opens_within)
+    return [retry.wait_for(error, 1, NOW, random.Random(seed), minutes) - 31 for seed in range(500)]
+
+
+def test_many_that_wait_for_slots_are_spread_over_minutes() -> None:
+    seen = turns(minutes=5, opens_within=60.0)
+
+    assert 0 <= min(seen) < 5
+    assert 290 < max(seen) <= 302
+
+
+def test_in_fixed_minutes_all_come_while_slots_open() -> None:
+    seen = turns(minutes=5, opens_within=10.0)
+
+    assert {wait // 60 for wait in seen} == {0, 1, 2, 3, 4}
+    assert max(wait % 60 for wait in seen) <= 12
+
+
+def test_last_ones_that_wait_for_slots_come_together() -> None:
+    assert max(turns(minutes=0.2, opens_within=10.0)) <= 4
+
+
 @given(
     retry_at=st.none() | st.floats(NOW - 1e6, NOW + 1e6),
     attempt=st.integers(1, 1000),  # SQS lets maxReceiveCount be 1,000

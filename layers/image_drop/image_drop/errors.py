@@ -375,19 +375,28 @@ class NoSlotError(RetryableError):
     """Raised when the next free slot of the rate limiter is later than the caller can wait.
 
     `model`: the limiter's name of the model. `limit`: its calls a minute.
-    `in_progress`: about as many have not ended.
+    `in_progress`: about as many have not ended. `opens_within`: seconds of a minute in which its
+    slots become free.
     """
 
     code = "no_slot"
     title = "Waiting for a free slot"
 
     def __init__(
-        self, detail: str, *, model: str = "", limit: int = 0, in_progress: int = 0, **facts: Any
+        self,
+        detail: str,
+        *,
+        model: str = "",
+        limit: int = 0,
+        in_progress: int = 0,
+        opens_within: float = 60.0,
+        **facts: Any,
     ) -> None:
         super().__init__(detail, **facts)
         self.model = model
         self.limit = limit
         self.in_progress = in_progress
+        self.opens_within = opens_within
 
 
 class RateLimitedError(RetryableError):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 FIRST_BACK_OFF = 15.0  # seconds; upper end of the first random wait, which doubles each time
 LONGEST_BACK_OFF = 3600.0
-WAKE_UPS = 4  # of all that wait, for each slot: more find none, fewer would leave slots unused
+WAKE_UPS = 2.5  # of all that wait, for each slot: more cost more, fewer would leave slots unused
 JITTER = 2.0  # seconds; spreads images that wait for the same time
 MANY_RECEIVES = 80  # receives; after 100, SQS moves a message to the dead-letter queue
 REFUSED_TRIES = 3  # tries of an image whose model Venice refuses while it accepts others
@@ -53,31 +53,33 @@ WAITS = (
 
 
 def wait_for(
-    error: ImageDropError, failures: int, now: float, rng: random.Random, line: float = 0.0
+    error: ImageDropError, failures: int, now: float, rng: random.Random, minutes: float = 0.0
 ) -> float:
     """Return the seconds until the next try: Venice's time or full-jitter back-off, the longer.
 
-    `failures`: including this one. `line`: seconds over which the next tries are spread. Waiting
-    for a slot, for the account or for another invocation is not a failure of the edit, and so
-    does not back off.
+    `failures`: including this one. `minutes`: of Venice's, over which all that wait for a slot are
+    spread. Waiting for a slot, for the account or for another invocation is not a failure of the
+    edit, and so does not back off.
     """
-    named = max(0.0, (error.retry_at or now) - now) + rng.uniform(0, max(JITTER, line))
+    named = max(0.0, (error.retry_at or now) - now) + rng.uniform(0, JITTER)
+    if isinstance(error, NoSlotError):
+        return named + _turn(minutes, error.opens_within, rng)
     if isinstance(error, WAITS):
         return named
     ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0 ** min(max(failures, 1) - 1, 20))
     return max(named, rng.uniform(0, ceiling))
 
 
-def line(error: ImageDropError, services: "Services") -> float:
-    """Return the seconds over which those that wait for a slot spread their next tries.
+def minutes_of_waiting(error: ImageDropError, services: "Services") -> float:
+    """Return the minutes over which those that wait for a slot spread their next tries.
 
-    So as many of them try again in a minute as six times the slots, however long the queue is. A
-    new limit is followed at once, and nobody waits in a function.
+    So three times as many try again in a minute as there are slots, however long the queue is. A
+    limit that rises to three times as much is used at once, and nobody waits in a function.
     """
     if not isinstance(error, NoSlotError) or not error.limit:
         return 0.0
     waiting = max(0, services.queue.depth().total - error.in_progress)
-    return waiting / (WAKE_UPS * error.limit) * WINDOW
+    return waiting / (WAKE_UPS * error.limit)
 
 
 def edit_or_queue(upload: "Upload", services: "Services", invocation: "Invocation") -> str:
@@ -86,7 +88,8 @@ def edit_or_queue(upload: "Upload", services: "Services", invocation: "Invocatio
         return pipeline.process(upload, services, invocation)
     except (RetryableError, AccountError) as error:
         failures = upload.failures + (not isinstance(error, WAITS))
-        wait = wait_for(error, failures, services.now(), services.rng, line(error, services))
+        minutes = minutes_of_waiting(error, services)
+        wait = wait_for(error, failures, services.now(), services.rng, minutes)
         waiting = msgspec.structs.replace(upload, failures=failures, model=_model(error))
         services.queue.send(waiting, wait)
         logger.info("queued", key=upload.key, code=error.code, status=error.status, wait=wait)
@@ -139,7 +142,8 @@ def postpone(
     if isinstance(error, ModelRefusedError):
         most = min(most, REFUSED_TRIES)
     last = not isinstance(error, WAITS) and failures >= most
-    wait = wait_for(error, failures, services.now(), services.rng, line(error, services))
+    minutes = minutes_of_waiting(error, services)
+    wait = wait_for(error, failures, services.now(), services.rng, minutes)
     logger.info(
         "postponed", key=upload.key, code=error.code, status=error.status, wait=wait, last=last
     )
@@ -186,6 +190,12 @@ def gave_up(
         again = msgspec.structs.replace(upload, failures=0, model="", asked_at=None)
         services.queue.bury(retry_queue.message(again))
     return True
+
+
+def _turn(minutes: float, opens_within: float, rng: random.Random) -> float:
+    """Return the seconds to a random minute of so many, and to a moment in which slots open."""
+    whole, part = divmod(rng.uniform(0, minutes), 1.0)
+    return whole * WINDOW + part * opens_within
 
 
 def _failures(

@@ -23,11 +23,11 @@ from image_drop.state.rates import (
     in_progress,
     learn,
     opens_at,
+    opens_within,
     refuse,
     release,
     reserve,
     set_limits,
-    used_slots,
 )
 
 if TYPE_CHECKING:
@@ -41,18 +41,17 @@ SPREAD = 0.1  # seconds over which callers who wait for the same moment ask agai
 class Slot:
     """A slot: the call may start now. Set `consumed` when it is made; else it is released.
 
-    `log`: of its model, with this slot. `used`: slots in Venice's window, this one included.
+    `log`: of its model, with this slot.
     """
 
     at: float
     log: SlotLog
-    used: int = 1
     consumed: bool = False
 
     @classmethod
     def of(cls, log: SlotLog, id: str) -> Self:
         """Return the slot with this id in a log."""
-        return cls(log.slots[id], log, used_slots(log, log.slots[id]))
+        return cls(log.slots[id], log)
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class RateLimiter:
     def refuse(self, model: str, quota: Quota, slot: Slot, until: float) -> None:
         """Note that Venice answered 429: let no call of this model start before `until`."""
         now = self.now()
-        self._change(lambda rates: refuse(rates, model, quota, slot.used, until, now))
+        self._change(lambda rates: refuse(rates, model, quota, slot.at, slot.log, until, now))
 
     def learn(self, model: str, quota: Quota, slot: Slot, seconds: float) -> None:
         """Note what an answer says about the limit, and how many `seconds` it took.
@@ -116,8 +115,8 @@ class RateLimiter:
         """
         now = self.now()
         known = Rates({model: slot.log})
-        if learn(known, model, quota, slot.at, slot.used, seconds, now) != known:
-            self._change(lambda rates: learn(rates, model, quota, slot.at, slot.used, seconds, now))
+        if learn(known, model, quota, slot.at, slot.log, seconds, now) != known:
+            self._change(lambda rates: learn(rates, model, quota, slot.at, slot.log, seconds, now))
 
     def set_limits(self, limits: Mapping[str, int]) -> None:
         """Keep the limits of several models, in requests a minute, in one write."""
@@ -172,10 +171,12 @@ class RateLimiter:
 
 
 def _no_slot(rates: Rates, model: str, opens: float, now: float) -> NoSlotError:
+    log = rates.log(model)
     return NoSlotError(
         "The next free slot is too late for this try.",
         retry_at=opens,
         model=model,
-        limit=rates.log(model).limit,
-        in_progress=in_progress(rates.log(model), now),
+        limit=log.limit,
+        in_progress=in_progress(log, now),
+        opens_within=opens_within(log, now),
     )

@@ -41,7 +41,7 @@ OTHERS_FOR = 180.0  # seconds after which what others use must have been seen ag
 OTHERS_SEEN = 75.0  # seconds for which the most that was seen counts
 SPARE = 10  # a tenth of the limit stays unused while others use the account
 SLOWLY = 30  # a thirtieth of the limit is taken back from them at a time
-OVERTAKING = 1.0  # seconds by which a later call may reach Venice before an earlier one
+OVERTAKING = 1.5  # seconds by which a later call may reach Venice before an earlier one
 BACK_OFF = 15.0  # seconds after a refusal by what others use; doubled by each further one
 LONGEST_BACK_OFF = 300.0
 UNEXPLAINED = 1  # calls; as many may be others' or only seem so, as calls overtake each other
@@ -175,12 +175,12 @@ def set_limits(rates: Rates, limits: Mapping[str, int], now: float) -> Rates:
 
 
 def learn(
-    rates: Rates, model: str, quota: Quota, at: float, used: int, seconds: float, now: float
+    rates: Rates, model: str, quota: Quota, at: float, then: SlotLog, seconds: float, now: float
 ) -> Rates:
     """Return the rates after an answer that took `seconds`.
 
-    The model had `used` slots when the call started, at `at`. The rates change only if the answer
-    shows something new, which saves a write.
+    `then`: the model's log when the slot of the call was given, at `at`. The rates change only if
+    the answer shows something new, which saves a write.
     """
     if quota.limit:
         rates = set_limits(rates, {model: quota.limit}, now)
@@ -190,15 +190,16 @@ def learn(
     if quota.reset_at and not log.is_fixed and abs(quota.reset_at - log.reset) > 1:
         whole = log.whole_minutes + 1 if quota.reset_at % WINDOW == 0 else 0
         log = replace(log, reset=quota.reset_at, whole_minutes=whole)
-    if quota.remaining is not None:
-        overtaking = sum(at < other <= at + OVERTAKING for other in log.slots.values())
-        others = log.limit - quota.remaining - used - overtaking
+    if quota.remaining is not None and now < at + WINDOW:  # else the log has forgotten that time
+        others = log.limit - quota.remaining - _seen_by(at, then, log)
         log = _with_others(replace(log, refusals=0) if log.refusals else log, others, now)
     return rates if log == rates.log(model) else _with(rates, model, log)
 
 
-def refuse(rates: Rates, model: str, quota: Quota, used: int, until: float, now: float) -> Rates:
-    """Return the rates after Venice answered 429 to a call, when the model had `used` slots.
+def refuse(
+    rates: Rates, model: str, quota: Quota, at: float, then: SlotLog, until: float, now: float
+) -> Rates:
+    """Return the rates after Venice answered 429 to a call; `at` and `then` as in `learn`.
 
     Nothing starts until `until`. If no call remains though the slots are fewer, others use the
     account too.
@@ -207,7 +208,7 @@ def refuse(rates: Rates, model: str, quota: Quota, used: int, until: float, now:
         rates = set_limits(rates, {model: quota.limit}, now)
     log = rates.log(model)
     if quota.remaining is not None:
-        log = _with_others(log, log.limit - quota.remaining - used, now)
+        log = _with_others(log, log.limit - quota.remaining - _seen_by(at, then, log), now)
     if log.others and not quota.remaining:
         until = max(until, now + min(LONGEST_BACK_OFF, BACK_OFF * 2**log.refusals))
     log = replace(log, whole_minutes=0, refusals=log.refusals + (now > log.blocked_until))
@@ -252,9 +253,23 @@ def in_progress(log: SlotLog, now: float) -> int:
     return sum(at > now - log.seconds for at in log.slots.values())
 
 
+def opens_within(log: SlotLog, now: float) -> float:
+    """Return the seconds of a minute in which the model's slots become free."""
+    return BURST if log.is_fixed and not shares(log, now) else WINDOW
+
+
 def used_slots(log: SlotLog, now: float) -> int:
     """Return how many of the model's slots Venice may count in the window of a call now."""
     return sum(at > _window_start(log, now) for at in log.slots.values())
+
+
+def _seen_by(at: float, then: SlotLog, log: SlotLog) -> int:
+    """Return how many of our calls Venice may have counted when it counted the one at `at`.
+
+    Those are the ones of its window, and each that got its slot later but may have overtaken it.
+    """
+    later = (start for id, start in log.slots.items() if id not in then.slots)
+    return used_slots(then, at) + sum(start <= at + OVERTAKING for start in later)
 
 
 def _window_start(log: SlotLog, now: float) -> float:
