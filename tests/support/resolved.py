@@ -46,7 +46,7 @@ class Resolved:
     def name_of(self, resource: str) -> str:
         """What `Ref` gives for a resource."""
         properties = self._template["Resources"][resource].get("Properties", {})
-        for named in ("BucketName", "LogGroupName", "FunctionName"):
+        for named in ("BucketName", "LogGroupName"):
             if named in properties:
                 return str(self.value(properties[named]))
         return resource.lower()
