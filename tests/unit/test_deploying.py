@@ -54,6 +54,18 @@ class TestTemplate:
         properties["ContentUri"] = "layers/runtime/"
         assert after == before
 
+    def test_webhook_is_left_out_where_there_is_none(self) -> None:
+        whole = parsed(TEXT)
+        less = parsed(template.without(TEXT, "HasWebhook"))
+        webhook = {
+            name
+            for name, each in whole["Resources"].items()
+            if each.get("Condition") == "HasWebhook"
+        }
+        assert set(whole["Resources"]) - set(less["Resources"]) == webhook
+        assert all(name.startswith("Webhook") for name in webhook)
+        assert {**whole, "Resources": None} == {**less, "Resources": None}
+
     def test_import_has_kept_resources_and_no_outputs(self) -> None:
         alone = parsed(template.only(TEXT, RETAINED))
         whole = parsed(TEXT)

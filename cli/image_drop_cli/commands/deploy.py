@@ -156,7 +156,10 @@ class _Deployment:
         # somebody changes the parameter without this command.
         other = f"s3://{bucket.name}/change-Architecture-with-image-drop-deploy.zip"
         locations = dict.fromkeys(template.code(self.files.template), other) | uploaded
-        return template.with_code_at(self.files.template, locations)
+        text = self.files.template
+        if not self.parameters["WebhookUrl"]:
+            text = template.without(text, "HasWebhook")
+        return template.with_code_at(text, locations)
 
     def _show(self, change_set: "ChangeSet") -> None:
         from image_drop_cli.deploying import showing
