@@ -55,6 +55,18 @@ def lose_answer_of_put(stage: Stage) -> None:
     events.register("after-call.s3.PutObject", lose)
 
 
+def refuse_puts(stage: Stage, times: int) -> None:
+    """Let S3 refuse so many objects."""
+    left = [times]
+
+    def refuse(**_: Any) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise ClientError({"Error": {"Code": "SlowDown", "Message": ""}}, "PutObject")
+
+    stage.services.output_bucket.s3.meta.events.register("before-call.s3.PutObject", refuse)
+
+
 def kill_after(stage: Stage, request: str, number: int) -> None:
     """Kill the functions after the so-manieth such request, counted from 1."""
     service, _, operation = request.partition(".")
@@ -237,3 +249,14 @@ def test_event_of_unwanted_variant_is_sent(stage: Stage) -> None:
         "p/a.jpg.cut.png",
         "p/a.jpg.png",
     }
+
+
+def test_superseded_answer_that_cannot_be_kept_is_spend(stage: Stage) -> None:
+    event = stage.put("a.jpg", photo("older"), metadata=CUT_OUT)
+    refuse_puts(stage, 1)
+
+    while_venice_works(stage, event, lambda: stage.put("a.jpg", photo("newer"), metadata=CUT_OUT))
+    stage.work_off()
+
+    day = stage.services.billing.day(stage.clock.now())
+    assert (stage.paid, day.unconfirmed_usd) == (2, 0)

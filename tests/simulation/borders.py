@@ -11,12 +11,11 @@ from image_drop.state.edit_record import Record, record_id
 from image_drop.storage.output_bucket import ANSWERS
 from tests.simulation.auditor import Auditor, source_of
 from tests.simulation.aws.s3 import Version
-from tests.simulation.deployment import INPUT, OUTPUT, ROUND
-from tests.simulation.journal import Pause
+from tests.simulation.deployment import INPUT, OUTPUT
+from tests.simulation.journal import HIDDEN, ROUND, Pause
 from tests.simulation.words import UNTRUSTED
 
 PATIENCE = 5 * ROUND  # in which a pause ends when the account works and an image waits
-HIDDEN = 1900.0  # seconds for which a fault may hide a message
 TOGETHER = 120.0  # seconds between calls for the same instructions, if nothing goes wrong
 REFUSED_TRIES = 3  # of an image whose model Venice refuses while it accepts others
 
@@ -118,9 +117,10 @@ class Borders(Auditor):
                 continue
             key = each.detail["input"]["key"]
             since = max(pause.begin, self.people.begun.get(key, pause.end), *back)
-            quiet = self.cloud.journal.was_quiet(key, since - HIDDEN, since + PATIENCE)
-            late = since + PATIENCE < min(pause.end, each.at)
-            if late and quiet and each.at < pause.end + ROUND and not self.people.has_layer(key):
+            until = min(pause.end, each.at)
+            most = PATIENCE + self.cloud.journal.delay(key, since - HIDDEN, until)
+            late = since + most < until and each.at < pause.end + ROUND
+            if late and not self.people.has_layer(key):
                 yield f"{key} waited {pause.end - since:.0f} s for a pause to end"
                 return
 

@@ -16,7 +16,7 @@ from tests.simulation.aws.others import EventBus, Parameters, QueueTrigger
 from tests.simulation.aws.s3 import S3
 from tests.simulation.aws.sqs import Sqs
 from tests.simulation.faults import Fault, Faults
-from tests.simulation.journal import Journal
+from tests.simulation.journal import ROUND, Journal
 from tests.simulation.lambda_ import Function, Poller, app
 from tests.simulation.machine import OUT_OF_TIME, Machine
 from tests.simulation.venice import EDIT, Venice
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 START = 1_800_000_000.0
 INPUT, OUTPUT, QUEUE, DEAD = "input", "output", "https://queue", "https://dead"
-ROUND = 300.0  # seconds; both schedules
 BUSY = 0.4  # of the requests that a busy S3 refuses
 DUPLICATES = 0.05  # of S3's events and SQS's deliveries: far more than in reality
 
@@ -77,7 +76,7 @@ class Cloud:
             name: partial(app, name) for name in ("upload", "retry", "account_watch", "backfill")
         }
         self.events_on_their_way = 0
-        self.s3_is_busy_until = 0.0
+        self.s3_is_busy_until, self.s3_is_busy_with = 0.0, ("s3.",)
         make = self._machine
         self.upload = Function(self.world, "upload", make, 300.0, 2, self._failed_for_good)
         self.retry = Function(self.world, "retry", make, 300.0)
@@ -121,6 +120,8 @@ class Cloud:
         else:
             return None
         who.struck += 1
+        if who.struck > 1 or what.startswith("venice"):  # one alone loses no answer at AWS
+            self.journal.may_be_unknown(self.world.time, who.keys)
         self.journal.met(self.world.time, who.function, who.keys)
         # A claim whose answer is lost fails this try, and makes another one find it crashed.
         for _ in range(2 if fault is Fault.LOST else 1):
@@ -128,12 +129,14 @@ class Cloud:
         return fault
 
     def _is_busy(self, what: str) -> bool:
-        busy = what.startswith("s3.") and self.world.time < self.s3_is_busy_until
-        return busy and self.rng.random() < BUSY
+        if self.world.time >= self.s3_is_busy_until or not what.startswith(self.s3_is_busy_with):
+            return False
+        return self.rng.random() < BUSY
 
     def died(self, machine: Machine, why: str) -> None:
         """Note that a process has died, and whether that is our own doing."""
         self.note(f"{machine.name} died: {why}")
+        self.journal.may_be_unknown(self.world.time, machine.keys)
         if why == OUT_OF_TIME:
             self.journal.failed(machine.keys)
             if not machine.struck:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from image_drop.state.circuit_breaker import Status
 
+ROUND = 300.0  # seconds; both schedules
+HIDDEN = 1900.0  # seconds for which a fault may hide a message
 OLD_VERSION = 600.0  # seconds for which functions of an old deployment may still work
 
 
@@ -24,11 +26,13 @@ class Journal:
 
     `failures`: tries that failed at AWS or Venice, at most. `trouble`: times of all faults and of
     all planned trouble at Venice, with the images that they may have delayed, or "" for all.
-    `broken`: promises that were broken on the way.
+    `doubts`: times at which a charge may have become unknown, with the images whose calls they
+    are. `broken`: promises that were broken on the way.
     """
 
     failures: Counter[str] = field(default_factory=Counter)
     trouble: list[tuple[float, frozenset[str]]] = field(default_factory=list)
+    doubts: list[tuple[float, frozenset[str]]] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
     daily_limits: list[tuple[float, float]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -42,11 +46,18 @@ class Journal:
         """Note a fault or trouble. One of the account watch costs a round, and so delays all."""
         self.trouble.append((at, keys | {""} if function == "account_watch" else keys))
 
-    def was_quiet(self, key: str, since: float, until: float) -> bool:
-        """Return whether nothing delayed an image in a time."""
-        return not any(
-            since <= at <= until and not keys.isdisjoint(("", key)) for at, keys in self.trouble
-        )
+    def may_be_unknown(self, at: float, keys: frozenset[str]) -> None:
+        """Note that the charge of a call for these images may be unknown from now on."""
+        self.doubts.append((at, keys))
+
+    def is_doubtful(self, key: str, since: float, until: float) -> bool:
+        """Return whether the charge of an image's call may have become unknown in a time."""
+        return any(since <= at <= until and key in keys for at, keys in self.doubts)
+
+    def delay(self, key: str, since: float, until: float) -> float:
+        """Return the seconds by which trouble in a time may delay an image, at most."""
+        met = [keys for at, keys in self.trouble if since <= at <= until]
+        return HIDDEN * sum(key in keys for keys in met) + ROUND * sum("" in keys for keys in met)
 
     def limit_is(self, at: float, usd: float) -> None:
         """Note the daily limit of a deployment; 0 is none."""

@@ -11,6 +11,8 @@ from tests.simulation.deployment import OUTPUT
 from tests.simulation.faults import Fault
 
 MICRO = 1_000_000
+CLOCK = 10.0  # seconds by which a machine's clock may be wrong
+CALL = 320.0  # seconds in which the invocation that makes a call ends
 
 
 class Money(Auditor):
@@ -21,6 +23,7 @@ class Money(Auditor):
         yield from self.paid_once()
         yield from self.not_made_again()
         yield from self.money()
+        yield from self.unexplained()
         yield from self.limits()
 
     def paid_once(self) -> Iterator[str]:
@@ -106,6 +109,16 @@ class Money(Auditor):
             yield f"Venice's book says {book}, ours {usd} and {unconfirmed} unconfirmed"
         if not self.trouble and unconfirmed:
             yield f"{unconfirmed} are unconfirmed, and nothing went wrong"
+
+    def unexplained(self) -> Iterator[str]:
+        """Calls that are unconfirmed although nothing happened that loses an answer."""
+        for id, record in self.records.items():
+            key = id.partition("#")[2].partition("#")[2].partition("/")[2]
+            for call in record.calls:
+                if call.state is CallState.OPEN and call.output_key not in self.people.removed:
+                    doubtful = self.cloud.journal.is_doubtful(key, call.at - CLOCK, call.at + CALL)
+                    if not doubtful:
+                        yield f"call {call.id} for {key} is unconfirmed without a reason"
 
     # --- limits ---------------------------------------------------------------------------------
 

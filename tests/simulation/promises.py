@@ -14,7 +14,8 @@ from image_drop.uploads import Upload, starts_nothing
 from image_drop_local.simulator.catalogue import MODELS as CATALOGUE
 from tests.simulation.auditor import Auditor, source_of
 from tests.simulation.borders import Borders
-from tests.simulation.deployment import INPUT, OUTPUT, ROUND, START, Cloud
+from tests.simulation.deployment import INPUT, OUTPUT, START, Cloud
+from tests.simulation.journal import ROUND
 from tests.simulation.money import Money
 from tests.simulation.words import UNKNOWN_MODEL
 from tests.simulation.workload import RUBBISH, People

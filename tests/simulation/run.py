@@ -1,5 +1,6 @@
 """One run: a seed's workload and faults, until everything has come to its end."""
 
+import gc
 import io
 import logging
 import random
@@ -25,6 +26,7 @@ MOST_ACTS = 24
 SPAN = 2400.0  # seconds in which people act
 REQUESTS = 600  # among which faults are drawn
 TELLING = 1000.0  # seconds in which a pause is announced
+TIDY = 20  # runs whose garbage is kept; looking for it takes as long as half a run
 LONGEST = 5 * 86_400.0
 
 
@@ -89,6 +91,9 @@ def simulate(
         world.run(is_over)
         found = broken(cloud, people)
         world.close()
+    if seed % TIDY == 0:
+        gc.unfreeze()  # cold starts freeze all there is, the garbage of runs included
+        gc.collect()
     return Run(
         seed,
         tuple(found),

@@ -9,11 +9,21 @@ from tests.simulation.workload import WAVES, Act
 
 FIRST = 100  # number of a story's first act; `workload` counts from 1
 WEATHER = 200  # the same of bad weather
-BUSY_SHARE = 0.08
+BUSY_SHARE = 0.12
 SHARE = 0.7  # of the seeds that have a story
 Step = tuple[float, str, str, Mapping[str, Any]]  # seconds, kind, key, instructions
 RED: Mapping[str, Any] = {"prompt": "red"}
 CUT: Mapping[str, Any] = {"mode": "background-remove"}
+VARIANTS: Mapping[str, Any] = {"variants": {"pink": {"prompt": "pink"}, "cut": CUT}}
+THOUGHTS: tuple[Mapping[str, Any], ...] = (
+    RED,
+    CUT,
+    VARIANTS,
+    {"prompt": "blue"},
+    {"promt": "a slip"},
+)
+ALL = ("s3.",)  # requests
+WRITES = ("s3.put_object", "s3.delete_object")  # S3 counts them apart from reads
 LAYERED: Mapping[str, Any] = {"prompt": "on marble", "layers": ["_layers/mask.png"]}
 
 
@@ -23,15 +33,16 @@ def drawn(seed: object, seconds: float) -> list[Act]:
 
 
 def _weather(seed: object, seconds: float) -> Iterator[Act]:
-    """S3 is busy for some time, and somebody uploads an image again meanwhile."""
+    """S3 is busy for some time, and somebody uploads a finished image again meanwhile."""
     rng = random.Random(f"{seed} weather")
     if rng.random() > BUSY_SHARE:
         return
-    key, begin = rng.choice(("a.jpg", "shop/b.jpg")), rng.uniform(0, seconds - 300)
+    key, begin = rng.choice(("a.jpg", "shop/b.jpg")), rng.uniform(0, seconds - 450)
     yield Act(begin, "upload with tags", key, WEATHER, CUT)
-    yield Act(begin + 100, "S3 is busy", "", WEATHER + 1, {"seconds": rng.uniform(10, 100)})
-    for number in range(3):
-        at = begin + 98 + 3 * number
+    busy = {"seconds": rng.uniform(10, 300), "with": ALL}
+    yield Act(begin + 100, "S3 is busy", "", WEATHER + 1, busy)
+    for number in range(rng.choice((1, 1, 3))):
+        at = begin + 102 + 3 * number
         yield Act(at, "same bytes again", key, WEATHER + 2 + number)
 
 
@@ -54,8 +65,9 @@ def crowd(rng: random.Random) -> Iterator[Step]:
     """Many images at once, often while Venice refuses all of them."""
     yield 0, "limit changes", "", {"limit": rng.choice((5, 20, 60, 60))}
     at = rng.choice((10.0, 700.0, 700.0))
-    if rng.random() < 0.5:
-        yield at, "wave", "", {"kind": rng.choice(WAVES)}
+    if rng.random() < 0.7:
+        late = rng.choice((0, 0, 0, 0, 60, 150))
+        yield at + late, "wave", "", {"kind": rng.choice(WAVES)}
     yield at + 1, "crowd", "crowd/", {"count": rng.randrange(12, 45)}
     if rng.random() < 0.3:
         yield at + 30, "crowd again", "crowd/", {}
@@ -71,8 +83,9 @@ def crowd_that_leaves(rng: random.Random) -> Iterator[Step]:
 
 
 def poisoned_image(rng: random.Random) -> Iterator[Step]:
-    """Venice refuses one image, whatever happens, and accepts all others."""
-    yield 0, "upload with tags", "shop/p.jpg", {"prompt": POISON}
+    """Venice refuses one or a few images, whatever happens, and accepts all others."""
+    for number in range(rng.choice((1, 1, 2, 4))):
+        yield number, "upload with tags", f"shop/p{number}.jpg", {"prompt": POISON}
     for number in range(rng.randrange(1, 4)):
         yield (
             rng.uniform(10, 200),
@@ -88,9 +101,9 @@ def spent_day(rng: random.Random) -> Iterator[Step]:
     yield 30, "account away", "", {}
     for number in range(rng.randrange(2, 6)):
         yield rng.uniform(60, 200), "upload with tags", f"o{number}.jpg", rng.choice((RED, CUT))
-    yield 300, "account back", "", {}
+    yield 700, "account back", "", {}  # no function of the old limit works then
     if rng.random() < 0.5:
-        yield 900, "daily limit changes", "", {"usd": rng.choice(("0.04", "0.2", "0"))}
+        yield 1500, "daily limit changes", "", {"usd": rng.choice(("0.04", "0.2", "0"))}
 
 
 def taken_key(rng: random.Random) -> Iterator[Step]:
@@ -102,12 +115,21 @@ def taken_key(rng: random.Random) -> Iterator[Step]:
 
 
 def late_layer(rng: random.Random) -> Iterator[Step]:
-    """A layer comes long after its image, and then Venice fails."""
+    """A layer comes long after its image, and then Venice fails for some minutes."""
     yield 0, "put sidecar", "shop/a.jpg", LAYERED
     yield 1, "upload", "shop/a.jpg", {}
     at = rng.uniform(100, 900)
-    yield at - 1, "wave", "", {"kind": "503"}
+    yield at - 1, "wave", "", {"kind": "503", "seconds": 300}
     yield at, "put layer", "shop/a.jpg", {}
+
+
+def refused_while_busy(rng: random.Random) -> Iterator[Step]:
+    """Venice refuses images and charges them, while S3 is too busy to store the reports."""
+    kind = rng.choice(("422 charged", "violation", "html"))
+    yield 0, "wave", "", {"kind": kind, "seconds": 120}
+    yield 0, "S3 is busy", "", {"seconds": rng.uniform(20, 120), "with": WRITES}
+    for number in range(rng.randrange(1, 4)):
+        yield rng.uniform(1, 30), "upload with tags", f"shop/r{number}.jpg", RED
 
 
 def retries_in_a_row(rng: random.Random) -> Iterator[Step]:
@@ -156,33 +178,43 @@ def slow_trials(rng: random.Random) -> Iterator[Step]:
 
 def second_thoughts(rng: random.Random) -> Iterator[Step]:
     """The image or its instructions change while the first edit is being made."""
-    variants = {"variants": {"pink": {"prompt": "pink"}, "cut": CUT}}
-    yield 0, "put sidecar", "shop/a.jpg", rng.choice((RED, CUT, variants, {"mode": "edit"}))
+    yield 0, "put sidecar", "shop/a.jpg", rng.choice((RED, CUT, VARIANTS, {"mode": "edit"}))
     yield 0, "upload", "shop/a.jpg", {}
     for _ in range(rng.randrange(1, 4)):
         kind = rng.choice(
             ("put sidecar", "put sidecar", "upload", "delete image", "put folder file")
         )
-        instructions = rng.choice((RED, CUT, variants, {"prompt": "blue"}, {"promt": "a slip"}))
-        yield rng.uniform(2, 12), kind, "shop/a.jpg", instructions
+        yield rng.uniform(2, 12), kind, "shop/a.jpg", rng.choice(THOUGHTS)
+
+
+def overtaken_edit(rng: random.Random) -> Iterator[Step]:
+    """The same, and Venice needs more time for the first edit than for later ones."""
+    yield 0, "latency changes", "", {"seconds": 40.0}
+    yield 5, "latency changes", "", {"seconds": 4.0}
+    if rng.random() < 0.4:
+        kind = rng.choice(("400", "422 charged", "violation"))
+        yield 0, "wave", "", {"kind": kind, "seconds": 5}
+    yield 0, "put sidecar", "shop/a.jpg", rng.choice((RED, CUT, VARIANTS))
+    yield 0, "upload", "shop/a.jpg", {}
+    for _ in range(rng.randrange(1, 3)):
+        kind = rng.choice(("put sidecar", "put sidecar", "upload"))
+        yield rng.uniform(6, 30), kind, "shop/a.jpg", rng.choice(THOUGHTS)
 
 
 def folder_changes(rng: random.Random) -> Iterator[Step]:
     """A folder file changes, which starts no edit, while its images wait."""
-    variants = {"variants": {"pink": {"prompt": "pink"}, "cut": CUT}}
-    yield 0, "put folder file", "shop/a.jpg", rng.choice((variants, variants, RED))
+    yield 0, "put folder file", "shop/a.jpg", rng.choice((VARIANTS, VARIANTS, RED))
     yield 10, "account away", "", {}
     yield 20, "upload", "shop/a.jpg", {}
     yield 25, "upload", "shop/b.jpg", {}
-    yield rng.uniform(30, 400), "put folder file", "shop/a.jpg", rng.choice((CUT, RED, variants))
+    yield rng.uniform(30, 400), "put folder file", "shop/a.jpg", rng.choice((CUT, RED, VARIANTS))
     yield 600, "account back", "", {}
 
 
 def similar_keys(rng: random.Random) -> Iterator[Step]:
     """Two images whose results may get in each other's way."""
     kept = {**CUT, "finish": {"size": "90x90", "format": "jpeg"}, "keep_original": True}
-    variants = {"variants": {"pink": {"prompt": "pink"}, "cut": CUT}}
-    other, instructions = rng.choice((("a.jpg.original", kept), ("a.jpg.pink", variants)))
+    other, instructions = rng.choice((("a.jpg.original", kept), ("a.jpg.pink", VARIANTS)))
     yield rng.uniform(0, 60), "upload with tags", other, CUT
     at = rng.uniform(0, 60)
     yield at, "put sidecar", "a.jpg", instructions
@@ -194,9 +226,10 @@ STORIES: Mapping[Callable[[random.Random], Iterator[Step]], int] = {
     crowd: 6,
     crowd_that_leaves: 3,
     poisoned_image: 4,
-    spent_day: 2,
+    spent_day: 3,
     taken_key: 1,
-    late_layer: 1,
+    late_layer: 2,
+    refused_while_busy: 2,
     retries_in_a_row: 3,
     moved_away: 2,
     second_try: 3,
@@ -204,5 +237,6 @@ STORIES: Mapping[Callable[[random.Random], Iterator[Step]], int] = {
     slow_trials: 2,
     similar_keys: 2,
     second_thoughts: 3,
+    overtaken_edit: 5,
     folder_changes: 2,
 }

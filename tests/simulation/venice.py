@@ -178,6 +178,7 @@ class Venice:
             if kind:
                 self.met.append(kind)
                 self.journal.met(self.world.time, machine.function, machine.keys)
+                self.journal.may_be_unknown(self.world.time, machine.keys)
                 self.note(f"Venice answers call {self.numbers - 1} with: {kind}")
                 self.api.faults.add(times=1, **TROUBLE[kind][1])
         page: str | None = None

@@ -13,6 +13,7 @@ from PIL import Image
 from image_drop.storage import retry_queue
 from image_drop.uploads import Upload
 from tests.simulation.deployment import INPUT, OUTPUT, Cloud
+from tests.simulation.venice import EDIT
 from tests.simulation.words import (
     DEFAULT_MODEL,
     OTHER_MODEL,
@@ -192,7 +193,7 @@ class People:
         """Put the account in order, so that everything can come to its end."""
         self.limits.append(self.cloud.world.time)
         self.account_back(None)
-        self.cloud.venice.change(bad_keys=(), limit=20)
+        self.cloud.venice.change(bad_keys=(), limit=20, latency=EDIT)
         limit = float(self.cloud.environment["DAILY_SPEND_LIMIT_USD"])
         waiting = len(self.cloud.sqs.messages) * (10 if self.poisoned else 1)
         if waiting * 0.08 > 3 * limit > 0:  # else it takes many days
@@ -361,6 +362,7 @@ class People:
     def s3_busy(self, act: Act) -> None:
         self.s3_was_busy = True
         self.cloud.s3_is_busy_until = self.cloud.world.time + act.instructions["seconds"]
+        self.cloud.s3_is_busy_with = act.instructions["with"]
 
     def bus_away(self, act: Act) -> None:
         seconds = act.instructions.get("seconds", 20 * (act.number % 20))
@@ -370,6 +372,9 @@ class People:
         kind = act.instructions.get("kind", WAVES[act.number % len(WAVES)])
         seconds = act.instructions.get("seconds", WAVE)
         self.cloud.venice.wave = self.cloud.world.time + seconds, kind
+
+    def latency_changes(self, act: Act) -> None:
+        self.cloud.venice.change(latency=act.instructions["seconds"])
 
     def deploy(self, act: Act) -> None:
         self.cloud.redeploy()
@@ -403,5 +408,6 @@ _ACTS = {
     "wave": People.wave,
     "bus away": People.bus_away,
     "S3 is busy": People.s3_busy,
+    "latency changes": People.latency_changes,
     "deploy": People.deploy,
 }

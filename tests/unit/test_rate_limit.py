@@ -247,9 +247,9 @@ def test_refusal_takes_fixed_minutes_back() -> None:
 def test_what_others_use_is_left_to_them() -> None:
     rates = answered(started(allowed(60), 10), Quota(remaining=20))  # 40 used, 10 are ours
 
-    # A tenth of the limit stays free as well.
+    # A seventh of the limit stays free as well.
     assert rates.log(MODEL).others == 30
-    assert calls_a_minute(rates.log(MODEL), NOW + 12) == 60 - 30 - 6
+    assert calls_a_minute(rates.log(MODEL), NOW + 12) == 60 - 30 - 8
 
 
 @pytest.mark.parametrize("after", [0.5, -0.5])  # seconds, by a clock that may be wrong
@@ -269,7 +269,7 @@ def test_answer_that_took_minute_does_not_show_others() -> None:
 def test_who_uses_more_than_others_leaves_them_room() -> None:
     alone = answered(started(allowed(60), 40), Quota(remaining=10))  # ten are others'
 
-    assert calls_a_minute(alone.log(MODEL), NOW + 12) == 44 - (44 - 10) // 8
+    assert calls_a_minute(alone.log(MODEL), NOW + 12) == 42 - (42 - 10) // 8
 
 
 def test_refusal_that_own_calls_do_not_explain_shows_others() -> None:

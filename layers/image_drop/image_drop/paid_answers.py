@@ -1,7 +1,8 @@
 """Paid answers: checked, kept until they are a result, and found again.
 
 No failure after a payment leads to a second payment: the answer is kept where the next try finds
-it. If even that fails, the call stays open, and there are at most two calls for one edit.
+it. If even that fails, the call stays open, and there are at most two calls for one edit. An answer
+that is not wanted any more, though AWS works, is settled, kept or not.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,13 @@ import msgspec
 
 from image_drop import refusals
 from image_drop.edits import Edit
-from image_drop.errors import ImageError, OutputTakenError, UnusableAnswerError
+from image_drop.errors import (
+    ImageDropError,
+    ImageError,
+    OutputTakenError,
+    StorageBusyError,
+    UnusableAnswerError,
+)
 from image_drop.imaging import photos
 from image_drop.job import Job
 from image_drop.state.billing import Settlement
@@ -131,9 +138,13 @@ def kept_on_failure(edit: Edit, paid: Paid, job: Job) -> Iterator[None]:
         if paid.call:
             refusals.note(error, paid.call, job)
         raise
-    except Exception:
+    except Exception as error:
         with never_failing("answer not kept"):
             keep_answer(edit, paid, job)
+        settlement = paid.settlement
+        unwanted = isinstance(error, ImageDropError) and not isinstance(error, StorageBusyError)
+        if settlement and unwanted:
+            job.hold.update_or_owe("call not settled", settlement.change, settlement.move)
         raise
 
 
