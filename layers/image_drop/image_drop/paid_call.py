@@ -177,9 +177,9 @@ def announce_pause(services: Services) -> None:
     if status.announced:
         return
     event = (
-        AccountUnavailable(reason=status.reason, detail=status.detail)
+        AccountUnavailable(event_id=status.id, reason=status.reason, detail=status.detail)
         if status.stopped
-        else AccountRestored(stopped_for=status.stopped_for)
+        else AccountRestored(event_id=status.id, stopped_for=status.stopped_for)
     )
     if services.bus.announce(event):
         services.circuit_breaker.note_announced(status.id)
