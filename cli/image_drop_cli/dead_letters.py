@@ -133,7 +133,8 @@ class DeadLetters:
             WaitTimeSeconds=0 if self.deployment.is_local else 1,
             MessageSystemAttributeNames=["SentTimestamp"],
         )
-        return [_letter(message) for message in answer.get("Messages", [])]
+        prefix = self.deployment.services.settings.input_prefix
+        return [_letter(message, prefix) for message in answer.get("Messages", [])]
 
     def _release(self, letters: Sequence[DeadLetter]) -> None:
         for some in batched(letters, BATCH, strict=False):
@@ -149,10 +150,10 @@ def _entries(letters: Sequence[DeadLetter], **values: int) -> list[dict[str, Any
     ]
 
 
-def _letter(message: dict[str, Any]) -> DeadLetter:
+def _letter(message: dict[str, Any], prefix: str) -> DeadLetter:
     sent_at = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
     try:
-        [upload] = from_message(message["Body"])
+        [upload] = from_message(message["Body"], prefix)
     except (UnreadableMessageError, ValueError):  # not ours, or several at once
         upload = None
     return DeadLetter(message["Body"], message["ReceiptHandle"], sent_at, upload)

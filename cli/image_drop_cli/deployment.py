@@ -7,6 +7,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from image_drop.events import Place
 from image_drop.services import Services
 from image_drop_cli.aws import NETWORK_GONE, Aws, DeploymentError, explained
 
@@ -27,6 +28,8 @@ PARAMETERS = {  # of the template, by the functions' variables
     "MAX_EDIT_USD": "MaxEditUSD",
     "ALLOWED_MODELS": "AllowedModels",
     "UNTRUSTED_PREFIXES": "UntrustedPrefixes",
+    "INPUT_PREFIX": "InputPrefix",
+    "OUTPUT_PREFIX": "OutputPrefix",
     "KEEP_METADATA": "KeepMetadata",
     "VENICE_BASE_URL": "VeniceBaseUrl",
     "VENICE_API_KEY_PARAMETER": "VeniceApiKeyParameter",
@@ -93,6 +96,10 @@ class Deployment:
     def input_bucket(self) -> str:
         """The bucket that images are sent to."""
         return self.outputs["InputBucketName"]
+
+    def input_place(self, key: str) -> Place:
+        """Return where S3 has an image or its instructions."""
+        return self.services.input_bucket.place(self.input_bucket, key)
 
     @cached_property
     def services(self) -> Services:

@@ -73,7 +73,8 @@ class Overview:
 
     `seconds_left`: until the queue is empty, if all of it counted against the lower limit; None
     while processing is paused. `dead_codes`: of up to a hundred dead letters. `balance` in US
-    dollars and diem together; None if it was not published lately.
+    dollars and diem together; None if it was not published lately. `folders`: the scan of folders
+    whose files have changed.
     """
 
     stack: str
@@ -87,6 +88,7 @@ class Overview:
     dead_codes: dict[str, int]
     last_hour: Hour
     backfill: "Scan | None"
+    folders: "Scan | None"
 
     @property
     def needs_you(self) -> bool:
@@ -115,6 +117,7 @@ def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
         dead_codes=_codes(dead) if count else {},
         last_hour=last_hour or count_last_hour(deployment),
         backfill=services.scans.current(),
+        folders=services.folder_scans.current(),
     )
 
 
@@ -124,7 +127,8 @@ def count_last_hour(deployment: "Deployment") -> Hour:
     since = datetime.now(UTC) - timedelta(hours=1)
     found: Counter[bool] = Counter()
     complete = True
-    listing = pages.paginate(Bucket=deployment.outputs["OutputBucketName"])
+    settings = deployment.services.settings
+    listing = pages.paginate(Bucket=settings.output_bucket, Prefix=settings.output_prefix)
     for number, page in enumerate(listing, 1):
         found += _recent(page.get("Contents", ()), since)
         if number == MAX_PAGES:

@@ -64,3 +64,16 @@ def backfill_status(scan: "Scan | None") -> str:
     if scan.finished is not None:
         return f"{what}; finished {duration(time.time() - scan.finished)} ago."
     return f"{what}; running for {duration(time.time() - scan.started)}."
+
+
+def folders_status(scan: "Scan") -> str:
+    """Return which folders are looked at again, because their files have changed."""
+    parts = []
+    if scan.running:
+        parts.append(
+            f"looking again at {scan.prefix or 'the whole bucket'}: "
+            f"{counted(scan.seen, 'image')} scanned, {scan.queued:,} queued"
+        )
+    if scan.folders:
+        parts.append(f"{counted(len(scan.folders), 'folder')} next, within minutes")
+    return "; ".join(parts)

@@ -27,7 +27,8 @@ def services() -> Services:
 
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, str]:
     """Work on each upload of an S3 notification, and return how each ended, by key."""
+    s = services()
     return {
-        upload.key: retry.edit_or_queue(upload, services(), Invocation(context, MAX_SLOT_WAIT))
-        for upload in uploads.from_event(event)
+        upload.key: retry.edit_or_queue(upload, s, Invocation(context, MAX_SLOT_WAIT))
+        for upload in uploads.from_event(event, s.settings.input_prefix)
     }

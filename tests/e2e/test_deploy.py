@@ -136,6 +136,35 @@ def test_failed_deployment_is_cleared_away_and_not_in_dry_run(
     assert stacks.status("failed") == GONE
 
 
+def test_one_bucket_for_both_needs_folders_apart(run: Callable[..., Result], aws: Aws) -> None:
+    aws.client("s3").create_bucket(Bucket="photos")
+    both = ["--parameter=ExistingInputBucket=photos", "--parameter=ExistingOutputBucket=photos"]
+
+    for given in ([], ["--parameter=InputPrefix=in/", "--parameter=OutputPrefix=in/out/"]):
+        done = run("deploy", "--dry-run", *both, *given)
+        assert done.exit_code == 3
+        assert "two folders of which neither contains the other" in done.stderr
+    assert Stacks(aws).status("image-drop") == GONE
+
+
+def test_dry_run_says_that_events_of_bucket_are_off(run: Callable[..., Result], aws: Aws) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="silent")
+
+    done = run("deploy", "--dry-run", "--parameter=ExistingInputBucket=silent")
+
+    assert "does not send its events to EventBridge" in done.stdout
+    found = s3.get_bucket_notification_configuration(Bucket="silent")
+    assert "EventBridgeConfiguration" not in found
+
+
+def test_missing_bucket_is_named(run: Callable[..., Result]) -> None:
+    done = run("deploy", "--dry-run", "--parameter=ExistingOutputBucket=no-such-bucket")
+
+    assert done.exit_code == 3
+    assert "There is no bucket no-such-bucket. Correct ExistingOutputBucket." in done.stderr
+
+
 def test_missing_stack_is_not_destroyed(run: Callable[..., Result]) -> None:
     done = run("destroy", "--yes")
     assert done.exit_code == 3
@@ -143,8 +172,8 @@ def test_missing_stack_is_not_destroyed(run: Callable[..., Result]) -> None:
 
 
 def test_questions_are_asked_and_key_is_never_shown(url: str, aws: Aws, tmp_path: Path) -> None:
-    """At a terminal: address, limit (wrong, then right), key, and no to the changes."""
-    answers = ["me", "me@example.com", "12.50", "secret-key", "n"]
+    """At a terminal: bucket, address (wrong, then right), limit, key, and no to the changes."""
+    answers = ["", "me", "me@example.com", "12.50", "secret-key", "n"]
     code, shown = at_terminal([*COMMAND, "deploy"], answers, url, tmp_path)
 
     assert "It must be empty or an e-mail address." in shown

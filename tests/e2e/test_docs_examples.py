@@ -2,8 +2,8 @@
 
 Python examples run as programs of their own. Lines of `image-drop` run in this process. No AWS CLI
 is needed: a line such as `aws s3api put-object …` becomes the call of boto3 that it stands for, see
-`tests.docs.aws_commands`. Not run are `make` (`tests/e2e/test_demo.py` and `test_terminal.py` do)
-and `sam`, which needs an AWS account.
+`tests.docs.aws_commands`. Not run are `make` (`tests/e2e/test_demo.py` and `test_terminal.py` do),
+`uvx` (`test_installed.py` does) and `sam`, which needs an AWS account.
 """
 
 import json
@@ -27,7 +27,7 @@ from tests.docs.aws_commands import parsed
 from tests.docs.pages import page, shell_lines
 
 README, INTEGRATING = page("README.md"), page("docs/integrating.md")
-ELSEWHERE = ("make ", "sam ")
+ELSEWHERE = ("make ", "sam ", "uvx ")
 EVERY_SECOND = {"Delay": 1, "MaxAttempts": 60}
 
 
@@ -52,15 +52,19 @@ def folder(
 @pytest.fixture(scope="module")
 def announced(stack: Stack) -> Iterator[str]:
     """The URL of the queue that the page on events makes for results."""
+    yield queue_of(stack, "shop", INTEGRATING.blocks("yaml")[0])
+    stack.client("cloudformation").delete_stack(StackName="shop")
+
+
+def queue_of(stack: Stack, name: str, template: str) -> str:
+    """Deploy a template; the URL of its queue."""
     cloudformation = stack.client("cloudformation")
-    template = INTEGRATING.blocks("yaml")[0]
-    cloudformation.create_stack(StackName="shop", TemplateBody=template)
+    cloudformation.create_stack(StackName=name, TemplateBody=template)
     cloudformation.get_waiter("stack_create_complete").wait(
-        StackName="shop", WaiterConfig=EVERY_SECOND
+        StackName=name, WaiterConfig=EVERY_SECOND
     )
-    [shop] = cloudformation.describe_stacks(StackName="shop")["Stacks"]
-    yield shop["Outputs"][0]["OutputValue"]
-    cloudformation.delete_stack(StackName="shop")
+    [made] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    return str(made["Outputs"][0]["OutputValue"])
 
 
 def results(stack: Stack) -> list[str]:
@@ -120,24 +124,18 @@ def run(stack: Stack, line: str) -> None:
 
 
 def test_readmes_shell_examples_run(stack: Stack, folder: Path) -> None:
-    outputs, ssm = stack.outputs, stack.client("ssm")
     names = {
-        "INPUT": outputs["InputBucketName"],
-        "OUTPUT": outputs["OutputBucketName"],
-        "VENICE_API_KEY": "of the README",
+        "INPUT": stack.outputs["InputBucketName"],
+        "OUTPUT": stack.outputs["OutputBucketName"],
     }
-    ssm.delete_parameter(Name="/image-drop/venice-api-key")  # the README makes it
     lines = [line for block in README.blocks("sh") for line in shell_lines(block)]
     mine = [Template(line).substitute(names) for line in lines if not line.startswith(ELSEWHERE)]
-    mine.sort(key=lambda line: not line.startswith("aws ssm "))  # the key first, as for real
     assert len(mine) >= 5
     for line in mine:
         run(stack, line)
         if "put-object" in line:
             assert wait_for(stack, "shoe.jpg.png")["mode"] == "background-remove"
     assert (folder / "image-drop-out" / "photos" / "shoe.jpg.png").exists()
-    parameter = ssm.get_parameter(Name="/image-drop/venice-api-key", WithDecryption=True)
-    assert parameter["Parameter"]["Value"] == "of the README"
 
 
 def test_readmes_python_example_runs(stack: Stack, folder: Path) -> None:
@@ -164,6 +162,19 @@ def test_examples_for_programs_run(stack: Stack, folder: Path, announced: str) -
     tail += consumer + "\nid, png = on_edited(json.load(sys.stdin))\nprint(id, png[:4])"
     told = python(stack, folder, f"{setup}\nimport json\n{tail}", json.dumps(event))
     assert told.split() == [edit_id, repr(b"\x89PNG")]
+
+
+def test_queue_of_example_gets_nothing_without_its_policy(stack: Stack, announced: str) -> None:
+    whole = INTEGRATING.blocks("yaml")[0]
+    policy = whole[whole.index("  EditedPolicy:") : whole.index("Outputs:")]
+    closed = queue_of(stack, "closed", whole.replace(policy, ""))
+    probe = {"Source": "image-drop", "DetailType": "Image Edited", "Detail": '{"probe": true}'}
+
+    stack.client("events").put_events(Entries=[probe])
+
+    assert any(each["detail"] == {"probe": True} for each in events(stack, announced))
+    assert "Messages" not in stack.client("sqs").receive_message(QueueUrl=closed)
+    stack.client("cloudformation").delete_stack(StackName="closed")
 
 
 def events(stack: Stack, queue: str) -> Iterator[dict[str, Any]]:

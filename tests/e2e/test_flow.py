@@ -106,6 +106,28 @@ def test_sidecar_after_its_image_starts_edit_and_removes_report(system: System) 
     until(lambda: system.outputs("after") == ["after.jpg.png"], MAX_WAIT)
 
 
+def test_tags_after_upload_start_edit_and_remove_report(system: System) -> None:
+    system.drop("late/tags.jpg")
+    assert system.report("late/tags.jpg")["code"] == "no_instructions"
+
+    tags: Any = [{"Key": "mode", "Value": "background-remove"}]
+    system.s3.put_object_tagging(Bucket=system.input, Key="late/tags.jpg", Tagging={"TagSet": tags})
+
+    assert system.metadata("late/tags.jpg.png")["mode"] == "background-remove"
+    until(lambda: not system.head("late/tags.jpg.error.json"), MAX_WAIT)
+
+
+def test_folder_file_after_its_image_starts_edit(system: System) -> None:
+    system.drop("late/box/a.jpg")
+    assert system.report("late/box/a.jpg")["code"] == "no_instructions"
+
+    system.put_json("late/box/.image-drop.json", mode="background-remove")
+    until(lambda: system.log("upload", "late/box/.image-drop.json"), MAX_WAIT)
+    system.invoke("BackfillFunction", {})  # as every five minutes
+
+    assert system.metadata("late/box/a.jpg.png")["mode"] == "background-remove"
+
+
 def test_folder_file_makes_folder_drop_box(system: System) -> None:
     system.put_json("products/.image-drop.json", **CUT_OUT)
     system.drop("products/shoe.jpg")

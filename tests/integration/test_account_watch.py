@@ -615,3 +615,12 @@ def test_page_forbidden_by_something_in_between_is_refusal(
     stage.watch()
 
     assert paused_and_stopped(stage, mapping)
+
+
+def test_answer_with_new_limit_starts_watch_by_event(stage: Stage) -> None:
+    stage.venice.change(limit=60)
+
+    stage.drop("a.jpg", tags=CUT_OUT)
+
+    detail = dict(stage.events())["Venice Limit Changed"]
+    assert (detail["limit"], detail["former"]) == (60, 20)

@@ -194,6 +194,23 @@ def test_event_that_bus_did_not_take_is_sent_by_next_delivery(stage: Stage) -> N
     assert (stage.paid, stage.dead()) == (1, 0)
 
 
+def test_event_that_comes_twice_has_same_event_id(stage: Stage) -> None:
+    lost: list[str] = []
+
+    def lose_answer_once(**_: Any) -> None:
+        if not lost:
+            lost.append("once")
+            raise ClientError({"Error": {"Code": "InternalException"}}, "PutEvents")
+
+    stage.services.bus.events.meta.events.register_first("after-call.events", lose_answer_once)
+    stage.drop("a.jpg", tags=CUT_OUT)
+    stage.work_off()
+
+    first, second = stage.delivered()
+    assert first["id"] != second["id"]
+    assert first["detail"]["event_id"] == second["detail"]["event_id"] != ""
+
+
 # --- only one's own is replaced ------------------------------------------------------------
 
 COLLISIONS = [

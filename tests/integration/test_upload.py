@@ -154,7 +154,7 @@ def test_space_that_tool_wrote_as_percent_20_is_space(stage: Stage) -> None:
         ".hidden.jpg",
         "photos/.hidden.jpg",
         ".folder/a.jpg",
-        "photos/.image-drop.json",
+        "photos/_layers/.image-drop.json",
         "_layers/mask.png",
         "photos/_layers/mask.png",
         "photos/_layers/more/mask.png",

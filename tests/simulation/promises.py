@@ -20,7 +20,7 @@ from tests.simulation.money import Money
 from tests.simulation.words import UNKNOWN_MODEL
 from tests.simulation.workload import RUBBISH, People
 
-SINGLETONS = ("rate", "circuit-breaker", "backfill", "catalogue")
+SINGLETONS = ("rate", "circuit-breaker", "backfill", "backfill-folders", "catalogue")
 BAD_IMAGES = [each.code for each in subclasses(ImageError)]
 MESSAGES_LIVE = 14 * 86_400.0  # seconds; SQS forgets them then
 ROUNDS = 5 * ROUND  # in which a pause is announced, even if faults strike some of them

@@ -27,16 +27,23 @@ def resources(template: dict[str, Any]) -> dict[str, Resource]:
 
 
 @pytest.fixture(scope="session")
-def expanded(template: dict[str, Any]) -> dict[str, Resource]:
-    """The resources that SAM makes of the template's."""
+def whole(template: dict[str, Any]) -> dict[str, Any]:
+    """The template that SAM makes of ours."""
     packaged = copy.deepcopy(template)
     for resource in packaged["Resources"].values():
         for name in ("CodeUri", "ContentUri"):
             if name in resource.get("Properties", {}):
                 resource["Properties"][name] = "s3://bucket/key"
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # SAM asks for it
-    expanded: dict[str, Resource] = transform(packaged, {}, NoManagedPolicies())["Resources"]
-    return expanded
+    whole: dict[str, Any] = transform(packaged, {}, NoManagedPolicies())
+    return whole
+
+
+@pytest.fixture(scope="session")
+def expanded(whole: dict[str, Any]) -> dict[str, Resource]:
+    """The resources that SAM makes of the template's."""
+    resources: dict[str, Resource] = whole["Resources"]
+    return resources
 
 
 class NoManagedPolicies:

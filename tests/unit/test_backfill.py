@@ -165,6 +165,18 @@ class TestWhatIsQueued:
         assert done is not None
         assert (done.seen, done.queued, done.running) == (2, 2, False)
 
+    def test_prefixes_are_buckets_of_their_own(self, place: Place) -> None:
+        place.deploy(INPUT_PREFIX="in/", OUTPUT_PREFIX="out/", OUTPUT_BUCKET=IN)
+        place.have("in/a.jpg", "in/b.jpg", "in/b.jpg.json", "in/c/.hidden/x.jpg", "elsewhere.jpg")
+        for key in ("out/a.jpg.png", "out/z.jpg.png", "b.jpg.png"):
+            place.s3.have(IN, key, 1)
+
+        done = place.tick()
+
+        assert place.queued() == ["b.jpg"]
+        assert done is not None
+        assert (done.seen, done.running) == (2, False)
+
     @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".error.json"])
     def test_image_with_result_or_report_is_not_queued(self, place: Place, ending: str) -> None:
         place.have("a.jpg")
@@ -542,6 +554,22 @@ class TestSchedule:
         place.tick()
 
         assert place.queued() == ["a.jpg"]
+
+    def test_old_images_of_bucket_from_before_start_nothing(self, place: Place) -> None:
+        place.deploy(BACKFILL_OLD="false")
+        place.have("old.jpg", minutes=-1)
+        place.world.sleep(301)
+        place.tick()
+        assert place.queued() == []
+
+        place.have("new.jpg", minutes=10)
+        place.world.sleep(7 * DAY)
+        place.tick()
+        assert place.queued() == ["new.jpg"]
+
+        place.services.scans.start("", place.world.now())
+        place.tick()
+        assert place.queued() == ["new.jpg", "old.jpg"]
 
 
 def moved(one: Scan, cursor: str) -> Scan:

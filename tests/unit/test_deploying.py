@@ -8,10 +8,11 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from cfnlint.decode import cfn_yaml
 
 from image_drop_cli.aws import Aws, DeploymentError
-from image_drop_cli.deploying import api_key, kept, sources, template
+from image_drop_cli.deploying import api_key, existing_buckets, kept, sources, template, webhook
 from image_drop_cli.deploying.archives import sha256, zipped
 from image_drop_cli.deploying.layer_build import LayerBuildError
 from image_drop_cli.deploying.package import CODE_LAYER, RUNTIME_LAYERS, runtime_layer
@@ -52,6 +53,18 @@ class TestTemplate:
         assert properties["ContentUri"] == "s3://bucket/key.zip"
         properties["ContentUri"] = "layers/runtime/"
         assert after == before
+
+    def test_webhook_is_left_out_where_there_is_none(self) -> None:
+        whole = parsed(TEXT)
+        less = parsed(template.without(TEXT, "HasWebhook"))
+        webhook = {
+            name
+            for name, each in whole["Resources"].items()
+            if each.get("Condition") == "HasWebhook"
+        }
+        assert set(whole["Resources"]) - set(less["Resources"]) == webhook
+        assert all(name.startswith("Webhook") for name in webhook)
+        assert {**whole, "Resources": None} == {**less, "Resources": None}
 
     def test_import_has_kept_resources_and_no_outputs(self) -> None:
         alone = parsed(template.only(TEXT, RETAINED))
@@ -94,7 +107,8 @@ class TestParameters:
 
     def test_only_first_deployment_asks(self) -> None:
         assert [q.parameter for q in parse(TEXT, {}, ["AlarmEmail=a@b.c"]).questions()] == [
-            "DailySpendLimitUSD"
+            "ExistingInputBucket",
+            "DailySpendLimitUSD",
         ]
         assert parse(TEXT, {"MaxEditUSD": "1"}, []).questions() == []
 
@@ -236,7 +250,7 @@ class TestKept:
         )
 
     def found(self, account: Aws) -> Mapping[str, str]:
-        return {each.resource: each.name for each in kept.find(account, "shop")}
+        return {each.resource: each.name for each in kept.find(account, "shop", ())}
 
     def test_nothing_is_found_where_nothing_was(self, account: Aws) -> None:
         self.table(account, "shopping-StateTable-1")
@@ -248,3 +262,92 @@ class TestKept:
         self.table(account, "shop-StateTable-OLD")
         self.table(account, "shop-StateTable-NEW")
         assert self.found(account) == {"InputBucket": bucket, "StateTable": "shop-StateTable-NEW"}
+
+    def test_what_another_bucket_replaces_is_not_taken_up(self, account: Aws) -> None:
+        account.client("s3").create_bucket(Bucket=f"shop-input-{account.account}-{account.region}")
+        assert kept.find(account, "shop", ["InputBucket"]) == ()
+
+
+class TestExistingBuckets:
+    @pytest.fixture
+    def bucket(self, account: Aws) -> str:
+        account.client("s3").create_bucket(Bucket="photos")
+        return "photos"
+
+    def obstacles(self, account: Aws, name: str, kms_key: str = "") -> list[str]:
+        found = existing_buckets.obstacles(account, name, "ExistingInputBucket", kms_key)
+        return [each.text for each in found]
+
+    def encrypt(self, account: Aws, name: str, key: str) -> None:
+        default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+        account.client("s3").put_bucket_encryption(
+            Bucket=name,
+            ServerSideEncryptionConfiguration={
+                "Rules": [{"ApplyServerSideEncryptionByDefault": default}]
+            },
+        )
+
+    def test_bucket_of_this_account_and_region_is_good(self, account: Aws, bucket: str) -> None:
+        assert self.obstacles(account, bucket) == []
+
+    def test_bucket_of_another_region_is_named(self, account: Aws) -> None:
+        account.client("s3").create_bucket(
+            Bucket="far", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+        )
+        [text] = self.obstacles(account, "far")
+        assert text == "The bucket far is in the region eu-west-1, and the stack in us-east-1."
+
+    @pytest.mark.parametrize("status", [403, 301])
+    def test_bucket_of_another_account_or_region_is_named(
+        self, account: Aws, bucket: str, status: int
+    ) -> None:
+        s3 = account.client("s3")
+        headers = {"x-amz-bucket-region": "eu-west-1"}
+        with Stubber(s3) as stubber:
+            stubber.add_client_error(
+                "head_bucket",
+                str(status),
+                http_status_code=status,
+                response_meta={"HTTPHeaders": headers},
+            )
+            [text] = self.obstacles(account, bucket)
+        told = {403: "belongs to another account", 301: "is in the region eu-west-1"}
+        assert told[status] in text
+
+    def test_key_that_functions_may_not_use_is_named(self, account: Aws, bucket: str) -> None:
+        key = "arn:aws:kms:us-east-1:123456789012:key/1234"
+        self.encrypt(account, bucket, key)
+
+        [text] = self.obstacles(account, bucket)
+        assert key in text
+        assert self.obstacles(account, bucket, key) == []
+
+    def test_key_of_aws_itself_is_good(self, account: Aws, bucket: str) -> None:
+        self.encrypt(account, bucket, "arn:aws:kms:us-east-1:123456789012:alias/aws/s3")
+        assert self.obstacles(account, bucket) == []
+
+    def test_stacks_own_bucket_for_results_counts_as_well(self, account: Aws, bucket: str) -> None:
+        own = f"shop-output-{account.account}-{account.region}"
+        values = template.defaults(TEXT) | {"ExistingInputBucket": own}
+        with pytest.raises(DeploymentError, match="neither contains the other"):
+            existing_buckets.check(account, "shop", values.__getitem__)
+
+
+class TestWebhook:
+    URL = "https://shop.example/hook"
+
+    def test_without_url_nothing_is_needed(self, account: Aws) -> None:
+        webhook.check(account, "", "/a/secret")
+
+    def test_missing_secret_is_named_with_its_cure(self, account: Aws) -> None:
+        with pytest.raises(DeploymentError, match="put-parameter --name /a/secret --type String"):
+            webhook.check(account, self.URL, "/a/secret")
+
+    def test_secret_that_cloudformation_cannot_read_is_named(self, account: Aws) -> None:
+        account.client("ssm").put_parameter(Name="/a/secret", Value="x", Type="SecureString")
+        with pytest.raises(DeploymentError, match="is a SecureString"):
+            webhook.check(account, self.URL, "/a/secret")
+
+    def test_string_is_good(self, account: Aws) -> None:
+        account.client("ssm").put_parameter(Name="/a/secret", Value="x", Type="String")
+        webhook.check(account, self.URL, "/a/secret")

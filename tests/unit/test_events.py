@@ -14,13 +14,16 @@ from image_drop.events import (
     Event,
     ImageEdited,
     ImageEditFailed,
+    LimitChanged,
     Place,
 )
 from image_drop.storage.event_bus import EventBus
 
 EDITED = ImageEdited(
+    event_id="e1",
     input=Place("input", "shoe.jpg"),
     output=Place("output", "shoe.jpg.png"),
+    reference="order 7",
     mode="edit",
     variant=None,
     model="firered-image-edit",
@@ -31,8 +34,10 @@ EDITED = ImageEdited(
     attempts=1,
 )
 FAILED = ImageEditFailed(
+    event_id="e2",
     input=Place("input", "shoe.jpg"),
     output=Place("output", "shoe.jpg.error.json"),
+    reference=None,
     mode=None,
     variant="cutout",
     model=None,
@@ -49,8 +54,10 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
         "Image Edited",
         {
             "version": 1,
+            "event_id": "e1",
             "input": {"bucket": "input", "key": "shoe.jpg"},
             "output": {"bucket": "output", "key": "shoe.jpg.png"},
+            "reference": "order 7",
             "mode": "edit",
             "variant": None,
             "model": "firered-image-edit",
@@ -66,8 +73,10 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
         "Image Edit Failed",
         {
             "version": 1,
+            "event_id": "e2",
             "input": {"bucket": "input", "key": "shoe.jpg"},
             "output": {"bucket": "output", "key": "shoe.jpg.error.json"},
+            "reference": None,
             "mode": None,
             "variant": "cutout",
             "model": None,
@@ -80,14 +89,26 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
         },
     ),
     (
-        AccountUnavailable(reason="account_unavailable", detail="Venice answered 402."),
+        AccountUnavailable(
+            event_id="e3", reason="account_unavailable", detail="Venice answered 402."
+        ),
         "Venice Account Unavailable",
-        {"version": 1, "reason": "account_unavailable", "detail": "Venice answered 402."},
+        {
+            "version": 1,
+            "event_id": "e3",
+            "reason": "account_unavailable",
+            "detail": "Venice answered 402.",
+        },
     ),
     (
-        AccountRestored(stopped_for=300.0),
+        AccountRestored(event_id="e4", stopped_for=300.0),
         "Venice Account Restored",
-        {"version": 1, "stopped_for": 300.0},
+        {"version": 1, "event_id": "e4", "stopped_for": 300.0},
+    ),
+    (
+        LimitChanged(model="firered-image-edit", limit=60, former=20),
+        "Venice Limit Changed",
+        {"version": 1, "model": "firered-image-edit", "limit": 60, "former": 20},
     ),
 ]
 

@@ -98,11 +98,11 @@ SHOE = InputObject("input", "shoe.jpg", "etag", 5, datetime(2026, 11, 23, tzinfo
 LOOKS: dict[str, tuple[list[str], Callable[[InputBucket], Any]]] = {
     "the image's head": (["head_object"], lambda bucket: bucket.find_object("input", "shoe.jpg")),
     "the image": (["get_object"], lambda bucket: bucket.read_object(SHOE, 1000)),
-    "its sidecar": (["get_object"], lambda bucket: bucket.sources(SHOE)),
-    "its tags": (["get_object", "get_object_tagging"], lambda bucket: bucket.sources(SHOE)),
+    "its sidecar": (["get_object"], lambda bucket: list(bucket.sources(SHOE))),
+    "its tags": (["get_object", "get_object_tagging"], lambda bucket: list(bucket.sources(SHOE))),
     "a folder file": (
         ["get_object", "get_object"],
-        lambda bucket: bucket.sources(replace(SHOE, tagged=False)),
+        lambda bucket: list(bucket.sources(replace(SHOE, tagged=False))),
     ),
 }
 
@@ -177,7 +177,7 @@ def test_image_that_was_deleted_this_moment_has_no_instructions(bucket: InputBuc
     bucket.s3.delete_object(Bucket="input", Key="shoe.jpg")
 
     with pytest.raises(ImageDeletedError, match=r"shoe\.jpg"):
-        bucket.sources(shoe)
+        list(bucket.sources(shoe))
 
 
 @pytest.mark.parametrize("tags", ["", "prompt=pink"])
@@ -195,7 +195,7 @@ def test_tags_that_come_later_are_found(bucket: InputBucket, tags: str) -> None:
     again = bucket.find_object("input", "shoe.jpg", first)
 
     assert again
-    assert only(bucket.sources(again)).prompt == "blue"
+    assert only(list(bucket.sources(again))).prompt == "blue"
 
 
 def test_tags_may_be_there_where_nobody_has_said_otherwise(bucket: InputBucket) -> None:
@@ -283,7 +283,7 @@ def test_instructions_come_from_five_places_nearest_first(bucket: InputBucket) -
         Metadata={"prompt": "metadata", "aspect_ratio": "3:2", "model": "m"},
     )
 
-    sources = bucket.sources(shoe)
+    sources = list(bucket.sources(shoe))
 
     assert [source.name for source in sources] == [
         "photos/2026/shoe.jpg.json",
@@ -305,7 +305,7 @@ def test_instructions_come_from_five_places_nearest_first(bucket: InputBucket) -
 def test_sidecar_is_found_beside_any_name(bucket: InputBucket, key: str) -> None:
     put(bucket, f"{key}.json", b'{"prompt": "pink"}')
 
-    assert only(bucket.sources(put(bucket, key))).prompt == "pink"
+    assert only(list(bucket.sources(put(bucket, key)))).prompt == "pink"
 
 
 @pytest.mark.parametrize("length", [65_536, 65_537, 10_000_000])
@@ -314,10 +314,10 @@ def test_sidecar_is_read_up_to_64_kb(bucket: InputBucket, length: int) -> None:
     put(bucket, "shoe.jpg.json", b'{"prompt": "pink"}'.ljust(length))
 
     if length == 65_536:
-        assert only(bucket.sources(shoe)).prompt == "pink"
+        assert only(list(bucket.sources(shoe))).prompt == "pink"
     else:
         with pytest.raises(UnreadableInstructionsError, match="larger than 65,536"):
-            bucket.sources(shoe)
+            list(bucket.sources(shoe))
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_only_instructions_from_above_untrusted_prefix_count(
         bucket, "guests/2026/may/a.jpg", Tagging="prompt=theirs", Metadata={"prompt": "theirs"}
     )
 
-    found = guarded.sources(theirs)
+    found = list(guarded.sources(theirs))
 
     assert [source.name for source in found] == ["guests/.image-drop.json", ".image-drop.json"]
     assert guarded.ignored(theirs) == ("instructions below guests/2026/", "the user metadata")
@@ -378,7 +378,7 @@ def test_elsewhere_all_instructions_count(
     put(bucket, f"{key}.json", b'{"prompt": "ours"}')
     ours = put(bucket, key)
 
-    assert only(guarded.sources(ours)).prompt == "ours"
+    assert only(list(guarded.sources(ours))).prompt == "ours"
     assert guarded.ignored(ours) == ()
 
 
@@ -399,7 +399,7 @@ def test_nothing_is_asked_that_would_be_ignored() -> None:
         )
         theirs = InputObject("input", "customers/a/b.jpg", "e", 5, SHOE.changed_at, {})
 
-        assert InputBucket(client, ("customers/",)).sources(theirs) == []
+        assert list(InputBucket(client, ("customers/",)).sources(theirs)) == []
 
 
 def test_whole_untrusted_bucket_follows_template_alone(bucket: InputBucket, s3: "S3Client") -> None:
@@ -407,7 +407,7 @@ def test_whole_untrusted_bucket_follows_template_alone(bucket: InputBucket, s3: 
     theirs = put(bucket, "a.jpg", Metadata={"prompt": "theirs"})
     guarded = InputBucket(s3, ("",))
 
-    assert guarded.sources(theirs) == []
+    assert list(guarded.sources(theirs)) == []
     assert guarded.ignored(theirs) == ("instructions below /", "the user metadata")
 
 

@@ -327,6 +327,10 @@ def test_unknown_mode_is_named_with_nearest_known_one(mode: Any, hint: str) -> N
         ("safe_mode", "yes"),
         ("safe_mode", None),
         ("enhance_prompt", 2),
+        ("reference", ""),
+        ("reference", "x" * 257),
+        ("reference", "two\nlines"),
+        ("reference", 7.5),
     ],
 )
 def test_value_outside_its_limits_is_named_with_what_key_takes(key: str, value: Any) -> None:
@@ -336,6 +340,13 @@ def test_value_outside_its_limits_is_named_with_what_key_takes(key: str, value: 
     assert caught.value.detail.startswith(f"{key} in shoe.jpg.json is ")
     assert TAKES[key] in caught.value.detail
     assert len(caught.value.detail) < 500  # a wrong value is shown, but not all of 32 KB
+
+
+def test_reference_too_long_for_metadata_of_result_is_named() -> None:
+    assert merged(sidecar(mode="edit", prompt="pink", reference="%" * 256)).reference
+
+    with pytest.raises(InvalidValueError, match=r"reference in shoe\.jpg\.json .* beyond ASCII"):
+        merged(sidecar(prompt="pink", reference="鞋" * 256))
 
 
 @pytest.mark.parametrize("text", ["x", "x" * 32_768, "Mach den Himmel rosa 🌅", " pink "])

@@ -1,6 +1,7 @@
 """The output bucket: where results and reports go, and which of two writers may store."""
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -247,13 +248,44 @@ def test_object_is_known_by_what_it_was_made_of(
     assert found.is_of("p/a.jpg", None) is own
 
 
+def test_everything_is_stored_below_prefix(results: OutputBucket) -> None:
+    below = replace(results, prefix="edited/")
+
+    store(below, b"new")
+    stored = below.find_output("shoe.jpg.png")
+    assert stored
+    assert stored.key == "shoe.jpg.png"
+    assert results.find_output("shoe.jpg.png") is None
+    assert results.find_output("edited/shoe.jpg.png")
+
+    below.remove_output(stored)
+    assert below.find_output("shoe.jpg.png") is None
+
+
+@pytest.mark.parametrize("tail", [".png", ".error.json"])
+def test_key_that_prefix_makes_too_long_is_cut(results: OutputBucket, tail: str) -> None:
+    below = replace(results, prefix="edited/")
+    keys = [below.place(f"{'x' * (1017 - len(tail))}{each}{tail}").key for each in ("", "y", "z")]
+
+    assert [len(key) for key in keys] == [1024] * 3
+    assert keys[0].startswith("edited/xxx")
+    assert all(key.endswith(tail) for key in keys)
+    assert len(set(keys)) == 3
+
+
 # --- reports -----------------------------------------------------------------------------------
 
 
 def test_report_says_what_happened_and_what_to_do() -> None:
     error = ModelNotFoundError("Venice answered 410: no such model", status=410, request_id="ray")
     report = report_on(
-        error, key="photos/café.jpg", variant=None, mode="edit", attempts=2, now=1_800_000_000.9
+        error,
+        key="photos/café.jpg",
+        reference="order 7",
+        variant=None,
+        mode="edit",
+        attempts=2,
+        now=1_800_000_000.9,
     )
 
     assert json.loads(encoded(report)) == {
@@ -262,6 +294,7 @@ def test_report_says_what_happened_and_what_to_do() -> None:
         "detail": "Venice answered 410: no such model",
         "what_to_do": ModelNotFoundError.advice,
         "key": "photos/café.jpg",
+        "reference": "order 7",
         "variant": None,
         "mode": "edit",
         "attempts": 2,

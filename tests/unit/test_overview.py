@@ -40,6 +40,19 @@ def test_untouched_stack_has_nothing_to_tell_and_needs_nobody(stack: QuietStack)
     assert "spent today $0.00" in lines[lines.index("processing running") + 1]
 
 
+def test_folders_whose_file_changed_are_announced(stack: QuietStack) -> None:
+    scans = stack.deployment.services.folder_scans
+    for folder in ("photos/", "shop/"):
+        scans.look_again(folder, 0.0)
+    assert "folder files 2 folders next, within minutes" in shown(gather(stack.deployment))
+
+    scans.next_folder(1.0)
+    assert (
+        "folder files looking again at photos/: 0 images scanned, 0 queued; "
+        "1 folder next, within minutes"
+    ) in shown(gather(stack.deployment))
+
+
 def test_paused_processing_is_shown_with_its_reason(stack: QuietStack) -> None:
     services = stack.deployment.services
     services.circuit_breaker.stop("account_unavailable", "Venice answered 402.", services.now())

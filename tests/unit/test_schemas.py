@@ -23,6 +23,7 @@ def test_each_event_has_schema_with_its_version() -> None:
         "image-edit-failed.v1.json",
         "venice-account-unavailable.v1.json",
         "venice-account-restored.v1.json",
+        "venice-limit-changed.v1.json",
     }
 
 
@@ -41,7 +42,12 @@ def test_schemas_are_schemas(name: str) -> None:
     ],
 )
 def test_event_of_another_form_is_not_valid(change: dict[str, Any]) -> None:
-    detail = {"version": 1, "reason": "account_unavailable", "detail": "no balance"}
+    detail = {
+        "version": 1,
+        "event_id": "e1",
+        "reason": "account_unavailable",
+        "detail": "no balance",
+    }
     event = {"source": "image-drop", "detail-type": "Venice Account Unavailable"}
     schema = Draft202012Validator(schemas()["venice-account-unavailable.v1.json"])
     schema.validate(event | {"detail": detail})

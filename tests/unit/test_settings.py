@@ -79,6 +79,40 @@ def test_empty_optional_variable_counts_as_not_set() -> None:
     assert Settings.from_env(COMPLETE | empty) == Settings.from_env(COMPLETE)
 
 
+@pytest.mark.parametrize(
+    ("prefixes", "good"),
+    [
+        (("in/", "out/"), True),
+        (("in/", "in-out/"), True),
+        (("a/in/", "a/out/"), True),
+        (("", ""), False),
+        (("in/", ""), False),
+        (("", "out/"), False),
+        (("in/", "in/"), False),
+        (("in/", "in/out/"), False),
+        (("out/in/", "out/"), False),
+    ],
+)
+def test_one_bucket_whose_results_would_be_images_is_refused(
+    prefixes: tuple[str, str], good: bool
+) -> None:
+    both = dict(zip(("INPUT_PREFIX", "OUTPUT_PREFIX"), prefixes, strict=True))
+    two_buckets = Settings.from_env(COMPLETE | both)
+    assert (two_buckets.input_prefix, two_buckets.output_prefix) == prefixes
+
+    if good:
+        assert Settings.from_env(COMPLETE | both | {"OUTPUT_BUCKET": "in"}).input_bucket == "in"
+        return
+    with pytest.raises(SettingsError, match="neither contains the other"):
+        Settings.from_env(COMPLETE | both | {"OUTPUT_BUCKET": "in"})
+
+
+@pytest.mark.parametrize("prefix", ["in", "/in/", "in//", "*/", "a?/", "${x}/", "in/\n", "/"])
+def test_prefix_that_is_no_folder_is_refused(prefix: str) -> None:
+    with pytest.raises(SettingsError, match="INPUT_PREFIX must be a folder"):
+        Settings.from_env(COMPLETE | {"INPUT_PREFIX": prefix})
+
+
 @pytest.mark.parametrize("name", COMPLETE)
 @pytest.mark.parametrize("missing", [None, ""])
 def test_missing_variable_is_named(name: str, missing: str | None) -> None:

@@ -1,6 +1,7 @@
 """From notifications and messages to uploads: which key changed, and is it our concern."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -50,6 +51,78 @@ def test_keys_are_decoded_as_forms_are(encoded: str, key: str) -> None:
     assert from_event(event(encoded)) == [Upload("input", key)]
 
 
+def by_eventbridge(key: str, detail_type: str = "Object Created") -> dict[str, Any]:
+    """An S3 event as EventBridge delivers it; the key as it is."""
+    return {
+        "version": "0",
+        "detail-type": detail_type,
+        "source": "aws.s3",
+        "detail": {"bucket": {"name": "input"}, "object": {"key": key, "size": 3}},
+    }
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_any_key_survives_eventbridge(name: str) -> None:
+    key = f"photos/x{name}x"
+    expected = [] if uploads.starts_nothing(key) else [Upload("input", key)]
+
+    assert from_event(by_eventbridge(key)) == expected
+    assert from_message(json.dumps(by_eventbridge(key))) == expected
+    assert from_message(json.dumps({"requestPayload": by_eventbridge(key)})) == expected
+
+
+@pytest.mark.parametrize("made", [event, by_eventbridge])
+@pytest.mark.parametrize("folder", ["", "photos/", "/", "a b/c+d/"])
+def test_folder_file_is_upload_that_knows_its_folder(
+    made: Callable[[str], dict[str, Any]], folder: str
+) -> None:
+    key = f"{folder}.image-drop.json"
+    [upload] = from_event(made(quote_plus(key) if made is event else key))
+    assert (upload.key, upload.folder, upload.sidecar) == (key, folder, False)
+    assert Upload("input", "photos/a.jpg").folder is None
+    assert Upload("input", "photos/x.image-drop.json").folder is None
+
+
+@pytest.mark.parametrize(
+    "tagged",
+    [event("a.jpg", name="ObjectTagging:Put"), by_eventbridge("a.jpg", "Object Tags Added")],
+)
+def test_tags_are_like_upload(tagged: dict[str, Any]) -> None:
+    assert from_event(tagged) == [Upload("input", "a.jpg")]
+
+
+@pytest.mark.parametrize("detail_type", ["Object Deleted", "Object Restore Completed"])
+def test_other_events_of_eventbridge_start_nothing(detail_type: str) -> None:
+    assert from_event(by_eventbridge("a.jpg", detail_type)) == []
+
+
+@pytest.mark.parametrize("made", [event, by_eventbridge])
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("in/a.jpg", [Upload("input", "a.jpg")]),
+        ("in/in/a.jpg.json", [Upload("input", "in/a.jpg", sidecar=True)]),
+        ("in/", []),
+        ("in/.hidden", []),
+        ("a.jpg", []),
+        ("out/a.jpg.png", []),
+        ("in.jpg", []),
+        ("other/in/a.jpg", []),
+    ],
+)
+def test_only_keys_below_prefix_count_and_lose_it(
+    made: Callable[[str], dict[str, Any]], key: str, expected: list[Upload]
+) -> None:
+    assert from_event(made(key), "in/") == expected
+    assert from_message(json.dumps(made(key)), "in/") == expected
+
+
+def test_our_own_message_has_no_prefix_to_lose() -> None:
+    upload = Upload("input", "in/a.jpg")
+
+    assert from_message(msgspec.json.encode(upload).decode(), "in/") == [upload]
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_any_key_survives_notification(name: str) -> None:
     key = f"photos/x{name}x"  # neither hidden nor a folder, whatever the text
@@ -78,7 +151,7 @@ def test_every_way_to_upload_counts(name: str) -> None:
         "ObjectRemoved:Delete",
         "ObjectRemoved:DeleteMarkerCreated",
         "ObjectRestore:Completed",
-        "ObjectTagging:Put",
+        "ObjectTagging:Delete",
         "LifecycleExpiration:Delete",
     ],
 )
@@ -105,8 +178,8 @@ def test_test_event_of_s3_holds_no_upload(empty: dict[str, Any]) -> None:
         "photos/.hidden.jpg",
         ".trash/shoe.jpg",
         "photos/.trash/2024/shoe.jpg",
-        ".image-drop.json",
-        "photos/.image-drop.json",
+        "_layers/.image-drop.json",
+        ".hidden/.image-drop.json",
         "_layers/mask.png",
         "photos/_layers/mask.png",
         "photos/_layers/deep/mask.png.json",

@@ -48,8 +48,8 @@ def deploy(
     The command asks for what it needs, shows what will change, and waits until it is done. It
     keeps the parameters of an earlier deployment. Archives go to a private bucket of your own.
     """
+    from image_drop_cli.deploying import existing_buckets, sources, webhook
     from image_drop_cli.deploying import parameters as template_parameters
-    from image_drop_cli.deploying import sources
     from image_drop_cli.deploying.stacks import Stacks
 
     template_parameters.check_stack_name(target.stack)
@@ -61,8 +61,12 @@ def deploy(
     with _interruptible(target):
         existing = _settled(target, stacks, dry_run=dry_run)
         chosen = template_parameters.parse(files.template, existing, parameter or ())
+        if not (dry_run or yes):
+            chosen = chosen.also(_answers(chosen, files.template))
+        existing_buckets.check(target.aws, target.stack, chosen.__getitem__)
+        webhook.check(target.aws, chosen["WebhookUrl"], chosen["WebhookSecretParameter"])
+        _provide_events(target, chosen[existing_buckets.INPUT], yes=yes, dry_run=dry_run)
         if not dry_run:
-            chosen = chosen if yes else chosen.also(_answers(chosen, files.template))
             _provide_key(target, chosen["VeniceApiKeyParameter"], key, ask=not yes)
         changed = _Deployment(target, stacks, files, chosen, yes=yes, dry_run=dry_run).run()
     if dry_run:
@@ -106,11 +110,13 @@ class _Deployment:
 
     def _kept(self) -> "tuple[Kept, ...]":
         from image_drop_cli.deploying import kept
+        from image_drop_cli.deploying.existing_buckets import names
         from image_drop_cli.deploying.stacks import GONE
 
         if self.stacks.status(self.target.stack) != GONE:
             return ()
-        return kept.find(self.target.aws, self.target.stack)
+        unwanted = [name.removeprefix("Existing") for name in names(self.parameters.__getitem__)]
+        return kept.find(self.target.aws, self.target.stack, unwanted)
 
     def _adopt(self, kept: "tuple[Kept, ...]") -> bool:
         """Import what an earlier stack left. Return whether the deployment goes on."""
@@ -150,7 +156,10 @@ class _Deployment:
         # somebody changes the parameter without this command.
         other = f"s3://{bucket.name}/change-Architecture-with-image-drop-deploy.zip"
         locations = dict.fromkeys(template.code(self.files.template), other) | uploaded
-        return template.with_code_at(self.files.template, locations)
+        text = self.files.template
+        if not self.parameters["WebhookUrl"]:
+            text = template.without(text, "HasWebhook")
+        return template.with_code_at(text, locations)
 
     def _show(self, change_set: "ChangeSet") -> None:
         from image_drop_cli.deploying import showing
@@ -239,6 +248,20 @@ def _answers(parameters: "Parameters", text: str) -> "dict[str, str]":
             say(wrong, err=True)
         answers[question.parameter] = answer
     return answers
+
+
+def _provide_events(target: Target, bucket: str, *, yes: bool, dry_run: bool) -> None:
+    """Let an existing input bucket send its events, after asking; "" is a new bucket."""
+    from image_drop_cli.deploying import existing_buckets
+
+    if not bucket or existing_buckets.sends_events(target.aws, bucket):
+        return
+    say(f"The bucket {bucket} does not send its events to EventBridge, so nothing would start.")
+    if dry_run:
+        say("A deployment turns that on. The bucket's other notifications stay as they are.")
+    elif yes or typer.confirm("Turn that on? The bucket's other notifications stay as they are."):
+        existing_buckets.send_events(target.aws, bucket)
+        say("EventBridge is on.")
 
 
 def _provide_key(target: Target, name: str, key: str | None, *, ask: bool) -> None:

@@ -67,6 +67,7 @@ def findings(deployment: "Deployment", *, paid: bool = False) -> "Iterator[Findi
         stack_checks.stack,
         stack_checks.clock,
         venice_checks.key,
+        stack_checks.buckets,
         stack_checks.events,
         stack_checks.functions,
         stack_checks.queue,

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from image_drop_cli.connection import Exit, Json, console, on_stack, say_json
-from image_drop_cli.wording import backfill_status, counted, duration
+from image_drop_cli.wording import backfill_status, counted, duration, folders_status
 
 if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
@@ -73,6 +73,8 @@ def _rows(overview: "Overview") -> Iterator[tuple[str, str]]:
     )
     if overview.backfill:
         yield "backfill", escape(backfill_status(overview.backfill))
+    if overview.folders and (overview.folders.running or overview.folders.folders):
+        yield "folder files", escape(folders_status(overview.folders))
 
 
 def _queue(overview: "Overview") -> str:

@@ -4,7 +4,7 @@ CloudFormation keeps them when a stack is deleted. The buckets' names are fixed,
 the same name can only be made of them. An import brings them into it, with all that is in them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +35,14 @@ class Kept:
         }
 
 
-def find(aws: Aws, stack: str) -> tuple[Kept, ...]:
+def find(aws: Aws, stack: str, unwanted: Container[str]) -> tuple[Kept, ...]:
     """Return what an earlier stack of this name has left; the stack must not exist now.
 
-    Raise `DeploymentError` if a bucket of its names is somebody else's.
+    `unwanted`: resources that the new stack does not have, because it uses other buckets. Raise
+    `DeploymentError` if a bucket of its names is somebody else's.
     """
-    return (*_buckets(aws, stack), *_table(aws, stack))
+    found = (*_buckets(aws, stack), *_table(aws, stack))
+    return tuple(each for each in found if each.resource not in unwanted)
 
 
 def _buckets(aws: Aws, stack: str) -> Iterator[Kept]:

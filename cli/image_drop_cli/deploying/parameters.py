@@ -22,6 +22,7 @@ class Question:
 
 
 QUESTIONS = (
+    Question("ExistingInputBucket", "Bucket of yours to take images from (empty: a new one)"),
     Question("AlarmEmail", "E-mail address for alarms (empty: no e-mails)"),
     Question("DailySpendLimitUSD", "The most that calls may cost in a day, in US dollars"),
 )

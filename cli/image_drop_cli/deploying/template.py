@@ -48,6 +48,17 @@ def with_code_at(template: str, locations: Mapping[str, str]) -> str:
     return template
 
 
+def without(template: str, condition: str) -> str:
+    """Return the template without the resources of a condition that does not hold.
+
+    CloudFormation refuses a type that a region does not have, even if it would make none of it.
+    """
+    for text in blocks(template, "Resources").values():
+        if f"    Condition: {condition}\n" in text:
+            template = template.replace(text, "")
+    return template
+
+
 def only(template: str, resources: Iterable[str]) -> str:
     """Return a template of some resources, as an import into a stack needs it.
 

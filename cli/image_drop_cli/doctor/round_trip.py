@@ -14,6 +14,7 @@ from uuid import uuid4
 import msgspec
 from PIL import Image
 
+from image_drop.events import Place
 from image_drop.instructions.schema import Mode
 from image_drop.storage.output_bucket import REPORT_SUFFIX, Report, output_key, report_key
 from image_drop_cli.doctor.finding import Check, Finding, fine, problem
@@ -65,7 +66,7 @@ def _round(
         result = _result_key(deployment, key)
         came = _wait(deployment, (result, report), patience, sleep)
     finally:
-        _delete(deployment, deployment.input_bucket, key, uploaded)
+        _delete(deployment, deployment.input_place(key), uploaded)
     taken = duration(time.monotonic() - began)
     expected = report if data == NO_IMAGE else result
     if came is None:
@@ -94,9 +95,10 @@ def _result_key(deployment: "Deployment", key: str) -> str:
 
 def _upload(deployment: "Deployment", key: str, data: bytes) -> str | None:
     """Upload a test image, and return its version."""
+    place = deployment.input_place(key)
     answer = deployment.client("s3").put_object(
-        Bucket=deployment.input_bucket,
-        Key=key,
+        Bucket=place.bucket,
+        Key=place.key,
         Body=data,
         ContentType="image/png",
         Tagging=f"mode={Mode.BACKGROUND_REMOVE.value}",
@@ -109,16 +111,17 @@ def _wait(
     deployment: "Deployment", keys: Sequence[str], seconds: float, sleep: Sleep
 ) -> _Came | None:
     """Return what came back, and delete it; None if nothing came in time."""
-    bucket, s3 = deployment.outputs["OutputBucketName"], deployment.client("s3")
+    s3 = deployment.client("s3")
     pause = 0.2 if deployment.is_local else 2.0
     for _ in range(int(seconds / pause)):
         for key in keys:
+            place = deployment.services.output_bucket.place(key)
             try:
-                found = s3.get_object(Bucket=bucket, Key=key)
+                found = s3.get_object(Bucket=place.bucket, Key=place.key)
             except s3.exceptions.NoSuchKey:
                 continue
             body = found["Body"].read()
-            _delete(deployment, bucket, key, found.get("VersionId"))
+            _delete(deployment, place, found.get("VersionId"))
             return _Came(key, _said(body) if key.endswith(REPORT_SUFFIX) else "")
         sleep(pause)
     return None
@@ -129,6 +132,6 @@ def _said(body: bytes) -> str:
     return f"{report.title}. {report.detail} {report.what_to_do}"
 
 
-def _delete(deployment: "Deployment", bucket: str, key: str, version: str | None) -> None:
+def _delete(deployment: "Deployment", place: Place, version: str | None) -> None:
     named = {"VersionId": version} if version else {}
-    deployment.client("s3").delete_object(Bucket=bucket, Key=key, **named)
+    deployment.client("s3").delete_object(Bucket=place.bucket, Key=place.key, **named)

@@ -6,6 +6,7 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from image_drop_cli.deploying import existing_buckets
 from image_drop_cli.deploying.stacks import Stacks
 from image_drop_cli.doctor.finding import Finding, fine, note, problem
 from image_drop_cli.wording import counted, duration
@@ -63,6 +64,9 @@ def clock(deployment: "Deployment") -> Iterator[Finding]:
 
 def events(deployment: "Deployment") -> Iterator[Finding]:
     """Look whether the input bucket tells the upload function of new images."""
+    if deployment.parameters.get(existing_buckets.INPUT):
+        yield from _events_of_existing_bucket(deployment)
+        return
     found = deployment.client("s3").get_bucket_notification_configuration(
         Bucket=deployment.input_bucket, ExpectedBucketOwner=deployment.aws.account
     )
@@ -80,8 +84,40 @@ def events(deployment: "Deployment") -> Iterator[Finding]:
             "events",
             f"The bucket {deployment.input_bucket} does not tell UploadFunction of new images.",
             "Somebody changed the bucket's event notifications. Add one for all object create "
-            f"events to the function {function['FunctionName']}, then start a backfill.",
+            f"events and for added tags to the function {function['FunctionName']}, then start a "
+            "backfill.",
         )
+
+
+def _events_of_existing_bucket(deployment: "Deployment") -> Iterator[Finding]:
+    name = deployment.input_bucket
+    rule = deployment.client("events").describe_rule(
+        Name=_physical_id(deployment, "ExistingBucketRule").rpartition("/")[2]
+    )
+    if not existing_buckets.sends_events(deployment.aws, name):
+        yield problem(
+            "events",
+            f"The bucket {name} does not send its events to EventBridge, so nothing starts.",
+            f"{REDEPLOY} It turns that on and leaves the bucket's other notifications as they are. "
+            "Then start a backfill for what was uploaded meanwhile.",
+        )
+    elif rule["State"] != "ENABLED":
+        yield problem(
+            "events",
+            f"The rule {rule['Name']}, which tells UploadFunction of new images, is disabled.",
+            f"Enable it: `aws events enable-rule --name {rule['Name']}`. Then start a backfill.",
+        )
+    else:
+        yield fine("events", f"The bucket {name} announces new images through EventBridge.")
+
+
+def buckets(deployment: "Deployment") -> Iterator[Finding]:
+    """Look whether buckets that existed before can be used."""
+    value = deployment.parameters.get
+    existing = existing_buckets.names(lambda name: value(name, ""))
+    for parameter, name in existing.items():
+        found = existing_buckets.obstacles(deployment.aws, name, parameter, value("KmsKeyArn", ""))
+        yield from (problem("buckets", each.text, each.cure) for each in found)
 
 
 def functions(deployment: "Deployment") -> Iterator[Finding]:
@@ -208,10 +244,11 @@ def _needed(deployment: "Deployment") -> dict[str, list[str]]:
     here = f"{aws.region}:{aws.account}"
     table, key = deployment.outputs["StateTableName"], deployment.services.api_key.name
     queue = deployment.outputs["RetryQueueUrl"].rpartition("/")[2]
-    output = deployment.outputs["OutputBucketName"]
+    inputs = deployment.input_place("*")
+    outputs = deployment.services.output_bucket.place("*")
     return {
-        f"arn:{partition}:s3:::{deployment.input_bucket}/*": ["s3:GetObject"],
-        f"arn:{partition}:s3:::{output}/*": ["s3:GetObject", "s3:PutObject"],
+        f"arn:{partition}:s3:::{inputs.bucket}/{inputs.key}": ["s3:GetObject"],
+        f"arn:{partition}:s3:::{outputs.bucket}/{outputs.key}": ["s3:GetObject", "s3:PutObject"],
         f"arn:{partition}:dynamodb:{here}:table/{table}": ["dynamodb:UpdateItem"],
         f"arn:{partition}:sqs:{here}:{queue}": ["sqs:SendMessage"],
         f"arn:{partition}:ssm:{here}:parameter{key}": ["ssm:GetParameter"],

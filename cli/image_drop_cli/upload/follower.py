@@ -41,7 +41,7 @@ class Follower:
         try:
             plans = list(plan_image(key, self.services, self.bucket))
         except (PermanentError, RetryableError):
-            image = find_object(self.s3, self.bucket, key)
+            image = find_object(self.s3, key, self.services.input_bucket.place(self.bucket, key))
             yield PendingResult(key, None, image.changed_at if image else 0.0)  # a report
             return
         for plan in plans:
@@ -140,11 +140,10 @@ class Follower:
         return path
 
     def _find(self, key: str) -> StoredObject | None:
-        return find_object(self.s3, self.services.settings.output_bucket, key)
+        return find_object(self.s3, key, self.services.output_bucket.place(key))
 
     def _body(self, found: StoredObject) -> Any:
-        bucket = self.services.settings.output_bucket
-        return self.s3.get_object(Bucket=bucket, Key=found.key)["Body"]
+        return self.s3.get_object(Bucket=found.place.bucket, Key=found.place.key)["Body"]
 
 
 def _pending(key: str, plan: VariantPlan) -> PendingResult:

@@ -52,7 +52,7 @@ class UploadRun:
         services, s3 = deployment.services, deployment.client("s3")
         max_bytes = services.settings.max_image_bytes
         self._services = services
-        self._sender = Sender(s3, deployment.input_bucket, max_bytes, overwrite)
+        self._sender = Sender(s3, deployment.input_place, max_bytes, overwrite)
         self._follower = Follower(services, s3, deployment.input_bucket, out)
         self._follow = follow
         self._waiting = WaitingList()

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import mimetypes
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from io import BufferedIOBase, BytesIO
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from image_drop.events import Place
 from image_drop.storage.s3 import BAD_DIGEST, CHANGED, code_of
 from image_drop.uploads import SIDECAR_SUFFIX
 from image_drop_cli.upload.events import NotSentError
@@ -35,12 +37,13 @@ class SendResult:
 class Sender:
     """Sends files to the input bucket.
 
+    `place`: where the bucket has a key.
     `max_bytes`: the stack refuses larger images. `overwrite`: replace different objects under the
     same keys, instead of refusing the file.
     """
 
     s3: Any
-    bucket: str
+    place: Callable[[str], Place]
     max_bytes: int
     overwrite: bool
 
@@ -75,13 +78,14 @@ class Sender:
         if image is _Existing.OTHER:
             # The new instructions are not for the old image, whose edit would cost money.
             # The bucket keeps its versions.
-            self.s3.delete_object(Bucket=self.bucket, Key=file.key)
+            old = self.place(file.key)
+            self.s3.delete_object(Bucket=old.bucket, Key=old.key)
         self._put(key, file.sidecar, digest, ContentType="application/json")
-        stored = find_object(self.s3, self.bucket, key)
+        stored = find_object(self.s3, key, self.place(key))
         return stored.changed_at if stored else 0.0
 
     def _existing(self, key: str, digest: "_Digest", what: str) -> "_Existing":
-        stored = find_object(self.s3, self.bucket, key)
+        stored = find_object(self.s3, key, self.place(key))
         if stored is None:
             return _Existing.NOTHING
         if digest.matches(stored):
@@ -118,10 +122,11 @@ class Sender:
         """Put an object, unless somebody else has just put a different one there."""
         if not self.overwrite:
             values["IfNoneMatch"] = "*"
+        place = self.place(key)
         try:
             self.s3.put_object(
-                Bucket=self.bucket,
-                Key=key,
+                Bucket=place.bucket,
+                Key=place.key,
                 Body=body,
                 ContentMD5=base64.b64encode(digest.md5).decode(),
                 ChecksumAlgorithm="SHA256",

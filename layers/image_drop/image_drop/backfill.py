@@ -12,7 +12,12 @@ not show who wrote an object: a foreign one with a result's name and a later dat
 
 A scan that the schedule starts takes less: only images that changed since the last whole scan
 began, and that have no outcome in their record. So a result that somebody moves away is not made
-and paid again. A scan that a person starts makes it again.
+and paid again. A scan that a person starts makes it again. In a bucket that existed before the
+stack, a scheduled scan takes nothing from before.
+
+When a folder file changes, the images of its folder are looked at again, before any other scan goes
+on. That scan takes images that nobody has looked at yet, and images with a report about their
+instructions. Others that have no result wait in the queue, and read the new file in their turn.
 
 The walk relies on results whose keys begin with their image's key. An `OutputKeyFormat` that does
 not begin with `{key}` puts them in another order. Then the scan looks for each image's results one
@@ -29,9 +34,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from image_drop import uploads
+from image_drop.errors import InstructionsError, LayerError, subclasses
 from image_drop.instructions.schema import Mode
 from image_drop.state.edit_record import Record, record_id
-from image_drop.state.scans import DAY, AlreadyRunningError, Scan
+from image_drop.state.scans import DAY, AlreadyRunningError, Scan, ScanStore
 from image_drop.storage import output_bucket
 from image_drop.telemetry import logger, measure
 from image_drop.uploads import SIDECAR_SUFFIX, Upload
@@ -48,16 +54,30 @@ LAST_SECONDS = 60.0  # of an invocation, in which no page is begun; a page may t
 PAGE = 1000  # keys; S3's limit for a request
 HEAD_PAGE = 100  # keys, if each needs up to ten requests
 RECORDS_PAGE = 100  # records; DynamoDB's limit for a request
+ABOUT_INSTRUCTIONS = {  # codes of reports that other instructions may change
+    each.code for base in (InstructionsError, LayerError) for each in subclasses(base)
+}
 AHEAD = 10_000  # keys of the output listing that are kept beyond the current page
 
 
 def run(services: "Services", seconds_left: Callable[[], float]) -> Scan | None:
-    """Feed the queue until it is full, the time is up, or the scan is complete.
+    """Feed the queue until it is full, the time is up, or all scans are complete.
 
-    `seconds_left`: of this invocation. Return the scan as it is now, None if there is none.
+    `seconds_left`: of this invocation. Return the scan of no folder file as it is now, None if
+    there is none.
     """
     current = _due(services)
-    if current is None or not current.running:
+    while folder := services.folder_scans.next_folder(services.now()):
+        if _feed(folder, services.folder_scans, services, seconds_left).running:
+            break
+    return _feed(current, services.scans, services, seconds_left) if current else None
+
+
+def _feed(
+    current: Scan, scans: ScanStore, services: "Services", seconds_left: Callable[[], float]
+) -> Scan:
+    """Go on with a scan, and return it as it is then."""
+    if not current.running:
         return current
     full = capacity(services)
     room = full - services.queue.depth().total
@@ -79,9 +99,9 @@ def run(services: "Services", seconds_left: Callable[[], float]) -> Scan | None:
                 current.started if step.last and not current.prefix else current.whole_started
             ),
         )
-        if not services.scans.advance(current, new):
-            logger.info("backfill was cancelled, or another invocation continues it")
-            return services.scans.current()
+        if not scans.advance(current, new):
+            logger.info("backfill has changed: cancelled, or continued elsewhere, or more to do")
+            return scans.current() or current
         current = new
         room -= len(step.missing)
     queued = current.queued - before.queued
@@ -99,6 +119,8 @@ def capacity(services: "Services") -> int:
 def _due(services: "Services") -> Scan | None:
     """Return the scan to continue; start one of the whole bucket every `backfill_days`."""
     current, days = services.scans.current(), services.settings.backfill_days
+    if current is None and not services.settings.backfill_old:
+        return services.scans.start_from(services.now())
     if (current and current.running) or not days:
         return current
     if current and services.now() < current.whole_at + days * DAY:
@@ -144,21 +166,29 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """The keys of a bucket below a prefix, in S3's order, which is by Unicode code point."""
+    """The keys of a bucket below a prefix, in S3's order, which is by Unicode code point.
+
+    `root`: the bucket's own prefix, to which the keys and `prefix` are relative.
+    """
 
     s3: "S3Client"
     bucket: str
     prefix: str
+    root: str = ""
     size: int = PAGE
 
     def after(self, key: str) -> tuple[list[Listed], bool]:
         """Return one page of the keys after `key`, and whether there are more."""
-        start: dict[str, Any] = {"StartAfter": key} if key else {}
+        start: dict[str, Any] = {"StartAfter": self.root + key} if key else {}
         answer = self.s3.list_objects_v2(
-            Bucket=self.bucket, Prefix=self.prefix, MaxKeys=self.size, **start
+            Bucket=self.bucket, Prefix=self.root + self.prefix, MaxKeys=self.size, **start
         )
         page = [
-            Listed(each["Key"], each["LastModified"], each.get("ETag", "").strip('"'))
+            Listed(
+                each["Key"].removeprefix(self.root),
+                each["LastModified"],
+                each.get("ETag", "").strip('"'),
+            )
             for each in answer.get("Contents", ())
         ]
         return page, answer["IsTruncated"]
@@ -172,9 +202,17 @@ def _walk(services: "Services", current: Scan) -> Callable[[str, int], Step]:
         services.input_bucket.s3,
         settings.input_bucket,
         current.prefix,
+        settings.input_prefix,
         PAGE if by_listing else HEAD_PAGE,
     )
-    outputs = Outputs(Listing(services.output_bucket.s3, settings.output_bucket, current.prefix))
+    outputs = Outputs(
+        Listing(
+            services.output_bucket.s3,
+            settings.output_bucket,
+            current.prefix,
+            settings.output_prefix,
+        )
+    )
 
     def step(cursor: str, room: int) -> Step:
         page, more = inputs.after(cursor)
@@ -182,12 +220,14 @@ def _walk(services: "Services", current: Scan) -> Callable[[str, int], Step]:
             return Step([], cursor, 0, last=True)
         end = page[-1].key
         found = candidates(settings.input_bucket, page)
-        missing = list(_missing(found, outputs if by_listing else None, end, services))
-        missing = (
-            without_outcome(missing, current, services)
-            if current.automatic
-            else [each.again(f"backfill-{current.started:.0f}") for each in missing]
-        )
+        reports = not current.again
+        missing = list(_missing(found, outputs if by_listing else None, end, services, reports))
+        if current.again:
+            missing = without_instructions(missing, services)
+        elif current.automatic:
+            missing = without_outcome(missing, current, services)
+        else:
+            missing = [each.again(f"backfill-{current.started:.0f}") for each in missing]
         if len(missing) <= room:
             return Step([each.upload for each in missing], end, _images(found), last=not more)
         cut = missing[room - 1].at
@@ -227,14 +267,35 @@ def without_outcome(
     A result that somebody has moved away is not paid again, because its record shows it.
     """
     recent = [each for each in missing if each.changed_at.timestamp() >= current.since]
-    kept = []
-    for some in batched(recent, RECORDS_PAGE, strict=False):
+    return [each for each, record in _recorded(recent, services) if not _is_told(each, record)]
+
+
+def without_instructions(missing: list[Candidate], services: "Services") -> list[Candidate]:
+    """Return the candidates to which a changed folder file may matter.
+
+    Those from before the stack are left to a scan that a person starts.
+    """
+    scan = services.scans.current()
+    since = scan.baseline if scan else 0.0
+    recent = [each for each in missing if each.changed_at.timestamp() >= since]
+    return [each for each, record in _recorded(recent, services) if _lacks_instructions(record)]
+
+
+def _recorded(
+    candidates: list[Candidate], services: "Services"
+) -> Iterator[tuple[Candidate, Record | None]]:
+    """Yield the candidates with their records."""
+    for some in batched(candidates, RECORDS_PAGE, strict=False):
         ids = [record_id(each.upload.bucket, each.upload.key, None) for each in some]
         known = services.records.read_records(list(dict.fromkeys(ids)))
-        kept += [
-            each for each, id in zip(some, ids, strict=True) if not _is_told(each, known.get(id))
-        ]
-    return kept
+        yield from ((each, known.get(id)) for each, id in zip(some, ids, strict=True))
+
+
+def _lacks_instructions(record: Record | None) -> bool:
+    """Return whether nobody has looked at an image, or its report is about its instructions."""
+    if record is None:
+        return True
+    return record.outcome is not None and record.outcome.code in ABOUT_INSTRUCTIONS
 
 
 def _is_told(candidate: Candidate, record: Record | None) -> bool:
@@ -246,11 +307,19 @@ def _is_told(candidate: Candidate, record: Record | None) -> bool:
 
 
 def _missing(
-    found: list[Candidate], outputs: "Outputs | None", end: str, services: "Services"
+    found: list[Candidate],
+    outputs: "Outputs | None",
+    end: str,
+    services: "Services",
+    reports: bool,
 ) -> Iterator[Candidate]:
-    """Yield those without a current result or report. `end`: the page's last key."""
+    """Yield those without a current result, or report if `reports`. `end`: the page's last key."""
     key_format = services.settings.output_key_format
-    images = {each.at: result_keys(key_format, each.at) for each in found if _is_image(each)}
+    images = {
+        each.at: result_keys(key_format, each.at)[: None if reports else -1]
+        for each in found
+        if _is_image(each)
+    }
     in_order = {  # not with another format, nor if a result's key is cut because of its length
         image: keys
         for image, keys in images.items()
@@ -272,7 +341,7 @@ def _missing(
 
 
 def result_keys(key_format: str, key: str) -> tuple[str, ...]:
-    """Return the possible keys of an image's result and of its report, likeliest first.
+    """Return the possible keys of an image's result, likeliest first, and then of its report.
 
     For an image without variants.
     """

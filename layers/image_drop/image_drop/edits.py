@@ -1,6 +1,7 @@
 """The plan of an edit: the image as it is now, its instructions, and their ids."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -8,11 +9,19 @@ import msgspec
 from image_drop.errors import (
     EditTooDearError,
     ImageDeletedError,
+    PermanentError,
     SupersededError,
     WaitsForImageError,
 )
 from image_drop.instructions.schema import Instructions, Mode
-from image_drop.instructions.sources import OneEdit, Source, Variants, from_defaults, resolve
+from image_drop.instructions.sources import (
+    OneEdit,
+    Source,
+    Variants,
+    from_defaults,
+    reference_in,
+    resolve,
+)
 from image_drop.services import Services
 from image_drop.storage import output_bucket
 from image_drop.storage.input_bucket import InputObject
@@ -106,6 +115,14 @@ def instruction_sources(image: InputObject, services: Services) -> list[Source]:
     settings = services.settings
     defaults = from_defaults(settings.default_mode, settings.default_prompt)
     return [*services.input_bucket.sources(image), defaults]
+
+
+def reference_for(upload: Upload, services: Services) -> str | None:
+    """Return the caller's own id of an image whose edit cannot be planned, if it can be found."""
+    with suppress(PermanentError):
+        image = services.input_bucket.find_object(upload.bucket, upload.key)
+        return reference_in(services.input_bucket.sources(image)) if image else None
+    return None
 
 
 def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:

@@ -133,9 +133,9 @@ class NoInstructionsError(InstructionsError):
     title = "No instructions found for this image"
     advice = (
         "Put a file next to the image, named like the image plus .json, for example "
-        '{"mode": "background-remove"} or {"prompt": "make the sky pink"}. That starts the edit. '
-        "Or put a file .image-drop.json in the folder, for every image in it, or set the object "
-        "tags mode and prompt. Then upload the image again."
+        '{"mode": "background-remove"} or {"prompt": "make the sky pink"}. Or set the object tags '
+        "mode and prompt. Either starts the edit at once. Or put a file .image-drop.json in the "
+        "folder, for every image in it: Image Drop looks at them again within minutes."
     )
 
 

@@ -1,4 +1,7 @@
-"""The events on the account's default event bus, for others to build on."""
+"""The events on the account's default event bus, for others to build on.
+
+`event_id` is the same if the same event is sent again, so that a consumer can drop it.
+"""
 
 from typing import ClassVar
 
@@ -15,13 +18,15 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class ImageEdited(msgspec.Struct, frozen=True, kw_only=True):
-    """A result was stored. `duration`: seconds from the start of this try."""
+    """A result was stored. `reference`: the caller's own id. `duration`: seconds of this try."""
 
     name: ClassVar[str] = "Image Edited"
 
     version: int = 1
+    event_id: str
     input: Place
     output: Place
+    reference: str | None
     mode: str
     variant: str | None
     model: str | None
@@ -38,8 +43,10 @@ class ImageEditFailed(msgspec.Struct, frozen=True, kw_only=True):
     name: ClassVar[str] = "Image Edit Failed"
 
     version: int = 1
+    event_id: str
     input: Place
     output: Place
+    reference: str | None
     mode: str | None
     variant: str | None
     model: str | None
@@ -57,6 +64,7 @@ class AccountUnavailable(msgspec.Struct, frozen=True, kw_only=True):
     name: ClassVar[str] = "Venice Account Unavailable"
 
     version: int = 1
+    event_id: str
     reason: str
     detail: str
 
@@ -67,10 +75,22 @@ class AccountRestored(msgspec.Struct, frozen=True, kw_only=True):
     name: ClassVar[str] = "Venice Account Restored"
 
     version: int = 1
+    event_id: str
     stopped_for: float
 
 
-Event = ImageEdited | ImageEditFailed | AccountUnavailable | AccountRestored
+class LimitChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer of Venice named another rate limit than before, in calls a minute."""
+
+    name: ClassVar[str] = "Venice Limit Changed"
+
+    version: int = 1
+    model: str
+    limit: int
+    former: int
+
+
+Event = ImageEdited | ImageEditFailed | AccountUnavailable | AccountRestored | LimitChanged
 
 
 def encoded(event: Event) -> str:

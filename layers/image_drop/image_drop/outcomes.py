@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from image_drop import events
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import NotAnnouncedError
-from image_drop.events import ImageEdited, Place
+from image_drop.events import ImageEdited
 from image_drop.job import Job
 from image_drop.state.billing import Settlement, micro
 from image_drop.state.edit_record import (
@@ -185,8 +185,10 @@ def edited(result: Stored, attempts: int, job: Job) -> ImageEdited:
     """Return the event about a result, from the metadata of the result."""
     metadata = output_bucket.from_metadata(result.metadata)
     return ImageEdited(
-        input=Place(job.upload.bucket, job.upload.key),
-        output=Place(job.services.settings.output_bucket, result.key),
+        event_id=job.services.new_id(),
+        input=job.services.input_bucket.place(job.upload.bucket, job.upload.key),
+        output=job.services.output_bucket.place(result.key),
+        reference=metadata.get("reference"),
         mode=metadata.get("mode", ""),
         variant=job.upload.variant,
         model=metadata.get("model"),

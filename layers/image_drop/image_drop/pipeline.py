@@ -7,6 +7,7 @@ from image_drop.edits import Edit, Wanted
 from image_drop.errors import (
     ImageDeletedError,
     ImageError,
+    InProgressError,
     InstructionsError,
     LayerError,
     PermanentError,
@@ -21,6 +22,7 @@ from image_drop.invocation import Invocation
 from image_drop.job import Job, busy_storage_is_retryable, in_hand
 from image_drop.paid_answers import Paid
 from image_drop.services import Services
+from image_drop.state.scans import TooManyFoldersError
 from image_drop.storage import output_bucket
 from image_drop.storage.input_bucket import InputObject, unusable_layer
 from image_drop.storage.output_bucket import ResultChangedError, Stored
@@ -28,6 +30,7 @@ from image_drop.telemetry import logger, measure
 from image_drop.uploads import Upload
 
 STORE_TRIES = 5
+LOOK_AGAIN = 300.0  # seconds; the backfill runs every five minutes
 MAX_JSON_BYTES = 34_000_000  # Venice refuses JSON above 35 MB; base64 makes 4 bytes of 3
 
 
@@ -40,6 +43,7 @@ class Outcome(StrEnum):
     SUPERSEDED = "superseded"
     VARIANTS_QUEUED = "variants queued"
     WAITS_FOR_IMAGE = "waits for its image"
+    LOOKS_AGAIN = "looks again at its folder"
 
 
 def process(upload: Upload, services: Services, invocation: Invocation) -> Outcome:
@@ -49,6 +53,8 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
     `AccountError` when the image has to be retried.
     """
     with busy_storage_is_retryable():
+        if upload.folder is not None:
+            return look_again(upload, services)
         try:
             with in_hand(upload, services, invocation) as job:
                 return work_on(job)
@@ -59,6 +65,24 @@ def process(upload: Upload, services: Services, invocation: Invocation) -> Outco
             at = invocation.asked_at(upload)
             services.queue.send(Upload(upload.bucket, upload.key, retry=upload.retry, asked_at=at))
             return Outcome.SUPERSEDED
+
+
+def look_again(upload: Upload, services: Services) -> Outcome:
+    """Let the backfill look at the images of a folder whose instructions have changed.
+
+    Raise `InProgressError` if too many folders are waiting for that.
+    """
+    folder = upload.folder or ""
+    try:
+        if services.input_bucket.trusts(upload.key):
+            services.folder_scans.look_again(folder, services.now())
+    except TooManyFoldersError as error:
+        raise InProgressError(
+            f"Many folders are waiting for the backfill, so {folder} has to wait.",
+            retry_at=services.now() + LOOK_AGAIN,
+        ) from error
+    logger.info("looks again", key=upload.key)
+    return Outcome.LOOKS_AGAIN
 
 
 def work_on(job: Job) -> Outcome:
@@ -231,13 +255,14 @@ def metadata_of(
 ) -> dict[str, str]:
     """Return a result's metadata, which suffice to finish its bookkeeping after a crash."""
     first, settlement = photos[0], paid.settlement
-    return output_bucket.as_metadata(
+    return output_bucket.with_metadata_of_image(
         {
             "edit-id": edit.id,
             "call": settlement.call_id if settlement else None,
             "cost-usd": f"{settlement.usd if settlement else 0:.6f}",
             "seconds": f"{seconds:.1f}",
             "variant": edit.variant,
+            "reference": edit.instructions.reference,
             "source-key": edit.image.key,
             "source-etag": edit.image.etag,
             "mode": edit.mode,
@@ -246,7 +271,8 @@ def metadata_of(
             "changes": None if isinstance(first, str) else " ".join(first.changes),
             "blurred": "true" if paid.answer.blurred else None,
             "ignored": "; ".join(services.input_bucket.ignored(edit.image)),
-        }
+        },
+        services.input_bucket.passed_through(edit.image),
     )
 
 

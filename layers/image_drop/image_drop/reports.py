@@ -3,7 +3,7 @@
 import msgspec
 
 from image_drop import events, outcomes
-from image_drop.edits import Edit
+from image_drop.edits import Edit, reference_for
 from image_drop.errors import (
     ImageDeletedError,
     ImageDropError,
@@ -13,7 +13,7 @@ from image_drop.errors import (
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.events import ImageEditFailed, Place
+from image_drop.events import ImageEditFailed
 from image_drop.job import Job, busy_storage_is_retryable
 from image_drop.state.edit_record import Outcome, OutcomeKind
 from image_drop.storage import output_bucket
@@ -69,8 +69,9 @@ def _tell(error: PermanentError, edit: Edit | None, job: Job) -> bool:
     if _is_told(outcome, job.hold.record.outcome):
         outcomes.announce(job)
         return False
-    outcome = _store(error, edit, outcome, job)
-    event = events.encoded(_failed(error, edit, outcome, job))
+    reference = _reference(edit, job, outcome)
+    outcome = _store(error, edit, outcome, reference, job)
+    event = events.encoded(_failed(error, edit, outcome, reference, job))
     outcomes.conclude(outcome, event, None, job)
     logger.warning("reported", key=job.upload.key, code=error.code, status=error.status)
     measure({"Failed": 1}, code=error.code)
@@ -123,11 +124,23 @@ def _is_told(outcome: Outcome, last: Outcome | None) -> bool:
     )
 
 
-def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job) -> Outcome:
+def _reference(edit: Edit | None, job: Job, outcome: Outcome) -> str | None:
+    """Return the caller's own id, also if the instructions are wrong."""
+    if edit:
+        return edit.instructions.reference
+    if outcome.kind is OutcomeKind.DEAD_LETTER:  # what made its plan fail may fail here as well
+        return None
+    return reference_for(job.upload, job.services)
+
+
+def _store(
+    error: PermanentError, edit: Edit | None, outcome: Outcome, reference: str | None, job: Job
+) -> Outcome:
     """Write the report's object, under its second key if another image's report has the first."""
     report = output_bucket.report_on(
         error,
         key=job.upload.key,
+        reference=reference,
         variant=job.upload.variant,
         mode=edit.mode if edit else None,
         attempts=_attempts(edit, job),
@@ -138,6 +151,7 @@ def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job)
             "code": outcome.code,
             "edit-id": None if outcome.kind is OutcomeKind.DEAD_LETTER else outcome.edit_id,
             "variant": job.upload.variant,
+            "reference": reference,
             "source-key": job.upload.key,
         }
     )
@@ -154,11 +168,13 @@ def _store(error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job)
 
 
 def _failed(
-    error: PermanentError, edit: Edit | None, outcome: Outcome, job: Job
+    error: PermanentError, edit: Edit | None, outcome: Outcome, reference: str | None, job: Job
 ) -> ImageEditFailed:
     return ImageEditFailed(
-        input=Place(job.upload.bucket, job.upload.key),
-        output=Place(job.services.settings.output_bucket, outcome.key),
+        event_id=job.services.new_id(),
+        input=job.services.input_bucket.place(job.upload.bucket, job.upload.key),
+        output=job.services.output_bucket.place(outcome.key),
+        reference=reference,
         mode=edit.mode if edit else None,
         variant=job.upload.variant,
         model=edit.model if edit else None,

@@ -105,7 +105,7 @@ def edit_or_postpone(
     Return nothing for a message that was replaced by others or buried as a dead letter.
     """
     try:
-        found = uploads.from_message(body)
+        found = uploads.from_message(body, services.settings.input_prefix)
     except uploads.UnreadableMessageError as error:
         logger.error("unreadable message", reason=str(error))
         services.queue.bury(body)

@@ -20,7 +20,7 @@ from image_drop.state.circuit_breaker import CircuitBreaker
 from image_drop.state.failures import Failures
 from image_drop.state.rate_limit import RateLimiter
 from image_drop.state.records import Records
-from image_drop.state.scans import ScanStore
+from image_drop.state.scans import FOLDERS_ITEM, ScanStore
 from image_drop.storage.event_bus import EventBus
 from image_drop.storage.input_bucket import InputBucket
 from image_drop.storage.output_bucket import OutputBucket
@@ -55,6 +55,7 @@ class Services:
     failures: Failures
     circuit_breaker: CircuitBreaker
     scans: ScanStore
+    folder_scans: ScanStore
     queue_trigger: QueueTrigger
     catalogue: CatalogueStore
     api_key: ApiKey
@@ -91,8 +92,8 @@ class Services:
         require_conditional_writes(s3)
         return cls(
             settings=settings,
-            input_bucket=InputBucket(s3, settings.untrusted_prefixes),
-            output_bucket=OutputBucket(s3, settings.output_bucket),
+            input_bucket=InputBucket(s3, settings.untrusted_prefixes, settings.input_prefix),
+            output_bucket=OutputBucket(s3, settings.output_bucket, settings.output_prefix),
             queue=RetryQueue(
                 _lazy(client, "sqs"), settings.retry_queue_url, settings.dead_letter_queue_url
             ),
@@ -102,6 +103,7 @@ class Services:
             failures=Failures(dynamodb, table),
             circuit_breaker=CircuitBreaker(dynamodb, table, new_id),
             scans=ScanStore(dynamodb, table),
+            folder_scans=ScanStore(dynamodb, table, FOLDERS_ITEM),
             queue_trigger=QueueTrigger(
                 _lazy(client, "lambda"),
                 settings.retry_event_source_mapping,

@@ -9,6 +9,7 @@ from image_drop.errors import SettingsError
 
 VENICE_BASE_URL = "https://api.venice.ai/api/v1"
 # As in template.yaml. The key and the photos go there, so plain http is for this machine only.
+PREFIX = "([A-Za-z0-9_.-]+/)+"  # nothing that an ARN in a policy would take as a wildcard
 BASE_URL = (
     r"(https://[A-Za-z0-9._-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?"
     r"(/[!-~]*[!-.0-~])?"
@@ -28,6 +29,11 @@ OPTIONAL = ("DEFAULT_MODE", "DEFAULT_PROMPT", "OUTPUT_KEY_FORMAT", "RETRY_EVENT_
 def _listed(item: str) -> str:
     """Return the pattern of a list separated by commas, with optional spaces around its items."""
     return rf" *{item} *(, *{item} *)*,? *"
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether one of two prefixes contains the other."""
+    return one.startswith(other) or other.startswith(one)
 
 
 def _items(text: str) -> tuple[str, ...]:
@@ -56,6 +62,7 @@ FORMS: Mapping[str, tuple[str, Callable[[str], Any], str]] = {
     "MAX_FAILURES": _COUNT,
     "MAXIMUM_CONCURRENCY": _COUNT,
     "MAX_IMAGE_BYTES": _COUNT,
+    "BACKFILL_OLD": ("true|false", lambda text: text == "true", "true or false"),
     "BACKFILL_DAYS": ("[0-9]{1,4}", int, "a whole number of days up to 9999, 0 for never"),
     "DAILY_SPEND_LIMIT_USD": _DOLLARS,
     "MAX_EDIT_USD": _DOLLARS,
@@ -71,6 +78,8 @@ FORMS: Mapping[str, tuple[str, Callable[[str], Any], str]] = {
         "folders of the bucket separated by commas, such as customers/, without a leading slash; "
         "/ for the whole bucket",
     ),
+    "INPUT_PREFIX": (PREFIX, str, "a folder that ends in a slash, such as incoming/"),
+    "OUTPUT_PREFIX": (PREFIX, str, "a folder that ends in a slash, such as edited/"),
     "KEEP_METADATA": ("true|false", lambda text: text == "true", "true or false"),
 }
 
@@ -86,11 +95,15 @@ class Settings:
     `max_failures`: failed tries of a queued image before it becomes a dead letter.
     `max_image_bytes`: a larger object is refused before it is downloaded.
     `backfill_days`: days between two scheduled scans of the whole bucket; 0 is never.
+    `backfill_old`: whether scheduled scans take images from before the stack; not in a bucket that
+    it did not make.
     `daily_spend_limit_usd`: the most that calls may cost in a day of UTC; 0 is no limit.
     `max_edit_usd`: the most that one upload may cost, with all its variants; 0 is no limit.
     `allowed_models`: the only models that instructions may name; empty allows all.
     `untrusted_prefixes`: instructions below these are ignored; each ends in a slash, and "" is the
     whole bucket.
+    `input_prefix`, `output_prefix`: folders of the two buckets outside of which nothing is read or
+    written. All keys are relative to them.
     `keep_metadata`: send a photo's metadata (place, camera, names) to Venice with it.
     """
 
@@ -109,10 +122,13 @@ class Settings:
     max_failures: int = 12
     max_image_bytes: int = 200_000_000
     backfill_days: int = 7
+    backfill_old: bool = True
     daily_spend_limit_usd: float = 50.0
     max_edit_usd: float = 1.0
     allowed_models: tuple[str, ...] = ()
     untrusted_prefixes: tuple[str, ...] = ()
+    input_prefix: str = ""
+    output_prefix: str = ""
     keep_metadata: bool = False
 
     @classmethod
@@ -134,4 +150,17 @@ class Settings:
             name.lower(): FORMS[name][1](text) if name in FORMS else text
             for name, text in given.items()
         }
-        return cls(**values)
+        settings = cls(**values)
+        if settings.may_loop:
+            raise SettingsError(
+                f"The bucket {settings.input_bucket} is for images and for results, so each result "
+                "would be an image again. INPUT_PREFIX and OUTPUT_PREFIX must be two folders of "
+                "which neither contains the other, such as incoming/ and edited/."
+            )
+        return settings
+
+    @property
+    def may_loop(self) -> bool:
+        """Whether a result may be stored where images are dropped."""
+        ours = self.input_prefix, self.output_prefix
+        return self.input_bucket == self.output_bucket and overlap(*ours)

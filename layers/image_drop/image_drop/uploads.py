@@ -3,6 +3,9 @@
 An upload is only a hint that something happened to a key. S3 delivers events twice and out of
 order, so the version and the sequencer in an event are not reliable. The pipeline always works on
 what the key holds *now*. So the newest upload wins, and a late or repeated event is harmless.
+
+A key here, and everywhere but in S3 itself, is what follows the input prefix. What is not below the
+prefix is none of our business, so no result can start an edit.
 """
 
 import json
@@ -37,22 +40,34 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str = ""
     asked_at: float | None = None
 
+    @property
+    def folder(self) -> str | None:
+        """The folder whose instructions changed, with its slash, if that is what was uploaded."""
+        return self.key.removesuffix(FOLDER_FILE) if _is_folder_file(self.key) else None
+
 
 class UnreadableMessageError(ValueError):
     """Raised when a message is neither an upload, nor an S3 event, nor Lambda's failure record."""
 
 
-def from_event(event: Mapping[str, Any]) -> list[Upload]:
-    """Return the uploads in an S3 notification, in its order.
+def from_event(event: Mapping[str, Any], prefix: str = "") -> list[Upload]:
+    """Return the uploads in an event of S3, in its order. `prefix`: of the input bucket.
 
-    Keys are form-encoded in these notifications: a space arrives as `+`, from some tools as
-    `%20`. Test events have no `Records`. Removals and all other kinds of events are skipped.
+    S3 sends notifications of its own (`Records`), and events through EventBridge (`detail`). Test
+    events have neither. New tags count like an upload, for they may be instructions. Removals, all
+    other kinds of events and keys elsewhere are skipped.
     """
-    return list(_uploads(event))
+    changes = _by_eventbridge(event) if "detail" in event else _notified(event)
+    ours = ((bucket, key.removeprefix(prefix)) for bucket, key in changes if key.startswith(prefix))
+    return [
+        _upload(bucket, key)
+        for bucket, key in ours
+        if not starts_nothing(key) or _is_folder_file(key)
+    ]
 
 
-def from_message(body: str) -> list[Upload]:
-    """Return the uploads in a message of the retry queue.
+def from_message(body: str, prefix: str = "") -> list[Upload]:
+    """Return the uploads in a message of the retry queue. `prefix`: of the input bucket.
 
     Three kinds arrive there: our own messages, the records that Lambda writes when the upload
     function has failed for good (the S3 event is their `requestPayload`), and plain S3 events,
@@ -63,8 +78,8 @@ def from_message(body: str) -> list[Upload]:
     try:
         message = json.loads(body)
         event = message.get("requestPayload", message)
-        if "Records" in event or event.get("Event") == "s3:TestEvent":
-            return from_event(event)
+        if "Records" in event or "detail" in event or event.get("Event") == "s3:TestEvent":
+            return from_event(event, prefix)
         return [msgspec.convert(event, Upload)]
     except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
         raise UnreadableMessageError(
@@ -82,15 +97,29 @@ def starts_nothing(key: str) -> bool:
     )
 
 
-def _uploads(event: Mapping[str, Any]) -> Iterator[Upload]:
+def _notified(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield bucket and key of each change in a notification, whose keys are form-encoded.
+
+    A space arrives as `+`, from some tools as `%20`.
+    """
     for record in event.get("Records", ()):
-        if not record["eventName"].startswith("ObjectCreated:"):
-            continue
-        bucket = record["s3"]["bucket"]["name"]
-        key = unquote_plus(record["s3"]["object"]["key"])
-        if starts_nothing(key):
-            continue
-        if key.endswith(SIDECAR_SUFFIX):
-            yield Upload(bucket, key.removesuffix(SIDECAR_SUFFIX), sidecar=True)
-        else:
-            yield Upload(bucket, key)
+        if record["eventName"].startswith(("ObjectCreated:", "ObjectTagging:Put")):
+            yield record["s3"]["bucket"]["name"], unquote_plus(record["s3"]["object"]["key"])
+
+
+def _by_eventbridge(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield bucket and key of the change in an event, whose key is plain."""
+    if event["detail-type"] in ("Object Created", "Object Tags Added"):
+        yield event["detail"]["bucket"]["name"], event["detail"]["object"]["key"]
+
+
+def _is_folder_file(key: str) -> bool:
+    """Return whether a key is a file of instructions for a folder that images can be in."""
+    named_so = key == FOLDER_FILE or key.endswith(f"/{FOLDER_FILE}")
+    return named_so and not starts_nothing(f"{key.removesuffix(FOLDER_FILE)}image")
+
+
+def _upload(bucket: str, key: str) -> Upload:
+    if key.endswith(SIDECAR_SUFFIX) and not _is_folder_file(key):
+        return Upload(bucket, key.removesuffix(SIDECAR_SUFFIX), sidecar=True)
+    return Upload(bucket, key)

@@ -91,9 +91,11 @@ class Stack:
         parameters: Mapping[str, str] | None = None,
         concurrency: int = 16,
         allow_origin: str = "",
+        existing: Callable[["Stack"], None] | None = None,
     ) -> None:
         """Prepare a stack. `port` 0 takes a free one.
 
+        `existing` makes what the account has before the template is deployed, such as a bucket.
         `concurrency`: the number of functions that run at a time; others wait. `parameters`: of the
         template, in addition to those for this machine. `allow_origin`: an origin whose web pages
         may upload to the input bucket; without one, pages may do nothing. Raise `ValueError` if it
@@ -104,6 +106,7 @@ class Stack:
         self._port = port
         self._venice_api_key = venice_api_key
         self._concurrency = concurrency
+        self._existing = existing
         self._parameters = {
             "VeniceBaseUrl": venice_url,
             "Architecture": "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64",
@@ -117,6 +120,8 @@ class Stack:
                 _emulator(self._port, self._concurrency, lambda: self._page)
             )
             self._store_api_key()
+            if self._existing:
+                self._existing(self)
             self._deploy()
             self._watch_account()
             if self._page:
@@ -274,8 +279,10 @@ def _import_emulator(concurrency: int) -> tuple[Any, "Bursts", Callable[[], None
         from ministack import app
         from ministack.core import iam_actions
 
+    from image_drop_local.emulator import deliveries
     from image_drop_local.emulator.bursts import Bursts
 
+    deliveries.install()
     iam_actions._action_from_target = _permission
     bursts = Bursts(concurrency, starts=max(1, (os.process_cpu_count() or 1) // 2))
     bursts.install()

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from image_drop.instructions.finish import END, Finish
 
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+" + END
 VARIANT_NAME = r"^[a-z0-9][a-z0-9-]{0,31}" + END
 
 
@@ -68,6 +69,10 @@ class Instructions(
     keep_original: Annotated[
         bool | None, Meta(description="Keep Venice's untouched answer next to a finished result.")
     ] = None
+    reference: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=256, pattern=PRINTABLE)] | None,
+        Meta(description="An id of your own, which the result, the report and the events carry."),
+    ] = None
     variants: Annotated[
         dict[Annotated[str, Meta(pattern=VARIANT_NAME)], "Instructions"] | None,
         Meta(
@@ -94,6 +99,7 @@ TAKES = {
     "enhance_prompt": "true or false",
     "finish": "an object, or the name of a preset",
     "keep_original": "true or false",
+    "reference": "a text of 1 to 256 printable characters",
     "variants": "an object of 1 to 20 names (lower-case letters, digits, hyphens), each with "
     "instructions that have no variants of their own",
 }

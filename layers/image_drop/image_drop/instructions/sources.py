@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
 from image_drop.errors import (
+    InstructionsError,
     InvalidValueError,
     MissingPromptError,
     NoInstructionsError,
@@ -25,6 +27,7 @@ from image_drop.instructions.finish import Finish
 from image_drop.instructions.schema import KEYS, TAKES, Instructions, Mode
 
 MAX_FILE_BYTES = 65_536
+MAX_REFERENCE = 1200  # bytes, percent-encoded: what a result's metadata have room for
 MAX_VARIANTS = 20
 MAX_IMAGES = 10  # files in a request to multi-edit, with the photo; most models accept fewer
 
@@ -126,6 +129,21 @@ def checked(source: Source) -> dict[str, Any]:
     return values
 
 
+def reference_in(found: Iterable[Source]) -> str | None:
+    """Return the nearest valid `reference`, also if other instructions are wrong, or None.
+
+    No source is read after the one that has it.
+    """
+    for source in found:
+        given = {key: value for key, value in source.values.items() if key == "reference"}
+        try:
+            if values := checked(Source(source.name, given)):
+                return str(values["reference"])
+        except InstructionsError:
+            continue
+    return None
+
+
 def _decoded(text: str) -> str:
     try:
         decoded = str(make_header(decode_header(text)))
@@ -178,6 +196,11 @@ def _checked_value(source: Source, key: str, value: Any) -> Any:
         values = msgspec.convert({key: value}, Instructions, strict=False).as_dict()
         if key not in values:
             raise msgspec.ValidationError("null")
+        if key == "reference" and len(quote(value)) > MAX_REFERENCE:
+            raise InvalidValueError(
+                f"reference in {source.name} is {_shown(value)}. It has more than "
+                f"{MAX_REFERENCE:,} bytes percent-encoded. Use fewer characters beyond ASCII."
+            )
         return values[key]
     except msgspec.ValidationError as error:
         raise InvalidValueError(

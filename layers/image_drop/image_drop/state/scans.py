@@ -8,7 +8,8 @@ import msgspec
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-ITEM = "backfill"
+ITEM, FOLDERS_ITEM = "backfill", "backfill-folders"
+MAX_FOLDERS = 200  # that wait; DynamoDB's items have 400 KB, and a key has 1 KB
 DAY = 86_400.0  # seconds
 # The time of an object is when its upload began, and the buckets end an upload after 7 days.
 LONGEST_UPLOAD = 7 * DAY
@@ -19,7 +20,9 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
 
     `cursor`: everything up to this key has been seen. `automatic`: the schedule started it, and it
     takes only images that changed after `since`. `whole_at`: when a scan of the whole bucket last
-    began or ended. `whole_started`: when the last completed one began.
+    began or ended. `whole_started`: when the last completed one began. `baseline`: images from
+    before are for no scheduled scan. `again`: a folder file changed, so images without instructions
+    are taken. `folders`: those whose files have changed and that are next.
     """
 
     prefix: str
@@ -33,15 +36,29 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     seen: int = 0
     queued: int = 0
     whole_at: float = 0.0
+    baseline: float = 0.0
+    again: bool = False
+    folders: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:
         """Whether there is something left to do."""
         return self.finished is None and not self.cancelled
 
+    def with_folder(self, folder: str) -> "Scan":
+        """Return the scan with one more folder that is next, and none of those within it."""
+        if any(folder.startswith(each) for each in self.folders):
+            return self
+        others = (each for each in self.folders if not each.startswith(folder))
+        return msgspec.structs.replace(self, folders=(*others, folder))
+
 
 class AlreadyRunningError(Exception):
     """Raised when a scan should start while another one runs."""
+
+
+class TooManyFoldersError(Exception):
+    """Raised when so many folders are waiting that no more fit."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +71,12 @@ class ScanStore:
 
     dynamodb: "DynamoDBClient"
     table: str
+    item: str = ITEM
 
     def current(self) -> Scan | None:
         """Return the running scan, or else the last one."""
         item = self.dynamodb.get_item(
-            TableName=self.table, Key={"id": {"S": ITEM}}, ConsistentRead=True
+            TableName=self.table, Key={"id": {"S": self.item}}, ConsistentRead=True
         ).get("Item")
         return msgspec.json.decode(item["scan"]["S"], type=Scan) if item else None
 
@@ -72,17 +90,56 @@ class ScanStore:
             )
         whole_at = now if not prefix else last.whole_at if last else 0.0
         whole_started = last.whole_started if last else 0.0
+        baseline = last.baseline if last else 0.0
         new = Scan(
             prefix=prefix,
             started=now,
-            since=max(0.0, whole_started - LONGEST_UPLOAD) if automatic else 0.0,
+            since=max(baseline, whole_started - LONGEST_UPLOAD) if automatic else 0.0,
             whole_started=whole_started,
             automatic=automatic,
             whole_at=whole_at,
+            baseline=baseline,
         )
         if not self.advance(last, new):
             raise AlreadyRunningError("Another backfill was started at the same moment.")
         return new
+
+    def start_from(self, now: float) -> Scan | None:
+        """Note that scheduled scans take no image from before, if there was no scan yet."""
+        nothing = Scan(
+            prefix="",
+            started=now,
+            finished=now,
+            automatic=True,
+            whole_at=now,
+            whole_started=now,
+            baseline=now,
+        )
+        self.advance(None, nothing)
+        return self.current()
+
+    def look_again(self, folder: str, now: float) -> None:
+        """Note that the instructions of a folder have changed. Raise `TooManyFoldersError`."""
+        while True:
+            last = self.current()
+            new = (last or Scan(prefix="", started=now, finished=now, again=True)).with_folder(
+                folder
+            )
+            if len(new.folders) > MAX_FOLDERS:
+                raise TooManyFoldersError(folder)
+            if new == last or self.advance(last, new):
+                return
+
+    def next_folder(self, now: float) -> Scan | None:
+        """Return the scan of the folder that is looked at now or next; None if none is left."""
+        last = self.current()
+        if last is None or last.running:
+            return last
+        if not last.folders:
+            return None
+        folder, *rest = last.folders
+        new = Scan(prefix=folder, started=now, again=True, folders=tuple(rest))
+        return new if self.advance(last, new) else None  # another invocation goes on with it
 
     def cancel(self) -> Scan | None:
         """Cancel the running scan, if there is one; the images it has queued are still edited."""
@@ -105,7 +162,7 @@ class ScanStore:
         try:
             self.dynamodb.put_item(
                 TableName=self.table,
-                Item={"id": {"S": ITEM}, "scan": {"S": _json(new)}},
+                Item={"id": {"S": self.item}, "scan": {"S": _json(new)}},
                 ExpressionAttributeNames={"#scan": "scan"},
                 **condition,
             )

@@ -20,6 +20,7 @@ from image_drop.errors import (
     TooLargeError,
     UnreadableObjectError,
 )
+from image_drop.events import Place
 from image_drop.instructions import schema, sources
 from image_drop.instructions.sources import Source
 from image_drop.storage.s3 import (
@@ -63,10 +64,15 @@ class InputObject:
 
 @dataclass(frozen=True)
 class InputBucket:
-    """The input bucket. `untrusted_prefixes`: as in `Settings`."""
+    """The input bucket, below `prefix`. `untrusted_prefixes`: as in `Settings`."""
 
     s3: "S3Client"
     untrusted_prefixes: tuple[str, ...] = ()
+    prefix: str = ""
+
+    def place(self, bucket: str, key: str) -> Place:
+        """Return where S3 has an object."""
+        return Place(bucket, self.prefix + key)
 
     @contextmanager
     def open_object(self, bucket: str, key: str) -> Iterator[InputObject | None]:
@@ -75,7 +81,7 @@ class InputBucket:
         Raise what `find_object` raises.
         """
         try:
-            answer = self.s3.get_object(Bucket=bucket, Key=key)
+            answer = self.s3.get_object(Bucket=bucket, Key=self.prefix + key)
         except ClientError as error:
             if code_of(error) not in (*MISSING, *REFUSED):
                 raise
@@ -95,7 +101,7 @@ class InputBucket:
         it has some now.
         """
         try:
-            head = self.s3.head_object(Bucket=bucket, Key=key)
+            head = self.s3.head_object(Bucket=bucket, Key=self.prefix + key)
         except ClientError as error:
             if code_of(error) in MISSING:
                 return None
@@ -104,23 +110,34 @@ class InputBucket:
         tagged = before is None or before.tagged or "TagCount" in head
         return _found(bucket, key, head, tagged=tagged)
 
-    def sources(self, image: InputObject) -> list[Source]:
-        """Return the sources of its instructions, nearest first, without the template's defaults.
+    def sources(self, image: InputObject) -> Iterator[Source]:
+        """Yield the sources of its instructions, nearest first, without the template's defaults.
 
         Sources below an untrusted prefix are not read; `ignored` lists them.
         Raise `UnreadableInstructionsError` and `UnreadableObjectError`.
         """
         bucket, key = image.bucket, image.key
-        found: list[Source | None] = []
         if not self._untrusted(key):
-            found = [
-                self._file(bucket, key + SIDECAR_SUFFIX),
-                self._tags(bucket, key) if image.tagged else None,
-                sources.from_metadata(image.metadata),
-            ]
-        files = (folder + FOLDER_FILE for folder in folders_of(key))
-        found += [self._file(bucket, file) for file in files if not self._untrusted(file)]
-        return [source for source in found if source is not None]
+            if sidecar := self._file(bucket, key + SIDECAR_SUFFIX):
+                yield sidecar
+            if image.tagged:
+                yield self._tags(bucket, key)
+            yield sources.from_metadata(image.metadata)
+        for folder in folders_of(key):
+            file = folder + FOLDER_FILE
+            if not self._untrusted(file) and (found := self._file(bucket, file)):
+                yield found
+
+    def passed_through(self, image: InputObject) -> dict[str, str]:
+        """Return its user metadata that are not instructions, by name: they go to its result.
+
+        Metadata below an untrusted prefix do not count.
+        """
+        if self._untrusted(image.key):
+            return {}
+        return {
+            name: text for name, text in sorted(image.metadata.items()) if name not in schema.KEYS
+        }
 
     def ignored(self, image: InputObject) -> tuple[str, ...]:
         """Return what `sources` leaves out, in words and without a request.
@@ -148,7 +165,9 @@ class InputBucket:
         if image.body is not None and image.body.tell() == 0:
             return image.body.read()
         try:
-            answer = self.s3.get_object(Bucket=image.bucket, Key=image.key, IfMatch=image.etag)
+            answer = self.s3.get_object(
+                Bucket=image.bucket, Key=self.prefix + image.key, IfMatch=image.etag
+            )
             return answer["Body"].read()
         except ClientError as error:
             if code_of(error) in MISSING:
@@ -170,7 +189,9 @@ class InputBucket:
         same text whatever is wrong.
         """
         key = layer_key(image.key, name)
-        if key is None or (self._untrusted(image.key) and self._untrusted(key)):
+        if key is None or len((self.prefix + key).encode()) > MAX_KEY_BYTES:
+            raise unusable_layer(name)
+        if self._untrusted(image.key) and self._untrusted(key):
             raise unusable_layer(name)
         try:
             layer = self.find_object(image.bucket, key)
@@ -186,6 +207,10 @@ class InputBucket:
             )
         raise unusable_layer(key)
 
+    def trusts(self, key: str) -> bool:
+        """Return whether instructions at a key count."""
+        return self._untrusted(key) is None
+
     def _untrusted(self, key: str) -> str | None:
         """Return the outermost untrusted folder that a key is in, or None."""
         around = [prefix for prefix in self.untrusted_prefixes if key.startswith(prefix)]
@@ -193,7 +218,7 @@ class InputBucket:
 
     def _file(self, bucket: str, key: str) -> Source | None:
         try:
-            answer = self.s3.get_object(Bucket=bucket, Key=key)
+            answer = self.s3.get_object(Bucket=bucket, Key=self.prefix + key)
         except ClientError as error:
             # An image's key may be so long that the key of a sidecar would exceed S3's limit.
             if code_of(error) in (*MISSING, *KEY_TOO_LONG):
@@ -206,13 +231,13 @@ class InputBucket:
 
     def _tags(self, bucket: str, key: str) -> Source:
         try:
-            tags = self.s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+            answer = self.s3.get_object_tagging(Bucket=bucket, Key=self.prefix + key)
         except ClientError as error:
             if code_of(error) in (*MISSING, *DELETED):  # a delete marker answers 405
                 raise ImageDeletedError(f"{key} is no longer in the bucket.") from error
             _report_refusal(error, f"the tags of {key}")
             raise
-        return sources.from_tags({tag["Key"]: tag["Value"] for tag in tags})
+        return sources.from_tags({tag["Key"]: tag["Value"] for tag in answer["TagSet"]})
 
 
 def folders_of(key: str) -> Iterator[str]:
@@ -242,7 +267,7 @@ def layer_key(image_key: str, name: str) -> str | None:
     key = "/".join(steps)
     places = (own, *(f"{folder}{LAYERS_FOLDER}/" for folder in folders_of(image_key)))
     within = any(key.startswith(place) and key != place for place in places)
-    return key if within and len(key.encode()) <= MAX_KEY_BYTES else None
+    return key if within else None
 
 
 def unusable_layer(name: str) -> LayerError:

@@ -11,6 +11,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from image_drop.errors import ImageDropError, SettingsError
+from image_drop.events import Place
 from image_drop.storage.s3 import CHANGED, MAX_KEY_BYTES, MISSING, code_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a person reads when there is no result, in the style of RFC 9457.
 
     `attempts`: the number of calls. `status` and `request_id`: of Venice's answer, if there was
-    one. `at`: UTC, ISO 8601.
+    one. `reference`: the caller's own id. `at`: UTC, ISO 8601.
     """
 
     code: str
@@ -39,6 +40,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     what_to_do: str
     key: str
+    reference: str | None = None
     variant: str | None
     mode: str | None
     attempts: int
@@ -126,6 +128,7 @@ def report_on(
     error: ImageDropError,
     *,
     key: str,
+    reference: str | None = None,
     variant: str | None,
     mode: str | None,
     attempts: int,
@@ -138,6 +141,7 @@ def report_on(
         detail=error.detail,
         what_to_do=error.advice,
         key=key,
+        reference=reference,
         variant=variant,
         mode=mode,
         attempts=attempts,
@@ -168,6 +172,24 @@ def as_metadata(values: Mapping[str, str | None]) -> dict[str, str]:
     return kept
 
 
+def with_metadata_of_image(
+    own: Mapping[str, str | None], others: Mapping[str, str]
+) -> dict[str, str]:
+    """Return `as_metadata(own)`, and of the image's own metadata as many as S3's limit leaves room.
+
+    Those of ASCII stay exactly as they are. None has a name that Image Drop uses in a result.
+    """
+    kept = as_metadata(own)
+    room = MAX_METADATA - sum(len(name) + len(text) for name, text in kept.items())
+    for name, text in others.items():
+        plain = text if text.isascii() and text.isprintable() else _quoted(text)
+        size = len(name.encode()) + len(plain)
+        if name not in own and name not in MARKS and plain and size <= room:
+            kept[name] = plain
+            room -= size
+    return kept
+
+
 def from_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """Return the values that `as_metadata` encoded."""
     return {name: unquote(text) for name, text in metadata.items()}
@@ -175,15 +197,21 @@ def from_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class OutputBucket:
-    """The output bucket."""
+    """The output bucket. All keys are below `prefix`."""
 
     s3: "S3Client"
     bucket: str
+    prefix: str = ""
+
+    def place(self, key: str) -> Place:
+        """Return where S3 has an object; its key is cut if the prefix makes it too long."""
+        tail = REPORT_SUFFIX if key.endswith(REPORT_SUFFIX) else key[key.rfind(".") :]
+        return Place(self.bucket, _fitted(self.prefix + key.removesuffix(tail), tail))
 
     def find_output(self, key: str) -> Stored | None:
         """Return the object at `key`, or None."""
         try:
-            head = self.s3.head_object(Bucket=self.bucket, Key=key)
+            head = self.s3.head_object(Bucket=self.bucket, Key=self.place(key).key)
         except ClientError as error:
             if code_of(error) in MISSING:
                 return None
@@ -193,7 +221,7 @@ class OutputBucket:
     def read_output(self, key: str) -> tuple[Stored, str, bytes] | None:
         """Return the object at `key`, its media type and its bytes, or None."""
         try:
-            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
+            answer = self.s3.get_object(Bucket=self.bucket, Key=self.place(key).key)
         except ClientError as error:
             if code_of(error) in MISSING:
                 return None
@@ -217,7 +245,7 @@ class OutputBucket:
         try:
             answer = self.s3.put_object(
                 Bucket=self.bucket,
-                Key=key,
+                Key=self.place(key).key,
                 Body=data,
                 ContentType=media_type,
                 Metadata=dict(metadata),
@@ -235,7 +263,7 @@ class OutputBucket:
         """Store a paid answer unconditionally, because only Image Drop writes there."""
         self.s3.put_object(
             Bucket=self.bucket,
-            Key=key,
+            Key=self.place(key).key,
             Body=data,
             ContentType=media_type,
             Metadata=dict(metadata),
@@ -247,7 +275,9 @@ class OutputBucket:
         In a bucket with versions, deleting a missing object would leave a delete marker.
         """
         try:
-            self.s3.delete_object(Bucket=self.bucket, Key=seen.key, IfMatch=seen.etag)
+            self.s3.delete_object(
+                Bucket=self.bucket, Key=self.place(seen.key).key, IfMatch=seen.etag
+            )
         except ClientError as error:
             if code_of(error) not in (*MISSING, *CHANGED):
                 raise

@@ -1,0 +1,97 @@
+"""Each request of each function in simulated runs, against the role that the template gives it.
+
+Both ways: no request lacks a permission, and no permission is for nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from image_drop.storage.s3 import MISSING, code_of
+from tests.simulation.machine import Client
+from tests.simulation.permissions import Need, allows, listed, needs
+from tests.simulation.run import simulate
+from tests.support.resolved import Resolved
+from tests.template.conftest import expanded, template, whole
+
+__all__ = ["expanded", "template", "whole"]
+
+SEEDS = range(30)
+ROLES = {
+    "upload": "UploadRole",
+    "retry": "RetryRole",
+    "account_watch": "AccountWatchRole",
+    "backfill": "BackfillRole",
+}
+# Lambda writes the logs and reads the queue with the function's own role.
+# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+BY_LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
+BY_POLLER = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+# What simulated runs have no use for: with an `OutputKeyFormat` that does not begin with {key}, the
+# backfill looks for each result by HEAD (`test_old_buckets` and `test_backfill` do that).
+UNUSED = {("LookAtOne", "s3:GetObject", "arn:aws:s3:::output/*")}
+
+Made = dict[str, set[Need]]
+
+
+@pytest.fixture(scope="module")
+def made() -> Made:
+    """What each function needed in simulated runs, by the name of its folder."""
+    found: Made = {name: set() for name in ROLES}
+    request = Client._request
+
+    def recorded(self: Client, operation: str, method: Callable[..., Any], **given: Any) -> Any:
+        missing = False
+        try:
+            return request(self, operation, method, **given)
+        except ClientError as error:
+            missing = code_of(error) in MISSING
+            raise
+        finally:
+            found[self._machine.function].update(needs(self._service, operation, given, missing))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Client, "_request", recorded)
+        for seed in SEEDS:
+            simulate(seed)
+    return found
+
+
+@pytest.fixture
+def resolved(whole: dict[str, Any]) -> Resolved:
+    """The template for the buckets and the parameter of the simulation."""
+    buckets = {"ExistingInputBucket": "input", "ExistingOutputBucket": "output"}
+    return Resolved(whole, VeniceApiKeyParameter="/key", **buckets)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", ROLES)
+def test_no_request_lacks_permission(made: Made, resolved: Resolved, function: str) -> None:
+    statements = resolved.statements(ROLES[function])
+
+    assert len(made[function]) > 5
+    lacking = [
+        need for need in made[function] if not any(allows(each, need) for each in statements)
+    ]
+    assert lacking == []
+
+
+@pytest.mark.slow
+def test_no_permission_is_for_nothing(made: Made, resolved: Resolved) -> None:
+    users: dict[tuple[str, str, str], list[str]] = {}
+    for function, role in ROLES.items():
+        for statement in resolved.statements(role):
+            for action in listed(statement["Action"]):
+                for target in listed(statement["Resource"]):
+                    users.setdefault((statement["Sid"], action, target), []).append(function)
+
+    idle = []
+    for (sid, action, target), functions in users.items():
+        one = {"Effect": "Allow", "Action": action, "Resource": target}
+        used = any(allows(one, need) for function in functions for need in made[function])
+        by_poller = action in BY_POLLER and functions == ["retry"]
+        if not (used or by_poller or action in BY_LAMBDA or (sid, action, target) in UNUSED):
+            idle.append((functions, sid, action, target))
+    assert idle == []
