@@ -25,7 +25,7 @@ from functions.retry.app import MAX_SLOT_WAIT as RETRY_MAX_SLOT_WAIT
 from functions.upload.app import MAX_SLOT_WAIT as UPLOAD_MAX_SLOT_WAIT
 from image_drop import account, pipeline, retry
 from image_drop.errors import AccountError, RetryableError
-from image_drop.events import AccountRestored, AccountUnavailable
+from image_drop.events import AccountRestored, AccountUnavailable, LimitChanged
 from image_drop.invocation import Invocation
 from image_drop.quota import Quota
 from image_drop.services import Services
@@ -220,6 +220,7 @@ class Deployment:
         """Start the account watch, as a rule of the event bus does."""
         if name == AccountUnavailable.name:
             self.stopped.append(self.world.time)
+        if name in (AccountUnavailable.name, LimitChanged.name):
             self.world.start(0.5, self._watch)
         elif name == AccountRestored.name:
             self.resumed.append(self.world.time)

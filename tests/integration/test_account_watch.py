@@ -349,6 +349,22 @@ def test_refused_image_is_set_aside_and_next_one_tried(stage: Stage, mapping: Ma
     assert stage.outputs() == ["good.jpg.png"]
 
 
+def test_refused_images_do_not_hold_up_others_of_their_model(
+    stage: Stage, mapping: MappingState
+) -> None:
+    stage.venice.faults.add(403, prompt="poison")
+    for number in range(4):
+        stage.drop(f"bad-{number}.jpg", sidecar={"prompt": "poison"})
+    stage.drop("good.jpg", sidecar={"prompt": "pink"})
+
+    for _ in range(6):
+        stage.pass_time(ROUND)
+        stage.watch()
+
+    assert stage.outputs() == ["good.jpg.png"]
+    assert not stage.processing_paused
+
+
 @pytest.mark.parametrize(("models", "calls"), [(1, 2), (2, 4), (4, 5)])
 def test_model_is_tried_twice_and_five_calls_refused_at_most(
     stage: Stage, mapping: MappingState, models: int, calls: int
@@ -615,3 +631,12 @@ def test_page_forbidden_by_something_in_between_is_refusal(
     stage.watch()
 
     assert paused_and_stopped(stage, mapping)
+
+
+def test_answer_with_new_limit_starts_watch_by_event(stage: Stage) -> None:
+    stage.venice.change(limit=60)
+
+    stage.drop("a.jpg", tags=CUT_OUT)
+
+    detail = dict(stage.events())["Venice Limit Changed"]
+    assert (detail["limit"], detail["former"]) == (60, 20)

@@ -239,7 +239,7 @@ class Cloud:
 
     def _announced(self, name: str, detail: str) -> None:
         self.announcements.append(Announcement(self.world.time, name, json.loads(detail)))
-        if name == "Venice Account Unavailable":
+        if name in ("Venice Account Unavailable", "Venice Limit Changed"):
             self.world.call(1.0, partial(self.watch.call_later, {}))
 
 

@@ -318,7 +318,7 @@ class TestFlow:
             1000,
         )
 
-    def test_account_is_watched_regularly_and_when_refused(
+    def test_account_is_watched_regularly_and_when_it_changes(
         self, resources: dict[str, Resource]
     ) -> None:
         events = resources["AccountWatchFunction"]["Properties"]["Events"].values()
@@ -326,7 +326,7 @@ class TestFlow:
         assert schedule["Properties"]["Schedule"] == "rate(5 minutes)"
         assert rule["Properties"]["Pattern"] == {
             "source": ["image-drop"],
-            "detail-type": ["Venice Account Unavailable"],
+            "detail-type": ["Venice Account Unavailable", "Venice Limit Changed"],
         }
 
     def test_only_account_watch_can_pause_queue_and_only_this_one(

@@ -14,6 +14,7 @@ from image_drop.events import (
     Event,
     ImageEdited,
     ImageEditFailed,
+    LimitChanged,
     Place,
 )
 from image_drop.storage.event_bus import EventBus
@@ -103,6 +104,11 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
         AccountRestored(event_id="e4", stopped_for=300.0),
         "Venice Account Restored",
         {"version": 1, "event_id": "e4", "stopped_for": 300.0},
+    ),
+    (
+        LimitChanged(model="firered-image-edit", limit=60, former=20),
+        "Venice Limit Changed",
+        {"version": 1, "model": "firered-image-edit", "limit": 60, "former": 20},
     ),
 ]
 

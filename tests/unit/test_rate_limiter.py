@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from image_drop.errors import NoSlotError
+from image_drop.events import LimitChanged
 from image_drop.instructions.schema import Instructions
 from image_drop.quota import Quota
 from image_drop.state.rate_limit import RateLimiter, Slot
@@ -211,6 +212,14 @@ def test_answer_that_shows_nothing_new_makes_no_request(
     limiter.learn(MODEL, Quota(limit=50), slot, 11.0)
 
     assert (slot.log.limit, slot.log.seconds) == (50, 10.0)
+
+
+def test_new_limit_is_event_once(limiter: RateLimiter) -> None:
+    slots = [use(limiter), use(limiter)]
+
+    changes = [limiter.learn(MODEL, Quota(limit=50), slot, 10.0) for slot in slots]
+
+    assert changes == [LimitChanged(model=MODEL, limit=50, former=20), None]
 
 
 def test_refusal_blocks_model_and_teaches_limit(limiter: RateLimiter, clock: FakeClock) -> None:

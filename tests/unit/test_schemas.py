@@ -23,6 +23,7 @@ def test_each_event_has_schema_with_its_version() -> None:
         "image-edit-failed.v1.json",
         "venice-account-unavailable.v1.json",
         "venice-account-restored.v1.json",
+        "venice-limit-changed.v1.json",
     }
 
 

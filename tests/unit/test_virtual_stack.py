@@ -1,5 +1,6 @@
 """The Lambda and Venice that the burst benchmark runs in, and one stack of all of it."""
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -184,6 +185,26 @@ def test_burst_is_done_without_refused_call_and_paid_once() -> None:
     assert set(stack.venice.paid.values()) == {1}
     assert stack.venice.answers["rate limited"] == 0
     assert not stack.queue.dead_letters
+
+
+@pytest.mark.parametrize(("before", "after", "refused"), [(20, 50, 0), (60, 20, 10)])
+def test_changed_limit_is_followed_within_minute(before: int, after: int, refused: int) -> None:
+    rules = Settings(limit=before, lockout_counts_429=True, retry_after=True)
+    stack = Deployment(IMAGE_DROP, rules, unavailable=0.0)
+    stack.settle()
+    began = DROP - DROP % 60
+    change = partial(stack.venice.settings.changed, {"limit": after})
+    stack.world.call(
+        began + 240 - DROP, lambda: setattr(stack.venice, "settings", change())
+    )  # at a whole minute, in the middle of the drop
+    stack.drop(400)
+    stack.run()
+
+    calls = Counter((at - began) // 60 for at in stack.venice.arrivals)
+    assert [calls[minute] for minute in (2, 3)] == [before] * 2
+    assert after - 2 <= calls[5] <= after
+    assert stack.venice.answers["rate limited"] <= refused
+    assert stack.venice.lock_out.begun == 0
 
 
 def test_without_limiter_same_burst_is_refused_and_locked_out() -> None:

@@ -29,6 +29,7 @@ MAX_CALLS = 5  # in one round, while they are refused
 # result. An edit with a longer call is postponed by `paid_call`.
 TRIAL = CALL_SECONDS + ENHANCE_SECONDS + 60.0
 ASIDE = 240.0  # seconds for which a refused message is hidden; the next round is in 300
+MAX_ASIDE = 6  # times as long, however often it was received
 
 
 class Trial(Enum):
@@ -46,7 +47,7 @@ def watch(services: "Services", invocation: Invocation) -> None:
     if status.stopped and usable:
         try_to_resume(status, services, invocation)
     needed = calls_at_once(services.limiter.rates(), services.now())
-    at_once = services.queue_trigger.at_once(needed)
+    at_once = services.queue_trigger.concurrency(needed).allowed
     follow(services.circuit_breaker, services.queue_trigger, at_once)
     paid_call.announce_pause(services)
     paused = float(services.circuit_breaker.status().stopped)
@@ -172,8 +173,9 @@ def try_some(services: "Services", invocation: Invocation) -> Trial:
         except SpendLimitError:
             return Trial.REFUSED
         except AccountError:
-            # The second time it stays hidden beyond the next round, so that others come first.
-            services.queue.postpone(message.receipt_handle, ASIDE * min(message.receive_count, 2))
+            # Each time it stays hidden for another round, so that others come first.
+            aside = ASIDE * min(message.receive_count, MAX_ASIDE)
+            services.queue.postpone(message.receipt_handle, aside)
             calls += 1
         except Exception as error:  # the message is postponed; another one may be accepted
             logger.info("trial failed", error=type(error).__name__)

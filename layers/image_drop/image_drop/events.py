@@ -79,7 +79,18 @@ class AccountRestored(msgspec.Struct, frozen=True, kw_only=True):
     stopped_for: float
 
 
-Event = ImageEdited | ImageEditFailed | AccountUnavailable | AccountRestored
+class LimitChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer of Venice named another rate limit than before, in calls a minute."""
+
+    name: ClassVar[str] = "Venice Limit Changed"
+
+    version: int = 1
+    model: str
+    limit: int
+    former: int
+
+
+Event = ImageEdited | ImageEditFailed | AccountUnavailable | AccountRestored | LimitChanged
 
 
 def encoded(event: Event) -> str:

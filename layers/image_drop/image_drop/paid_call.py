@@ -22,7 +22,7 @@ from image_drop.errors import (
     RetryableError,
     SpendLimitError,
 )
-from image_drop.events import AccountRestored, AccountUnavailable
+from image_drop.events import AccountRestored, AccountUnavailable, LimitChanged
 from image_drop.imaging.photos import Photo
 from image_drop.job import Job
 from image_drop.paid_answers import Paid
@@ -73,7 +73,9 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
     seconds = services.now() - now
     measure({"VeniceLatency": seconds, "Spend": usd}, mode=edit.mode)
     with never_failing("rate not learned"):
-        services.limiter.learn(edit.rate_model, answer.quota, slot, seconds)
+        announce_limit(
+            services.limiter.learn(edit.rate_model, answer.quota, slot, seconds), services
+        )
     settlement = Settlement(call.id, CallState.PAID, billing.micro(usd), services.now())
     return Paid(answer, call, settlement)
 
@@ -127,7 +129,7 @@ def learn(error: ImageDropError, edit: Edit, slot: Slot, services: Services) -> 
             services.limiter.block(ALL_MODELS, until)
         case RateLimitedError(quota=quota):
             until = error.retry_at or services.now() + BLOCK
-            services.limiter.refuse(edit.rate_model, quota, slot, until)
+            announce_limit(services.limiter.refuse(edit.rate_model, quota, slot, until), services)
         case AccountError():
             if error.status == 401 and services.api_key.replaced():
                 raise KeyReplacedError("Venice refused the former API key.") from error
@@ -154,6 +156,16 @@ def pause(
         logger.error("processing paused", reason=error.code, status=error.status)
         measure({"ProcessingPaused": 1})
         announce_pause(services)
+
+
+def announce_limit(change: LimitChanged | None, services: Services) -> None:
+    """Announce another limit, which starts the account watch: the concurrency follows it.
+
+    If the announcement is lost, the next round of the account watch follows all the same.
+    """
+    if change:
+        logger.info("limit changed", model=change.model, limit=change.limit, former=change.former)
+        services.bus.announce(change)
 
 
 def announce_pause(services: Services) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from image_drop.errors import NoSlotError
+from image_drop.events import LimitChanged
 from image_drop.quota import Quota
 from image_drop.state.atomic_item import TRIES, AtomicItem, Found
 from image_drop.state.rates import (
@@ -103,20 +104,28 @@ class RateLimiter:
         """Let no call start before `until`. The model `ALL_MODELS` stands for all models."""
         self._change(lambda rates: block(rates, model, until))
 
-    def refuse(self, model: str, quota: Quota, slot: Slot, until: float) -> None:
-        """Note that Venice answered 429: let no call of this model start before `until`."""
-        now = self.now()
-        self._change(lambda rates: refuse(rates, model, quota, slot.at, slot.log, until, now))
+    def refuse(self, model: str, quota: Quota, slot: Slot, until: float) -> LimitChanged | None:
+        """Note that Venice answered 429: let no call of this model start before `until`.
 
-    def learn(self, model: str, quota: Quota, slot: Slot, seconds: float) -> None:
-        """Note what an answer says about the limit, and how many `seconds` it took.
-
-        An answer that says nothing new is free.
+        Return the event if the limit has changed.
         """
         now = self.now()
+        return self._change_limit(
+            model, lambda rates: refuse(rates, model, quota, slot.at, slot.log, until, now)
+        )
+
+    def learn(self, model: str, quota: Quota, slot: Slot, seconds: float) -> LimitChanged | None:
+        """Note what an answer says about the limit, and how many `seconds` it took.
+
+        An answer that says nothing new is free. Return the event if the limit has changed.
+        """
+        now = self.now()
+
+        def learned(rates: Rates) -> Rates:
+            return learn(rates, model, quota, slot.at, slot.log, seconds, now)
+
         known = Rates({model: slot.log})
-        if learn(known, model, quota, slot.at, slot.log, seconds, now) != known:
-            self._change(lambda rates: learn(rates, model, quota, slot.at, slot.log, seconds, now))
+        return self._change_limit(model, learned) if learned(known) != known else None
 
     def set_limits(self, limits: Mapping[str, int]) -> None:
         """Keep the limits of several models, in requests a minute, in one write."""
@@ -163,8 +172,21 @@ class RateLimiter:
             self._back_off(conflicts)
         raise NoSlotError("Too many calls want a slot at the same time.", retry_at=self.now())
 
-    def _change(self, change: Callable[[Rates], Rates]) -> None:
-        self.item.change(change, pause=self._back_off, expiration=self.now() + RATES_TTL)
+    def _change_limit(self, model: str, change: Callable[[Rates], Rates]) -> LimitChanged | None:
+        former = 0
+
+        def changed(rates: Rates) -> Rates:
+            nonlocal former
+            former = rates.log(model).limit
+            return change(rates)
+
+        limit = self._change(changed).log(model).limit
+        if limit == former:
+            return None
+        return LimitChanged(model=model, limit=limit, former=former)
+
+    def _change(self, change: Callable[[Rates], Rates]) -> Rates:
+        return self.item.change(change, pause=self._back_off, expiration=self.now() + RATES_TTL)
 
     def _back_off(self, conflicts: int) -> None:
         self.sleep(self.rng.uniform(0.005, 0.05 * min(conflicts, 20)))
