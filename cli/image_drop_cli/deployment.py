@@ -31,6 +31,7 @@ PARAMETERS = {  # of the template, by the functions' variables
     "INPUT_PREFIX": "InputPrefix",
     "OUTPUT_PREFIX": "OutputPrefix",
     "KEEP_METADATA": "KeepMetadata",
+    "MAXIMUM_CONCURRENCY": "MaximumConcurrency",
     "VENICE_BASE_URL": "VeniceBaseUrl",
     "VENICE_API_KEY_PARAMETER": "VeniceApiKeyParameter",
 }

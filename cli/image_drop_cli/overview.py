@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from image_drop.instructions.schema import Mode
-from image_drop.state.rates import WINDOW
+from image_drop.state.rates import WINDOW, calls_at_once
 from image_drop.storage.output_bucket import REPORT_SUFFIX
 from image_drop.storage.retry_queue import Depth
 from image_drop.telemetry import NAMESPACE
@@ -31,6 +31,19 @@ class Rate:
     limit: int
     used: int
     free_in: float
+
+
+@dataclass(frozen=True)
+class Functions:
+    """How many functions for queued edits may run at once, by the account watch's last look.
+
+    `needed`: for the rate limit and what a call takes. `cause`: `need`, `account` (half of what the
+    AWS account runs at once) or `parameter` (`MaximumConcurrency`).
+    """
+
+    allowed: int
+    needed: int
+    cause: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,7 @@ class Overview:
     stack: str
     queue: Depth
     rates: tuple[Rate, ...]
+    functions: Functions
     seconds_left: float | None
     processing: Processing
     balance: float | None
@@ -109,6 +123,7 @@ def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
         stack=deployment.name,
         queue=queue,
         rates=rates,
+        functions=_functions(deployment),
         seconds_left=None if status.stopped else queue.total / slowest * WINDOW,
         processing=Processing(status.stopped, status.reason, status.detail, status.since),
         balance=balance(deployment),
@@ -158,6 +173,13 @@ def _rate(deployment: "Deployment", model: str) -> Rate:
     now = deployment.services.now()
     used = sum(now - WINDOW < time <= now for time in slots.times)
     return Rate(model, slots.limit, used, max(0.0, next_slot - now))
+
+
+def _functions(deployment: "Deployment") -> Functions:
+    services = deployment.services
+    needed = calls_at_once(services.limiter.rates(), services.now())
+    found = services.queue_trigger.concurrency(needed)
+    return Functions(found.allowed, found.needed, found.cause)
 
 
 def _today(deployment: "Deployment") -> Today:

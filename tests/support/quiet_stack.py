@@ -19,6 +19,7 @@ from image_drop_cli.upload.events import Event, NotSent
 from image_drop_cli.upload.folders import LocalFile
 from image_drop_cli.upload.run import UploadRun
 from tests.support.account import INPUT_BUCKET, OUTPUT_BUCKET, TABLE
+from tests.support.account_settings import answer_account_settings
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def quiet_stack(client: Callable[[str], Any], **parameters: str) -> QuietStack:
         "StateTableName": TABLE,
     }
     given = dict.fromkeys(PARAMETERS.values(), "") | {"VeniceApiKeyParameter": "/key"} | parameters
-    clients = {name: client(name) for name in ("s3", "sqs", "dynamodb", "ssm", "events")}
+    clients = {name: client(name) for name in ("s3", "sqs", "dynamodb", "ssm", "events", "lambda")}
+    answer_account_settings(clients["lambda"])
     return QuietStack(Deployment("image-drop", Aws(boto3.Session(), None, clients), outputs, given))
 
 

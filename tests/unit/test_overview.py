@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from image_drop_cli.commands.status import table_of
-from image_drop_cli.overview import Hour, Overview, Today, gather
+from image_drop_cli.overview import Functions, Hour, Overview, Today, gather
 from tests.support.quiet_stack import QuietStack, quiet_stack
 
 
@@ -72,3 +72,34 @@ def test_spend_of_day_is_shown_by_model(stack: QuietStack) -> None:
         "a-edit $1.20 for 1,000 calls",
         "b-edit $0.03 for 1 call",
     ]
+
+
+@pytest.mark.parametrize(
+    ("functions", "line"),
+    [
+        (Functions(23, 23, "need"), "functions up to 23 at once, as many as the rate needs"),
+        (
+            Functions(5, 23, "account"),
+            "functions up to 5 at once of 23 that the rate needs: "
+            "half of what the AWS account runs at once",
+        ),
+        (
+            Functions(10, 135, "parameter"),
+            "functions up to 10 at once of 135 that the rate needs: MaximumConcurrency",
+        ),
+    ],
+)
+def test_concurrency_is_shown_with_its_cause(
+    stack: QuietStack, functions: Functions, line: str
+) -> None:
+    assert line in shown(replace(gather(stack.deployment), functions=functions))
+
+
+def test_new_aws_account_keeps_half_of_its_concurrency(stack: QuietStack) -> None:
+    assert gather(stack.deployment).functions == Functions(5, 23, "account")
+
+
+def test_parameter_bounds_concurrency(boto_client: Callable[[str], Any], stack: QuietStack) -> None:
+    bounded = quiet_stack(boto_client, MaximumConcurrency="3")
+
+    assert gather(bounded.deployment).functions == Functions(3, 23, "parameter")

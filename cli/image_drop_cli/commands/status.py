@@ -14,7 +14,7 @@ from image_drop_cli.wording import backfill_status, counted, duration, folders_s
 
 if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
-    from image_drop_cli.overview import Overview, Rate, Today
+    from image_drop_cli.overview import Functions, Overview, Rate, Today
 
 REFRESH = 2.0  # seconds
 COUNT_AGAIN = 60.0  # seconds; counting the last hour lists the bucket
@@ -57,6 +57,7 @@ def _rows(overview: "Overview") -> Iterator[tuple[str, str]]:
     yield "queue", _queue(overview)
     for rate in overview.rates:
         yield f"rate, {rate.model}", _rate(rate)
+    yield "functions", _functions(overview.functions)
     yield "processing", _processing(overview)
     if overview.balance is not None:
         yield "balance", f"${overview.balance:,.2f}"
@@ -89,6 +90,18 @@ def _queue(overview: "Overview") -> str:
 def _rate(rate: "Rate") -> str:
     free = f"; next call in {rate.free_in:.0f} s" if rate.free_in >= 1 else ""
     return f"{rate.used} of {counted(rate.limit, 'call')} in the last minute{free}"
+
+
+def _functions(functions: "Functions") -> str:
+    allowed = f"up to {functions.allowed:,} at once"
+    match functions.cause:
+        case "account":
+            short = "half of what the AWS account runs at once"
+        case "parameter":
+            short = "MaximumConcurrency"
+        case _:
+            return f"{allowed}, as many as the rate needs"
+    return f"{allowed} of {functions.needed:,} that the rate needs: {short}"
 
 
 def _processing(overview: "Overview") -> str:

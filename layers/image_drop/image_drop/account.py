@@ -47,7 +47,7 @@ def watch(services: "Services", invocation: Invocation) -> None:
     if status.stopped and usable:
         try_to_resume(status, services, invocation)
     needed = calls_at_once(services.limiter.rates(), services.now())
-    at_once = services.queue_trigger.at_once(needed)
+    at_once = services.queue_trigger.concurrency(needed).allowed
     follow(services.circuit_breaker, services.queue_trigger, at_once)
     paid_call.announce_pause(services)
     paused = float(services.circuit_breaker.status().stopped)

@@ -1,7 +1,7 @@
 """The trigger that feeds the retry function from the queue; it can be paused."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import ClientError
 
@@ -13,6 +13,31 @@ if TYPE_CHECKING:
 
 
 LEAST, MOST = 2, 1000  # functions at once; SQS's own bounds
+
+
+@dataclass(frozen=True)
+class Concurrency:
+    """How many functions for queued edits may run at once.
+
+    `needed`: by the calls. `account`: what the AWS account runs at once, whatever the function.
+    `maximum`: the template's parameter.
+    """
+
+    needed: int
+    account: int
+    maximum: int
+
+    @property
+    def allowed(self) -> int:
+        """As many as needed, but never more than half of the account's: others need some too."""
+        return max(LEAST, min(self.needed, self.account // 2, self.maximum))
+
+    @property
+    def cause(self) -> Literal["need", "account", "parameter"]:
+        """What sets the number."""
+        if self.needed <= self.allowed:
+            return "need"
+        return "account" if self.account // 2 <= self.maximum else "parameter"
 
 
 @dataclass(frozen=True)
@@ -30,14 +55,10 @@ class QueueTrigger:
     uuid: str
     maximum: int = MOST
 
-    def at_once(self, needed: int) -> int:
-        """Return how many functions may run at once when so many are needed.
-
-        That is never more than half of the account's own limit, which other functions need too.
-        """
+    def concurrency(self, needed: int) -> Concurrency:
+        """Return how many functions may run at once when so many are needed."""
         limits = self.awslambda.get_account_settings()["AccountLimit"]
-        half = limits["ConcurrentExecutions"] // 2
-        return max(LEAST, min(needed, half, self.maximum))
+        return Concurrency(needed, limits["ConcurrentExecutions"], self.maximum)
 
     def switch(self, *, on: bool, at_once: int) -> None:
         """Enable or disable the trigger, with at most so many functions `at_once`.
