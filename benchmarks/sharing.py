@@ -3,13 +3,16 @@
     python -m benchmarks.sharing
 
 They know of each other only by the headers of Venice's answers. In virtual time, as in `burst`.
+Writes the section of `README.md`.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from benchmarks import page
 from benchmarks.burst import WINDOWS
 from benchmarks.virtual_stack import IMAGE_DROP, Deployment, counted_output
 from image_drop_local.simulator.settings import Settings as VeniceSettings
@@ -76,19 +79,8 @@ def run(sharing: Sharing) -> dict[str, Any]:
     }
 
 
-def line(figures: dict[str, Any]) -> str:
-    """Return a run in one line."""
-    return (
-        f"{figures['stacks']} stacks, {figures['window']} windows, "
-        f"drops {figures['after']:.0f} s apart: {figures['done']:,} done, "
-        f"{figures['refused']} refused ({figures['share_refused']:.2%}), "
-        f"{figures['lock_outs']} lock-outs, "
-        f"{figures['seconds'] / figures['bound']:.2f} of the bound"
-    )
-
-
 def main() -> None:
-    """Run everything, and print it."""
+    """Run everything, and write the report."""
     runs = [
         Sharing(stacks, window, after)
         for stacks in STACKS
@@ -96,8 +88,35 @@ def main() -> None:
         for after in (0.0, AFTER)
     ]
     with ProcessPoolExecutor() as pool:
-        for figures in pool.map(run, runs):
-            print(line(figures), [round(end) for end in figures["ends"]], flush=True)
+        text = section(list(pool.map(run, runs)))
+    page.put("sharing", text)
+    print(text)
+
+
+def section(taken: Sequence[dict[str, Any]]) -> str:
+    """Return the section of `README.md`."""
+    head = ("stacks", "windows", "drops apart", "calls", "refused", "share", "lock-outs", "time")
+    rows = [
+        (
+            str(each["stacks"]),
+            each["window"],
+            f"{each['after']:.0f} s",
+            f"{each['calls']:,}",
+            str(each["refused"]),
+            f"{each['share_refused']:.2%}",
+            str(each["lock_outs"]),
+            f"{each['seconds'] / each['bound']:.2f}",
+        )
+        for each in taken
+    ]
+    return f"""## Several stacks with one account at Venice
+
+`python -m benchmarks.sharing`: each stack edits {PHOTOS:,} photos; the account allows {LIMIT} calls
+a minute. The stacks know of each other only by the headers of Venice's answers. Time is that of all
+photos, as a ratio to what the limit alone requires; the last stack finishes alone. Goal: 0.5 %
+refused.
+
+{page.table(head, rows)}"""
 
 
 if __name__ == "__main__":

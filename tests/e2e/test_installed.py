@@ -14,6 +14,7 @@ from subprocess import CompletedProcess
 import pytest
 from PIL import Image
 
+from image_drop_cli.aws import Aws
 from image_drop_local.demo.photo_cases import photographs
 from image_drop_local.emulator.stack import bare_aws
 from image_drop_local.simulator import Simulator
@@ -130,3 +131,18 @@ def test_update_keeps_parameters_and_changes_what_is_named(account: Installed) -
     assert "API key: Venice accepts the key." in changed  # the parameter VeniceBaseUrl was kept
 
     assert "Nothing changes" in said(account.run("deploy", "--yes"))
+
+
+def test_update_moves_to_bucket_that_exists(account: Installed) -> None:
+    url = account.variables["AWS_ENDPOINT_URL"]
+    Aws.connect(endpoint_url=url).client("s3").create_bucket(Bucket="company-files")
+    given = ["--parameter=ExistingInputBucket=company-files", "--parameter=InputPrefix=in/"]
+
+    deployed = said(account.run("deploy", "--yes", *given))
+    edited = said(account.run("put", "cup.png", "--mode", "background-remove"))
+    destroyed = said(account.run("destroy", "--yes"))
+
+    assert "EventBridge is on." in deployed
+    assert "announces new images through EventBridge" in deployed
+    assert "1 sent, 1 result" in edited
+    assert "company-files" not in destroyed

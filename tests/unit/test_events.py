@@ -106,9 +106,9 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
         {"version": 1, "event_id": "e4", "stopped_for": 300.0},
     ),
     (
-        LimitChanged(model="firered-image-edit", limit=60, former=20),
+        LimitChanged(event_id="e5", model="firered-image-edit", limit=60, former=20),
         "Venice Limit Changed",
-        {"version": 1, "model": "firered-image-edit", "limit": 60, "former": 20},
+        {"version": 1, "event_id": "e5", "model": "firered-image-edit", "limit": 60, "former": 20},
     ),
 ]
 

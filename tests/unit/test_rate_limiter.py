@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from image_drop.errors import NoSlotError
-from image_drop.events import LimitChanged
 from image_drop.instructions.schema import Instructions
 from image_drop.quota import Quota
 from image_drop.state.rate_limit import RateLimiter, Slot
@@ -219,7 +218,11 @@ def test_new_limit_is_event_once(limiter: RateLimiter) -> None:
 
     changes = [limiter.learn(MODEL, Quota(limit=50), slot, 10.0) for slot in slots]
 
-    assert changes == [LimitChanged(model=MODEL, limit=50, former=20), None]
+    change, none = changes
+    assert change
+    assert change.event_id
+    assert (change.model, change.limit, change.former) == (MODEL, 50, 20)
+    assert none is None
 
 
 def test_refusal_blocks_model_and_teaches_limit(limiter: RateLimiter, clock: FakeClock) -> None:

@@ -85,6 +85,7 @@ class LimitChanged(msgspec.Struct, frozen=True, kw_only=True):
     name: ClassVar[str] = "Venice Limit Changed"
 
     version: int = 1
+    event_id: str
     model: str
     limit: int
     former: int

@@ -183,7 +183,7 @@ class RateLimiter:
         limit = self._change(changed).log(model).limit
         if limit == former:
             return None
-        return LimitChanged(model=model, limit=limit, former=former)
+        return LimitChanged(event_id=self.new_id(), model=model, limit=limit, former=former)
 
     def _change(self, change: Callable[[Rates], Rates]) -> Rates:
         return self.item.change(change, pause=self._back_off, expiration=self.now() + RATES_TTL)
