@@ -260,3 +260,18 @@ def test_superseded_answer_that_cannot_be_kept_is_spend(stage: Stage) -> None:
 
     day = stage.services.billing.day(stage.clock.now())
     assert (stage.paid, day.unconfirmed_usd) == (2, 0)
+
+
+def test_dead_letter_keeps_refusal_that_was_not_reported(stage: Stage) -> None:
+    stage.configure(MAX_FAILURES="1")
+    stage.venice.faults.add("html")
+    refuse_puts(stage, times=2)  # of the report, by the upload and by its last try
+
+    stage.drop("a.jpg", tags=CUT_OUT)
+    stage.work_off()
+    first = stage.report("a.jpg")["code"]
+    stage.redrive()
+    stage.work_off()
+
+    assert (first, stage.report("a.jpg")["code"]) == ("retries_exhausted", "unusable_answer")
+    assert stage.calls == 1

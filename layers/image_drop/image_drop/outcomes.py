@@ -153,9 +153,11 @@ def conclude(outcome: Outcome, event: str | None, settlement: Settlement | None,
             return record
         outbox = record.outbox if event is None else (*record.outbox, event)[-MAX_UNSENT:]
         step = Step(outcome.at, outcome.code or outcome.kind.value)
-        new = msgspec.structs.replace(record, outcome=outcome, refusal=None, outbox=outbox).after(
-            step
-        )
+        # A dead letter says nothing of the refusal, so it is still to be reported, without a call.
+        refusal = record.refusal if outcome.kind is OutcomeKind.DEAD_LETTER else None
+        new = msgspec.structs.replace(
+            record, outcome=outcome, refusal=refusal, outbox=outbox
+        ).after(step)
         return settlement.change(new) if settlement else new
 
     job.hold.update(concluded, settlement.move if settlement else None)

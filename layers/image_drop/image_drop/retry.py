@@ -73,8 +73,8 @@ def wait_for(
 def minutes_of_waiting(error: ImageDropError, services: "Services") -> float:
     """Return the minutes over which those that wait for a slot spread their next tries.
 
-    So three times as many try again in a minute as there are slots, however long the queue is. A
-    limit that rises to three times as much is used at once, and nobody waits in a function.
+    So two or three try again for each slot, however long the queue is. A limit that rises to 2.5
+    times as much is used at once, and nobody waits in a function.
     """
     if not isinstance(error, NoSlotError) or not error.limit:
         return 0.0
