@@ -438,6 +438,21 @@ def test_trial_that_reaches_daily_limit_does_not_resume(
     assert stage.paid == 1
 
 
+def test_trial_without_call_does_not_resume(stage: Stage, mapping: MappingState) -> None:
+    wanted = CUT_OUT | {"keep_original": True, "finish": {"size": "90x90"}}
+    stage.drop("a.jpg", sidecar=wanted)
+    stage.pause()
+    stage.venice.faults.add(402)
+    stage.deliver(stage.put_json("a.jpg.json", **wanted | {"finish": {"size": "80x80"}}))
+    stage.drop("b.jpg", tags=CUT_OUT)
+    stage.pass_time(ROUND)
+
+    stage.watch()
+
+    assert stage.paid == 1
+    assert paused_and_stopped(stage, mapping)
+
+
 def test_trial_that_spends_last_of_day_does_not_resume(stage: Stage, mapping: MappingState) -> None:
     stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
     stage.pause()

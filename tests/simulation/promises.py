@@ -183,8 +183,9 @@ class Promises(Auditor):
                 theirs = after is not None and after.id in self.people.foreign | self.people.markers
                 place = key, version.metadata.get("edit-id", "")
                 # A result of a kept answer has no call by which a dead function's work is found.
-                ours = "call" in version.metadata
-                if ours and not theirs and place not in told:
+                call = version.metadata.get("call")
+                again = after is not None and after.metadata.get("call") == call  # one request
+                if call and not again and not theirs and place not in told:
                     yield f"nobody was told of a result at {key}"
 
     def false_announcements(self) -> Iterator[str]:

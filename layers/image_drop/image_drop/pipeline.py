@@ -38,6 +38,7 @@ class Outcome(StrEnum):
     """How a try ended when no error was raised."""
 
     EDITED = "edited"
+    FINISHED = "finished"  # from an answer that was paid earlier, without a call
     DONE_BEFORE = "done before"
     REPORTED = "reported"
     SUPERSEDED = "superseded"
@@ -159,7 +160,7 @@ def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     clean_up(edit, job)
     log(edit, paid, job.services.now() - started)
     outcomes.announce(job)
-    return Outcome.EDITED
+    return Outcome.EDITED if paid.call else Outcome.FINISHED
 
 
 def catch_up(edit: Edit, there: Stored | None, job: Job) -> Outcome:
