@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 from urllib.parse import unquote
 
-from image_drop.state.edit_record import CallState
-from tests.simulation.auditor import Auditor
-from tests.simulation.deployment import OUTPUT
+from image_drop.state.edit_record import Call, CallState
+from tests.simulation.auditor import Auditor, source_of
+from tests.simulation.deployment import INPUT, OUTPUT
 from tests.simulation.faults import Fault
 
 MICRO = 1_000_000
@@ -41,20 +41,35 @@ class Money(Auditor):
                 )
                 if all(one) and one == other and old.metadata["call"] != new.metadata["call"]:
                     yield f"{key} was paid twice for the same edit {one[0]} and drop {one[1]}"
-        for id, record in self.records.items():
-            paid = [
-                (c.digest, c.drop, made_by.get(c.id))
-                for c in record.calls
-                if c.state is CallState.PAID
-            ]
-            for call, again in pairwise(paid):
-                if call == again and call[2] is None:
-                    yield f"{id} was paid twice in a row for the drop {call[1]}, without a result"
+        yield from self._paid_in_vain({id for id in made_by if id})
         for id, record in self.records.items():
             left = Counter((c.digest, c.drop) for c in record.calls if c.state is CallState.OPEN)
             for (_, drop), count in left.items():
                 if count > 2:
                     yield f"{id} has {count} calls without an answer for the drop {drop}"
+
+    def _paid_in_vain(self, made: set[str]) -> Iterator[str]:
+        """Calls without a result that were made again. `made`: calls with one."""
+        for id, record in self.records.items():
+            paid = [call for call in record.calls if call.state is CallState.PAID]
+            for call, again in pairwise(paid):
+                same = (call.digest, call.drop) == (again.digest, again.drop)
+                vain = same and not {call.id, again.id} & made
+                if vain and not self._changed_after_report(id, call, again):
+                    yield f"{id} was paid twice in a row for the drop {call.drop}, in vain"
+
+    def _changed_after_report(self, id: str, call: Call, again: Call) -> bool:
+        """Whether the first call has a report of its own, and the next one is of another edit."""
+        key = id.removeprefix("edit#").partition("#")[2].removeprefix(f"{INPUT}/")
+        told = [
+            (version.at, version.metadata.get("edit-id"))
+            for _, history in self.histories()
+            for version in history
+            if version.metadata.get("code") and source_of(version) == key
+        ]
+        first = {edit for at, edit in told if call.at < at <= again.at}
+        later = {edit for at, edit in told if at > again.at}
+        return bool(first) and not first & later
 
     def not_made_again(self) -> Iterator[str]:
         calls = {c.id: c.state for record in self.records.values() for c in record.calls}
