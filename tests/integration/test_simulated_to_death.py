@@ -275,3 +275,21 @@ def test_dead_letter_keeps_refusal_that_was_not_reported(stage: Stage) -> None:
 
     assert (first, stage.report("a.jpg")["code"]) == ("retries_exhausted", "unusable_answer")
     assert stage.calls == 1
+
+
+def test_slot_that_was_not_used_in_time_is_given_back(stage: Stage) -> None:
+    slow = stage.services.billing.dynamodb.meta.events
+
+    def wait(**_: Any) -> None:
+        slow.unregister("before-call.dynamodb.TransactWriteItems", wait)
+        stage.clock.sleep(16)
+
+    slow.register("before-call.dynamodb.TransactWriteItems", wait)
+    assert stage.drop("a.jpg", tags=CUT_OUT) == "queued"
+    log, _ = stage.services.limiter.peek("background-remove")
+    assert (stage.calls, log.slots) == (0, {})
+
+    stage.work_off()
+
+    day = stage.services.billing.day(stage.clock.now())
+    assert (stage.paid, day.usd, day.unconfirmed_usd) == (1, 0.03, 0)

@@ -15,6 +15,7 @@ from image_drop.errors import (
     LockedOutError,
     ModelRefusedError,
     NoAnswerError,
+    NoSlotError,
     OutcomeUnknownError,
     OutOfTimeError,
     RateLimitedError,
@@ -37,6 +38,7 @@ from image_drop.venice import client
 
 FRESH = 1.0  # seconds for which the circuit breaker is not read again; a call takes far longer
 BLOCK = 15.0  # seconds for which a 429 blocks a model when Venice names no time
+USED_WITHIN = 0.5  # seconds; later, Venice may count the call in another minute than its slot
 STORE_SECONDS = 20.0  # of the invocation, kept after the call for storing the result
 
 
@@ -54,6 +56,9 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
         if not job.invocation.trial and now > job.seen.at + FRESH:
             services.circuit_breaker.require(now)  # processing may have paused during the wait
         call = reserve(edit, job, now)
+        if services.now() > slot.at + USED_WITHIN:
+            free(call, job)
+            raise NoSlotError("AWS was too slow to use the slot.", retry_at=services.now())
         slot.consumed = True
         try:
             fitted = services.catalogue.current().fitted(edit.instructions)
