@@ -316,7 +316,7 @@ class NoLimiter(RateLimiter):
     @override
     @contextmanager
     def acquire(self, model: str, max_slot_wait: float, seen: object = None) -> Iterator[Slot]:
-        yield Slot(at=0.0, log=SlotLog())
+        yield Slot(at=self.now(), log=SlotLog())
 
     @override
     def block(self, model: str, until: float) -> None: ...
@@ -347,7 +347,7 @@ class TokenBucket(NoLimiter):
         at = max(self.next_at[0], self.now() - 60.0)
         self.next_at[0] = at + 60.0 / self.calls_a_minute
         self.sleep(at - self.now())
-        yield Slot(at=0.0, log=SlotLog())
+        yield Slot(at=self.now(), log=SlotLog())
 
 
 class _Counted(io.TextIOBase):
