@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from image_drop.instructions.schema import Mode
-from image_drop.state.rates import WINDOW, calls_at_once
+from image_drop.state.rates import WINDOW, calls_at_once, opens_at
 from image_drop.storage.output_bucket import REPORT_SUFFIX
 from image_drop.storage.retry_queue import Depth
 from image_drop.telemetry import NAMESPACE
@@ -15,7 +15,9 @@ from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
 from image_drop_cli.dead_letters import DeadLetters
 
 if TYPE_CHECKING:
+    from image_drop.state.rates import Rates
     from image_drop.state.scans import Scan
+    from image_drop.storage.queue_trigger import QueueTrigger
     from image_drop_cli.deployment import Deployment
 
 MODELS = (DEFAULT_EDIT_MODEL, Mode.BACKGROUND_REMOVE.value)
@@ -114,7 +116,8 @@ def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
     """Return the state of a stack. `last_hour`: a count of a moment ago, to save the listing."""
     services = deployment.services
     queue = services.queue.depth()
-    rates = tuple(_rate(deployment, model) for model in MODELS)
+    now, slots = services.now(), services.limiter.rates()
+    rates = tuple(_rate(slots, model, now) for model in MODELS)
     status = services.circuit_breaker.status()
     slowest = min(rate.limit for rate in rates)
     dead = DeadLetters(deployment)
@@ -123,7 +126,7 @@ def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
         stack=deployment.name,
         queue=queue,
         rates=rates,
-        functions=_functions(deployment),
+        functions=_functions(calls_at_once(slots, now), services.queue_trigger),
         seconds_left=None if status.stopped else queue.total / slowest * WINDOW,
         processing=Processing(status.stopped, status.reason, status.detail, status.since),
         balance=balance(deployment),
@@ -168,17 +171,14 @@ def balance(deployment: "Deployment") -> float | None:
     return float(latest["Minimum"]) if latest else None
 
 
-def _rate(deployment: "Deployment", model: str) -> Rate:
-    slots, next_slot = deployment.services.limiter.peek(model)
-    now = deployment.services.now()
-    used = sum(now - WINDOW < time <= now for time in slots.times)
-    return Rate(model, slots.limit, used, max(0.0, next_slot - now))
+def _rate(rates: "Rates", model: str, now: float) -> Rate:
+    log = rates.log(model)
+    used = sum(now - WINDOW < time <= now for time in log.times)
+    return Rate(model, log.limit, used, max(0.0, opens_at(rates, model, now) - now))
 
 
-def _functions(deployment: "Deployment") -> Functions:
-    services = deployment.services
-    needed = calls_at_once(services.limiter.rates(), services.now())
-    found = services.queue_trigger.concurrency(needed)
+def _functions(needed: int, trigger: "QueueTrigger") -> Functions:
+    found = trigger.concurrency(needed)
     return Functions(found.allowed, found.needed, found.cause)
 
 

@@ -6,6 +6,7 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from image_drop.storage.queue_trigger import MOST
 from image_drop_cli.deploying import existing_buckets
 from image_drop_cli.deploying.stacks import Stacks
 from image_drop_cli.doctor.finding import Finding, fine, note, problem
@@ -143,12 +144,12 @@ def functions(deployment: "Deployment") -> Iterator[Finding]:
 
 def concurrency(deployment: "Deployment") -> Iterator[Finding]:
     """Look whether the account lets enough functions run: half of them are for queued edits."""
-    limit = int(
-        deployment.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
+    most = deployment.services.queue_trigger.concurrency(MOST)
+    text = (
+        f"The account runs {most.account:,} functions at a time; queued edits take at most "
+        f"{most.allowed:,}."
     )
-    most = min(int(deployment.parameters.get("MaximumConcurrency", "2")), max(2, limit // 2))
-    text = f"The account runs {limit:,} functions at a time; queued edits take at most {most:,}."
-    if most >= ENOUGH:
+    if most.allowed >= ENOUGH:
         yield fine("concurrency", text)
     else:
         yield note(
