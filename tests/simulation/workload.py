@@ -173,7 +173,7 @@ class People:
     foreign: set[str] = field(default_factory=set)  # versions that are not Image Drop's
     markers: set[str] = field(default_factory=set)  # delete markers that are not Image Drop's
     away_until: list[float] = field(default_factory=list)  # when the account came back
-    poisoned: bool = False
+    poisoned: set[str] = field(default_factory=set)  # images that Venice refuses
     s3_was_busy: bool = False
 
     def __post_init__(self) -> None:
@@ -236,7 +236,8 @@ class People:
 
     def upload_with_tags(self, act: Act) -> None:
         plain = {k: v for k, v in act.instructions.items() if isinstance(v, str) and len(v) <= 256}
-        self.poisoned |= POISON in plain.values()
+        if POISON in plain.values():
+            self.poisoned.add(act.key)
         # Some programs can set user metadata, but no tags.
         tags, metadata = ({}, plain) if act.number % 3 == 0 else (plain, {})
         self.cloud.s3.put(INPUT, act.key, picture(act.number), tags=tags, metadata=metadata)
