@@ -32,6 +32,7 @@ KINDS: Mapping[str, int] = {
     "upload with tags": 14,
     "same bytes again": 6,
     "put sidecar": 14,
+    "put tags": 5,
     "remove sidecar": 3,
     "put folder file": 6,
     "remove folder file": 2,
@@ -97,7 +98,7 @@ DAILY_LIMITS = ("0.04", "0.08", "0.12", "0.2", "50", "0")
 
 STARTS = (
     *("upload", "upload with tags", "upload rubbish", "same bytes again"),
-    *("put sidecar", "retry"),
+    *("put sidecar", "put tags", "retry"),
 )
 
 
@@ -157,6 +158,11 @@ def _worded(instructions: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if "variants" in worded:
         worded["variants"] = {name: _worded(each, key) for name, each in worded["variants"].items()}
     return worded
+
+
+def _as_tags(instructions: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return those of the instructions that a tag can hold."""
+    return {k: v for k, v in instructions.items() if isinstance(v, str) and len(v) <= 256}
 
 
 @dataclass
@@ -235,12 +241,16 @@ class People:
         self.cloud.s3.put(INPUT, act.key, picture(act.number))
 
     def upload_with_tags(self, act: Act) -> None:
-        plain = {k: v for k, v in act.instructions.items() if isinstance(v, str) and len(v) <= 256}
+        plain = _as_tags(act.instructions)
         if POISON in plain.values():
             self.poisoned.add(act.key)
         # Some programs can set user metadata, but no tags.
         tags, metadata = ({}, plain) if act.number % 3 == 0 else (plain, {})
         self.cloud.s3.put(INPUT, act.key, picture(act.number), tags=tags, metadata=metadata)
+
+    def put_tags(self, act: Act) -> None:
+        if self.cloud.s3.current(INPUT, act.key):
+            self.cloud.s3.tag(INPUT, act.key, _as_tags(act.instructions))
 
     def upload_rubbish(self, act: Act) -> None:
         tags = {"mode": "background-remove"}
@@ -386,6 +396,7 @@ _ACTS = {
     "upload with tags": People.upload_with_tags,
     "same bytes again": People.same_bytes_again,
     "put sidecar": People.put_sidecar,
+    "put tags": People.put_tags,
     "remove sidecar": People.remove_sidecar,
     "put folder file": People.put_folder_file,
     "remove folder file": People.remove_folder_file,
