@@ -158,6 +158,18 @@ def test_dry_run_says_that_events_of_bucket_are_off(run: Callable[..., Result], 
     assert "EventBridgeConfiguration" not in found
 
 
+def test_missing_key_is_said_before_bucket_is_changed(run: Callable[..., Result], aws: Aws) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="untouched")
+
+    done = run("deploy", "--yes", "--parameter=ExistingInputBucket=untouched")
+
+    assert done.exit_code == 2
+    assert f"There is no Venice API key in the SSM parameter {KEY}." in done.stderr
+    found = s3.get_bucket_notification_configuration(Bucket="untouched")
+    assert "EventBridgeConfiguration" not in found
+
+
 def test_missing_bucket_is_named(run: Callable[..., Result]) -> None:
     done = run("deploy", "--dry-run", "--parameter=ExistingOutputBucket=no-such-bucket")
 
