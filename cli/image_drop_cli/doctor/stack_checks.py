@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from image_drop.storage.queue_trigger import MOST
 from image_drop_cli.deploying import existing_buckets
@@ -116,13 +116,15 @@ def buckets(deployment: "Deployment") -> Iterator[Finding]:
     """Look whether buckets that existed before can be used."""
     value = deployment.parameters.get
     existing = existing_buckets.names(lambda name: value(name, ""))
+    usable = dict.fromkeys(existing.values())
     for parameter, name in existing.items():
         found = existing_buckets.obstacles(deployment.aws, name, parameter, value("KmsKeyArn", ""))
-        obstacles = [problem("buckets", each.text, each.cure) for each in found]
-        yield from obstacles
-        if not obstacles:
-            habits = existing_buckets.habits(deployment.aws, name)
-            yield from (note("buckets", each.text, each.cure) for each in habits)
+        for each in found:
+            usable.pop(name, None)
+            yield problem("buckets", each.text, each.cure)
+    for name in usable:
+        habits = existing_buckets.habits(deployment.aws, name)
+        yield from (note("buckets", each.text, each.cure) for each in habits)
 
 
 def functions(deployment: "Deployment") -> Iterator[Finding]:
