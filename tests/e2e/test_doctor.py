@@ -144,7 +144,7 @@ def test_function_that_cannot_start_is_named_at_once(deployment: Deployment, sta
     assert left(stack) == []
 
 
-def test_pause_on_the_way_ends_wait(deployment: Deployment, stack: Stack) -> None:
+def test_pause_meanwhile_ends_wait(deployment: Deployment, stack: Stack) -> None:
     services, told = deployment.services, list[str]()
 
     def tell(text: str) -> None:

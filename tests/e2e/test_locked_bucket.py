@@ -94,7 +94,7 @@ def test_report_that_is_over_stays_as_old_version_only(system: System) -> None:
     assert versions(system, "out/late.jpg.error.json") == 1
 
 
-def test_doctor_goes_through_locked_bucket_and_says_what_is_special(system: System) -> None:
+def test_doctor_goes_through_locked_bucket_and_names_lock(system: System) -> None:
     deployment = Deployment.find(STACK_NAME, endpoint_url=system.stack.endpoint_url)
     events = deployment.client("s3").meta.events
     events.register("before-send.s3.PutObject", refuse_without_checksum)

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from image_drop.storage.queue_trigger import MOST
+from image_drop_cli.dead_events import DeadEvents
 from image_drop_cli.deploying import existing_buckets
 from image_drop_cli.deploying.stacks import Stacks
 from image_drop_cli.doctor.finding import Finding, fine, note, problem
@@ -192,6 +193,13 @@ def queue(deployment: "Deployment") -> Iterator[Finding]:
             "dead letters",
             f"There are {counted(dead, 'dead letter')}.",
             "See why with `image-drop dead list`. Retry them with `image-drop dead redrive --all`.",
+        )
+    events = DeadEvents.of(deployment)
+    if events and (count := events.count()):
+        yield note(
+            "webhook",
+            f"The webhook did not take {counted(count, 'event')}.",
+            "See why with `image-drop dead events`. Send them again with --redeliver.",
         )
 
 
