@@ -229,7 +229,8 @@ def test_status_tells_when_nobody_is_needed_and_when_somebody_is(
         "firered-image-edit",
         "background-remove",
     }
-    assert overview["last_hour"]["complete"] is True
+    assert overview["last_hour"]["results"] > 0
+    assert overview["balance"] > 0  # the account watch has printed it
 
 
 def test_dead_letters_are_listed_shown_sent_again_and_discarded(
