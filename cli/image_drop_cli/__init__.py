@@ -11,6 +11,7 @@ from image_drop_cli.commands import (
     deploy,
     destroy,
     doctor,
+    explain,
     images,
     instructions,
     machine,
@@ -67,7 +68,7 @@ app.command("put")(put.put)
 app.command("status")(status.status)
 app.add_typer(dead.app, name="dead")
 app.command("retry")(images.retry)
-app.command("explain")(images.explain)
+app.command("explain")(explain.explain)
 app.add_typer(backfill.app, name="backfill")
 app.command("init")(instructions.init)
 app.command("schema")(instructions.schema)

@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ def printable(text: str) -> str:
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun, such as `1 report` or `2,000 reports`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def moment(at: float) -> str:
+    """Return a time in UTC to the second. `at`: seconds since 1970."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def duration(seconds: float) -> str:

@@ -109,7 +109,7 @@ def test_instructions_of_command_line_count_for_that_image(
         "mode": "given/one.png.json",
         "prompt": "given/one.png.json",
     }
-    assert explanation["requests"][0]["state"].startswith("done")
+    assert explanation["requests"][0]["state"]["kind"] == "result"
     text = run("explain", "given/one.png").output
     assert "POST /image/edit" in text
     assert "$0.04 (firered-image-edit)" in text
