@@ -15,6 +15,7 @@ from image_drop_cli.commands import (
     images,
     instructions,
     machine,
+    operate,
     put,
     status,
 )
@@ -69,6 +70,10 @@ app.command("status")(status.status)
 app.add_typer(dead.app, name="dead")
 app.command("retry")(images.retry)
 app.command("explain")(explain.explain)
+app.command("pause")(operate.pause)
+app.command("resume")(operate.resume)
+app.command("cancel")(operate.cancel)
+app.command("limit")(operate.limit)
 app.add_typer(backfill.app, name="backfill")
 app.command("init")(instructions.init)
 app.command("schema")(instructions.schema)

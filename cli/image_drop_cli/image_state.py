@@ -17,7 +17,7 @@ from image_drop.state.circuit_breaker import Status
 from image_drop.state.edit_record import Attempt, CallState, OutcomeKind, Record
 from image_drop.storage.output_bucket import Report, from_metadata
 from image_drop.storage.output_bucket import Stored as StoredOutput
-from image_drop_cli.wording import counted, moment
+from image_drop_cli.wording import counted, how_it_resumes, moment
 
 ERRORS = {each.code: each for each in subclasses(ImageDropError)}
 WAITS = {each.code for each in retry.WAITS}
@@ -259,7 +259,7 @@ def _paused(facts: Facts, beginning: str) -> State:
         Kind.PAUSED,
         f"{beginning} processing is paused since {moment(breaker.since)} ({breaker.reason}): "
         f"{breaker.detail}",
-        "Image Drop resumes by itself within five minutes after the cause is gone.",
+        how_it_resumes(breaker),
         breaker.since,
     )
 

@@ -184,10 +184,9 @@ def _functions(needed: int, trigger: "QueueTrigger") -> Functions:
 
 def _today(deployment: "Deployment") -> Today:
     billing = deployment.services.billing
-    day = billing.day(deployment.services.now())
-    return Today(
-        day.usd, day.unconfirmed_usd, billing.limit_usd, day.usd_by_model, day.calls_by_model
-    )
+    now = deployment.services.now()
+    day, limit = billing.day(now), billing.limit_on(now, deployment.services.orders.current())
+    return Today(day.usd, day.unconfirmed_usd, limit, day.usd_by_model, day.calls_by_model)
 
 
 def _codes(dead: DeadLetters) -> dict[str, int]:

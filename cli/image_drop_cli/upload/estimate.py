@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from image_drop.services import Services
 from image_drop.state.rates import WINDOW
+from image_drop_cli.wording import how_it_resumes
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ def estimate(pending: Mapping[str, int], services: Services) -> Progress:
     seconds_left, limit = max(times, default=(0.0, 0))
     status = services.circuit_breaker.status()
     if status.stopped:
-        return Progress(total, queued, limit, None, status.detail)
+        reason = f"{status.detail} {how_it_resumes(status)}"
+        return Progress(total, queued, limit, None, reason)
     return Progress(total, queued, limit, seconds_left)
 
 

@@ -18,6 +18,7 @@ from image_drop.services import Services
 from image_drop.state.atomic_item import Found
 from image_drop.state.circuit_breaker import Status
 from image_drop.state.edit_record import Attempt, record_id
+from image_drop.state.orders import Orders
 from image_drop.state.rates import Rates
 from image_drop.state.records import Hold, Stored, stored
 from image_drop.storage.input_bucket import InputObject
@@ -33,6 +34,7 @@ class Seen:
 
     status: Status
     rates: Found[Rates]
+    orders: Orders
     at: float
 
 
@@ -96,9 +98,15 @@ def _read(upload: Upload, services: Services) -> tuple[Stored, Seen]:
     """Return the upload's record and what all functions share, read in one request."""
     id = record_id(upload.bucket, upload.key, upload.variant)
     rates, breaker, at = services.limiter.item, services.circuit_breaker.item, services.now()
-    items = services.records.read_with(id, rates.id, breaker.id)
-    status, _ = breaker.decoded(items.get(breaker.id))
-    return stored(id, items.get(id)), Seen(status, rates.decoded(items.get(rates.id)), at)
+    orders = services.orders.item
+    items = services.records.read_with(id, rates.id, breaker.id, orders.id)
+    seen = Seen(
+        breaker.decoded(items.get(breaker.id))[0],
+        rates.decoded(items.get(rates.id)),
+        orders.decoded(items.get(orders.id))[0],
+        at,
+    )
+    return stored(id, items.get(id)), seen
 
 
 def _attempt(error: Exception, upload: Upload, now: float, invocation: Invocation) -> Attempt:
