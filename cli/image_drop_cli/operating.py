@@ -70,8 +70,7 @@ def resume(deployment: "Deployment", now: float) -> Change:
     """
     services = deployment.services
     before = services.circuit_breaker.status()
-    orders = services.orders.current()
-    has_room = before.limit_usd is not None and services.billing.spent_error(now, orders) is None
+    has_room = before.limit_usd is not None and services.billing.spent_error(now) is None
     if before.by_hand or (before.stopped and has_room):
         services.circuit_breaker.resume(now, stop=before.id)
     return Change(before, services.circuit_breaker.status())

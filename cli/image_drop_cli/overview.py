@@ -185,7 +185,7 @@ def _functions(needed: int, trigger: "QueueTrigger") -> Functions:
 def _today(deployment: "Deployment") -> Today:
     billing = deployment.services.billing
     now = deployment.services.now()
-    day, limit = billing.day(now), billing.limit_on(now, deployment.services.orders.current())
+    day, limit = billing.day(now), billing.limit_on(now)
     return Today(day.usd, day.unconfirmed_usd, limit, day.usd_by_model, day.calls_by_model)
 
 

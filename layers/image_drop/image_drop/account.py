@@ -77,9 +77,8 @@ def try_to_resume(status: "Status", services: "Services", invocation: Invocation
     if status.by_hand:
         return
     accepted = False
-    today = services.orders.current()
     if status.limit_usd is not None:
-        limit = services.billing.limit_on(services.now(), today)
+        limit = services.billing.limit_on(services.now())
         if not circuit_breaker.is_renewed(status, limit, services.now()):
             return
     else:
@@ -88,7 +87,7 @@ def try_to_resume(status: "Status", services: "Services", invocation: Invocation
             return
         accepted = trial is Trial.ACCEPTED
     now = services.now()
-    if accepted and (spent := services.billing.spent_error(now, today)):
+    if accepted and (spent := services.billing.spent_error(now)):
         paid_call.pause(spent, services)
         return
     if services.circuit_breaker.resume(now, stop=status.id, accepted=accepted):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from image_drop.errors import EditTooDearError, OutcomeUnknownError, SpendLimitError
 from image_drop.state.circuit_breaker import RECHECK_AFTER
 from image_drop.state.edit_record import Call, CallState, Record
-from image_drop.state.orders import Orders
+from image_drop.state.orders import Orders, OrderStore
 from image_drop.state.records import Hold, Records, RefusedMoveError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MAX_UNANSWERED = 2  # calls for the same edit that may have been charged; there is no third
 SPEND_TTL = 400 * 86_400  # seconds: a year, and some more to compare years
 MICRO = 1_000_000  # in a dollar, so that sums are exact
-NO_ORDERS = Orders()
 
 
 @dataclass(frozen=True)
@@ -64,21 +63,26 @@ class Billing:
         ).get("Item", {})
         return _day(date_of(now), item)
 
-    def limit_on(self, now: float, orders: Orders) -> float:
-        """Return the limit of the day of `now`: its own, if one was set, else every day's."""
+    def limit_on(self, now: float, orders: Orders | None = None) -> float:
+        """Return the limit of the day of `now`: its own, if one was set, else every day's.
+
+        `orders`: if they were just read, which saves a read.
+        """
+        orders = orders or OrderStore(self.dynamodb, self.table).current()
         own = orders.limit_on(date_of(now))
         return self.limit_usd if own is None else own
 
-    def spent_error(self, now: float, orders: Orders) -> SpendLimitError | None:
+    def spent_error(self, now: float) -> SpendLimitError | None:
         """Return the error when nothing is left of the day's limit, else None."""
-        day, limit = self.day(now), self.limit_on(now, orders)
+        day, limit = self.day(now), self.limit_on(now)
         if not limit or day.at_most_usd < limit:
             return None
         return spend_limit_error(day, limit, now)
 
-    def begin(self, hold: Hold, call: Call, orders: Orders = NO_ORDERS) -> None:
+    def begin(self, hold: Hold, call: Call, orders: Orders | None = None) -> None:
         """Reserve a call's price and note that the call is about to be made.
 
+        `orders`: if they were just read, which saves a read.
         Raise `OutcomeUnknownError` when two calls for the same edit got no answer,
         `EditTooDearError` when the call alone costs more than the day's limit, and
         `SpendLimitError` when it does not fit into what is left of the day.
