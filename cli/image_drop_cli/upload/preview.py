@@ -3,20 +3,17 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from image_drop.storage.s3 import MISSING, code_of
 from image_drop.uploads import SIDECAR_SUFFIX
 from image_drop_cli.upload.folders import LocalFile
-
-if TYPE_CHECKING:
-    from image_drop.services import Services
 
 _MISSING = ClientError(
     {"Error": {"Code": "NoSuchKey", "Message": "The key does not exist."}}, "GetObject"
@@ -77,8 +74,8 @@ class Preview:
         answer = self._asked("get_object", Bucket, Key)
         return {**answer, "Body": BytesIO(answer["Body"])}
 
-    def get_object_tagging(self, *, Bucket: str, Key: str) -> Mapping[str, Any]:  # noqa: N803
-        """Answer as S3 does."""
+    def get_object_tagging(self, *, Bucket: str, Key: str) -> Mapping[str, Any]:  # noqa: ARG002, N803
+        """Answer as S3 does; only local images are asked for."""
         file, _ = self._local[Key]
         return {"TagSet": [{"Key": name, "Value": text} for name, text in file.tags.items()]}
 
