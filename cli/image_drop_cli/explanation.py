@@ -101,7 +101,8 @@ def explain(key: str, deployment: "Deployment") -> Explanation:
     try:
         sources = instruction_sources(image, services)
         base = replace(base, given=origins(sources))
-        wanted = Wanted(image, resolve(sources))
+        changed_at = max(image.changed_at.timestamp(), *(each.changed_at for each in sources))
+        wanted = Wanted(image, resolve(sources), changed_at)
     except PermanentError as error:
         return _without_calls(base, image, error, deployment)
     records = records_of(key, wanted.variants, deployment)
@@ -157,7 +158,13 @@ def _request(
     enhanced = bool(sent.get("enhance_prompt"))
     obstacle = obstacle_to(outcome, wanted, services) if isinstance(outcome, Edit) else None
     facts = gather(
-        wanted.image.key, plan, record, deployment, in_bucket=in_bucket, obstacle=obstacle
+        wanted.image.key,
+        plan,
+        record,
+        deployment,
+        in_bucket=in_bucket,
+        changed_at=wanted.changed_at,
+        obstacle=obstacle,
     )
     return Request(
         variant=plan.variant,

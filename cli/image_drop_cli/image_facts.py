@@ -40,9 +40,13 @@ def gather(
     deployment: "Deployment",
     *,
     in_bucket: bool,
+    changed_at: float = 0.0,
     obstacle: PermanentError | None = None,
 ) -> Facts:
-    """Return what is known about one variant now. `obstacle`: why its edit would not be made."""
+    """Return what is known about one variant now.
+
+    `changed_at`: of the image and its instructions. `obstacle`: why its edit would not be made.
+    """
     services, outcome = deployment.services, plan.outcome
     edit = outcome if isinstance(outcome, Edit) else None
     log, _ = services.limiter.peek(edit.rate_model if edit else DEFAULT_EDIT_MODEL)
@@ -60,6 +64,9 @@ def gather(
         breaker=services.circuit_breaker.status(),
         queued=services.queue.depth().total,
         limit=log.limit,
+        cancelled=services.orders.current().cancelled(
+            key, max(changed_at, record.attempt.at if record.attempt else 0.0)
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from image_drop import retry
 from image_drop.edits import Edit
 from image_drop.errors import (
+    CancelledError,
     ImageDropError,
     ModelRefusedError,
     PermanentError,
@@ -15,6 +16,7 @@ from image_drop.errors import (
 )
 from image_drop.state.circuit_breaker import Status
 from image_drop.state.edit_record import Attempt, CallState, OutcomeKind, Record
+from image_drop.state.orders import Cancellation
 from image_drop.storage.output_bucket import Report, from_metadata
 from image_drop.storage.output_bucket import Stored as StoredOutput
 from image_drop_cli.wording import counted, how_it_resumes, moment
@@ -36,6 +38,7 @@ class Kind(StrEnum):
     BEING_EDITED = "being edited"
     QUEUED = "queued"
     PAUSED = "paused"
+    CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
     NEVER_SEEN = "never seen"
     NO_IMAGE = "no such image"
@@ -82,6 +85,7 @@ class Facts:
     prevents it before any call. `result`: what is at the key of its result. `dead`: whether its
     dead letter is in the queue; None if nobody looked. `failures`: since the last outcome, out of
     `max_failures`. `queued`: messages in the retry queue. `limit`: calls a minute of its model.
+    `cancelled`: the order by which what was queued is dropped.
     """
 
     now: float
@@ -97,6 +101,7 @@ class Facts:
     breaker: Status
     queued: int
     limit: int
+    cancelled: Cancellation | None
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,7 @@ def _answers(facts: Facts) -> Iterator[State | None]:
     yield _dead_letter(facts)
     yield _report(facts)
     yield _result_gone(facts)
+    yield _cancelled(facts)
     yield _queued(facts)
     yield _superseded(facts)
     yield _never_seen(facts)
@@ -201,7 +207,7 @@ def _dead_letter(facts: Facts) -> State | None:
         )
     return State(
         Kind.DEAD_LETTER,
-        f"It is a dead letter since {moment(last.at)}. {detail}",
+        f"It has been a dead letter since {moment(last.at)}. {detail}",
         "When the cause is gone, retry it with `image-drop dead redrive KEY`.",
         last.at,
     )
@@ -218,7 +224,7 @@ def _told(found: FoundReport) -> State:
     report = found.report
     return State(
         Kind.REPORT,
-        f"It has a report since {moment(found.at)} ({report.code}): {report.title}. "
+        f"It has had a report since {moment(found.at)} ({report.code}): {report.title}. "
         f"{report.detail}",
         report.what_to_do,
         found.at,
@@ -236,6 +242,19 @@ def _result_gone(facts: Facts) -> State | None:
         f"Its result was stored at {moment(last.at)} and is no longer there.",
         "Make it again with `image-drop retry KEY`.",
         last.at,
+    )
+
+
+def _cancelled(facts: Facts) -> State | None:
+    order = facts.cancelled
+    if order is None:
+        return None
+    return State(
+        Kind.CANCELLED,
+        f"What was queued below {order.prefix or 'the whole bucket'} was cancelled at "
+        f"{moment(order.at)}. When its turn comes, it gets a report and no call.",
+        CancelledError.advice,
+        order.at,
     )
 
 
@@ -257,7 +276,7 @@ def _paused(facts: Facts, beginning: str) -> State:
     breaker = facts.breaker
     return State(
         Kind.PAUSED,
-        f"{beginning} processing is paused since {moment(breaker.since)} ({breaker.reason}): "
+        f"{beginning} processing has been paused since {moment(breaker.since)} ({breaker.reason}): "
         f"{breaker.detail}",
         how_it_resumes(breaker),
         breaker.since,

@@ -118,6 +118,19 @@ def test_paused_image_is_told_why(stage: Stage) -> None:
     assert "(account_unavailable): Venice answered 402." in found.text
 
 
+def test_queued_image_that_is_cancelled_is_told(stage: Stage) -> None:
+    stage.venice.faults.add(503, times=1)
+    stage.drop("a.jpg", tags=CUT_OUT)
+    stage.services.orders.cancel("", stage.clock.now() + 1)
+
+    found = state(stage)
+
+    assert found.kind is Kind.CANCELLED
+    assert "no call" in found.text
+    stage.work_off()
+    assert state(stage).kind is Kind.REPORT
+
+
 def test_image_in_hand_is_told_to_be_edited(stage: Stage) -> None:
     stage.kill("before-call.PutObject")
     event = stage.put("a.jpg", tags=CUT_OUT)

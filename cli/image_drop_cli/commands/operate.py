@@ -133,8 +133,9 @@ def _resumed(change: "Change", *, at_once: bool) -> str:
 
 def _paid(tally: "Tally") -> str:
     images = ("" if tally.complete else "the first ") + counted(tally.images, "image")
-    paid = f"Of {images} there, {counted(tally.paid_calls, 'call')} had been paid already: "
-    paid += f"${tally.paid_usd:,.2f}."
+    calls = counted(tally.paid_calls, "call") if tally.paid_calls else "nothing"
+    usd = f": ${tally.paid_usd:,.2f}" if tally.paid_calls else ""
+    paid = f"For {images} there, {calls} had been paid already{usd}."
     if tally.unconfirmed_calls:
         calls = counted(tally.unconfirmed_calls, "call")
         paid += f" {calls} in progress or unconfirmed may cost ${tally.unconfirmed_usd:,.2f} more."
