@@ -11,9 +11,11 @@ from image_drop_cli.commands import (
     deploy,
     destroy,
     doctor,
+    explain,
     images,
     instructions,
     machine,
+    operate,
     put,
     status,
 )
@@ -67,7 +69,11 @@ app.command("put")(put.put)
 app.command("status")(status.status)
 app.add_typer(dead.app, name="dead")
 app.command("retry")(images.retry)
-app.command("explain")(images.explain)
+app.command("explain")(explain.explain)
+app.command("pause")(operate.pause)
+app.command("resume")(operate.resume)
+app.command("cancel")(operate.cancel)
+app.command("limit")(operate.limit)
 app.add_typer(backfill.app, name="backfill")
 app.command("init")(instructions.init)
 app.command("schema")(instructions.schema)
