@@ -11,9 +11,11 @@ from image_drop_cli.commands import (
     deploy,
     destroy,
     doctor,
+    fetch,
     images,
     instructions,
     machine,
+    manifest,
     put,
     status,
 )
@@ -64,6 +66,8 @@ def image_drop(
 app.command("deploy")(deploy.deploy)
 app.command("doctor")(doctor.doctor)
 app.command("put")(put.put)
+app.command("fetch")(fetch.fetch)
+app.command("manifest")(manifest.manifest)
 app.command("status")(status.status)
 app.add_typer(dead.app, name="dead")
 app.command("retry")(images.retry)

@@ -61,6 +61,7 @@ def put(
     again to continue; it uploads only what is missing. With --json, each line is one event.
     """
     from image_drop.uploads import starts_nothing
+    from image_drop_cli.manifest import noted
     from image_drop_cli.upload.folders import local_files
     from image_drop_cli.upload.run import UploadRun
 
@@ -72,6 +73,8 @@ def put(
         )
     run = UploadRun(deployment, out if wait else None, overwrite=overwrite, follow=wait)
     events = run.events(local_files(paths, to, instructions, exclude=out))
+    if wait:
+        events = noted(events, deployment, out)
     counts = Counts()
     try:
         if json:
