@@ -17,6 +17,7 @@ from image_drop_cli.commands import (
     machine,
     manifest,
     put,
+    spend,
     status,
 )
 from image_drop_cli.connection import say
@@ -69,6 +70,7 @@ app.command("put")(put.put)
 app.command("fetch")(fetch.fetch)
 app.command("manifest")(manifest.manifest)
 app.command("status")(status.status)
+app.command("spend")(spend.spend)
 app.add_typer(dead.app, name="dead")
 app.command("retry")(images.retry)
 app.command("explain")(images.explain)

@@ -9,7 +9,7 @@ A call that is never settled stays unconfirmed: Venice has no idempotency key, s
 sent and never answered may have been charged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ class Day:
     """The spend of one day of UTC, in US dollars.
 
     `unconfirmed_usd`: calls in flight, and calls without an answer, which may have been charged.
+    `limit_usd`: the limit at the last reservation; 0 is none. `announced`: see `note_announced`.
     """
 
     date: str
@@ -39,6 +40,8 @@ class Day:
     unconfirmed_usd: float = 0.0
     usd_by_model: Mapping[str, float] = field(default_factory=dict)
     calls_by_model: Mapping[str, int] = field(default_factory=dict)
+    limit_usd: float = 0.0
+    announced: frozenset[str] = frozenset()
 
     @property
     def at_most_usd(self) -> float:
@@ -61,6 +64,20 @@ class Billing:
             TableName=self.table, Key={"id": {"S": _day_id(date_of(now))}}, ConsistentRead=True
         ).get("Item", {})
         return _day(date_of(now), item)
+
+    def days(self, dates: Sequence[str]) -> list[Day]:
+        """Return the spend of up to 100 days of UTC, in one request; days without any left out."""
+        items = self.records.read_with(*(_day_id(date) for date in dates))
+        return [_day(date, items[id]) for date in dates if (id := _day_id(date)) in items]
+
+    def note_announced(self, date: str, mark: str) -> None:
+        """Note what has been announced of a day, by a mark; repeating it changes nothing."""
+        self.dynamodb.update_item(
+            TableName=self.table,
+            Key={"id": {"S": _day_id(date)}},
+            UpdateExpression="ADD announced :mark",
+            ExpressionAttributeValues={":mark": {"SS": [mark]}},
+        )
 
     def spent_error(self, now: float) -> SpendLimitError | None:
         """Return the error when nothing is left of the day's limit, else None."""
@@ -87,6 +104,8 @@ class Billing:
                 f"whole day is ${self.limit_usd:,.2f} (DailySpendLimitUSD)."
             )
         reserve = _move(call.date, call.at, unconfirmed=call.micro_usd, committed=call.micro_usd)
+        reserve["UpdateExpression"] += ", day_limit = :limit"
+        reserve["ExpressionAttributeValues"][":limit"] = {"N": str(limit)}
         if limit:
             reserve["ConditionExpression"] = "attribute_not_exists(committed) OR committed <= :room"
             reserve["ExpressionAttributeValues"][":room"] = {"N": str(limit - call.micro_usd)}
@@ -188,6 +207,8 @@ def _day(date: str, item: Mapping[str, Any]) -> Day:
         unconfirmed_usd=sums.get("unconfirmed", 0) / MICRO,
         usd_by_model=dollars,
         calls_by_model=_by_model(sums, "calls#"),
+        limit_usd=sums.get("day_limit", 0) / MICRO,
+        announced=frozenset(item.get("announced", {}).get("SS", ())),
     )
 
 
