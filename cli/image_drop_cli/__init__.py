@@ -7,6 +7,7 @@ import typer
 
 from image_drop_cli.commands import (
     backfill,
+    clean,
     dead,
     deploy,
     destroy,
@@ -74,6 +75,7 @@ app.command("spend")(spend.spend)
 app.add_typer(dead.app, name="dead")
 app.command("retry")(images.retry)
 app.command("explain")(images.explain)
+app.command("clean")(clean.clean)
 app.add_typer(backfill.app, name="backfill")
 app.command("init")(instructions.init)
 app.command("schema")(instructions.schema)
