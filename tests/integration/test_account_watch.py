@@ -361,6 +361,21 @@ def test_refused_images_do_not_hold_up_others_of_their_model(
     assert not stage.processing_paused
 
 
+def test_many_messages_of_refused_image_are_one_trial(stage: Stage, mapping: MappingState) -> None:
+    stage.venice.faults.add(403, prompt="poison")
+    for number in range(4):
+        for _ in range(5):
+            stage.drop(f"bad-{number}.jpg", sidecar={"prompt": "poison"})
+    stage.drop("good.jpg", sidecar={"prompt": "pink"})
+
+    for _ in range(7):
+        stage.pass_time(ROUND)
+        stage.watch()
+
+    assert stage.outputs() == ["good.jpg.png"]
+    assert not stage.processing_paused
+
+
 @pytest.mark.parametrize(("models", "calls"), [(1, 2), (2, 4), (4, 5)])
 def test_model_is_tried_twice_and_five_calls_refused_at_most(
     stage: Stage, mapping: MappingState, models: int, calls: int

@@ -28,8 +28,6 @@ MAX_CALLS = 5  # in one round, while they are refused
 # Seconds that the invocation must have left before a trial: an ordinary call, and 60 to store its
 # result. An edit with a longer call is postponed by `paid_call`.
 TRIAL = CALL_SECONDS + ENHANCE_SECONDS + 60.0
-ASIDE = 240.0  # seconds for which a refused message is hidden; the next round is in 300
-MAX_ASIDE = 6  # times as long, however often it was received
 
 
 class Trial(Enum):
@@ -172,11 +170,6 @@ def try_some(services: "Services", invocation: Invocation) -> Trial:
             outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, trial)
         except SpendLimitError:
             return Trial.REFUSED
-        except AccountError:
-            # Each time it stays hidden for another round, so that others come first.
-            aside = ASIDE * min(message.receive_count, MAX_ASIDE)
-            services.queue.postpone(message.receipt_handle, aside)
-            calls += 1
         except Exception as error:  # the message is postponed; another one may be accepted
             logger.info("trial failed", error=type(error).__name__)
             calls += _was_called(error)

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from image_drop import edits, outcomes, paid_answers, paid_call, reports
+from image_drop import edits, outcomes, paid_answers, paid_call, refusals, reports
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import (
     ImageDeletedError,
@@ -100,15 +100,22 @@ def work_on(job: Job) -> Outcome:
             if outcomes.is_done(edit, there, job):
                 return catch_up(edit, there, job)
             edits.require_allowed(edit, wanted, job.services)
-            trial = edit.rate_model if job.invocation.trial else None
-            breaker, now = job.services.circuit_breaker, job.services.now()
-            breaker.require(now, trial=trial, status=job.seen.status)
+            require_running(edit, job)
             return make_edit(edit, there, job)
     except SupersededError:
         outcomes.announce(job)  # nobody else takes the record of a variant in hand
         raise
     except PermanentError as error:
         return Outcome.REPORTED if reports.write_report(error, edit, job) else Outcome.DONE_BEFORE
+
+
+def require_running(edit: Edit, job: Job) -> None:
+    """Raise `ProcessingPausedError` while processing is paused and this edit is no trial."""
+    trial = edit.rate_model if job.invocation.trial else None
+    breaker, now = job.services.circuit_breaker, job.services.now()
+    breaker.require(now, trial=trial, status=job.seen.status)
+    if trial:
+        refusals.require_untried(edit, job)
 
 
 def load_wanted(image: InputObject | None, job: Job) -> Wanted:
