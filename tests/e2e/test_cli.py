@@ -1,20 +1,25 @@
 """Every command of `image-drop` against the embedded stack, as a person types it."""
 
+import csv
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from image_drop.errors import RetriesExhaustedError
+from image_drop.events import SpendDayEnded, SpendLevelReached
+from image_drop.state.billing import micro
 from image_drop.storage.output_bucket import REPORT_TYPE, encoded, report_key, report_on
 from image_drop_cli import app
 from image_drop_cli.aws import Aws
@@ -47,11 +52,12 @@ def run(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 
 @pytest.fixture
 def shoes(tmp_path: Path) -> Path:
-    """A folder of two photos and a text that is named like one."""
+    """A folder of two photos, one that is cut off, and a text that is named like one."""
     folder = tmp_path / "shoes"
     (folder / "left").mkdir(parents=True)
     shutil.copy(photographs() / "coffee.png", folder / "one.png")
     shutil.copy(photographs() / "rocket.jpg", folder / "left" / "two.jpg")
+    (folder / "cut-off.png").write_bytes((photographs() / "coffee.png").read_bytes()[:5000])
     (folder / "notes.jpg").write_text("to do")
     return folder
 
@@ -70,14 +76,17 @@ def test_folder_goes_through_and_comes_back(
 
     first = run("put", "shoes", "--to", "first")
 
-    assert first.exit_code == 1, first.output  # of the text there is a report
-    assert "first/shoes/notes.jpg.error.json: The file is not an image." in first.output
-    assert "3 sent, 2 results, 1 report." in first.output
+    assert first.exit_code == 1, first.output  # of the half photo there is a report
+    assert "3 images: 3 calls, $0.09 (bria-bg-remover)." in first.output
+    assert "$50.00 are left of today's limit." in first.output
+    assert "first/shoes/notes.jpg: It is not an image." in first.output
+    assert "first/shoes/cut-off.png.error.json: The image is damaged." in first.output
+    assert "3 sent, 2 results, 1 report, 1 left at home." in first.output
     out = Path("image-drop-out/first/shoes")
     assert {path.name for path in out.rglob("*.*")} == {
         "one.png.png",
         "two.jpg.png",
-        "notes.jpg.error.json",
+        "cut-off.png.error.json",
     }
 
     calls = len(venice.calls)
@@ -90,8 +99,10 @@ def test_folder_goes_through_and_comes_back(
         "already_uploaded": 3,
         "results": 2,
         "reports": 1,
+        "left_at_home": 1,
         "not_sent": 0,
     }
+    assert (events[0]["event"], events[0]["done"], events[0]["calls"]) == ("plan", 2, 1)
     assert len(venice.calls) == calls
 
 
@@ -109,7 +120,7 @@ def test_instructions_of_command_line_count_for_that_image(
         "mode": "given/one.png.json",
         "prompt": "given/one.png.json",
     }
-    assert explanation["requests"][0]["state"].startswith("done")
+    assert explanation["requests"][0]["state"]["kind"] == "result"
     text = run("explain", "given/one.png").output
     assert "POST /image/edit" in text
     assert "$0.04 (firered-image-edit)" in text
@@ -138,6 +149,7 @@ def test_ctrl_c_leaves_work_running_and_says_how_to_pick_it_up(
         text=True,
     ) as process:
         assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "plan"
         assert json.loads(process.stdout.readline())["event"] == "sent"
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=30)
@@ -293,8 +305,148 @@ def test_retry_sends_image_round_again_but_does_not_pay_twice(
     assert len(venice.calls) == calls
 
 
+def test_wrong_prompt_costs_nothing_once_somebody_pauses_and_cancels(
+    run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
+) -> None:
+    paid = sum(call.paid for call in venice.calls)
+    photo, left = "wrong/shoes/one.png", "wrong/shoes/left/two.jpg"
+    assert "Paused. No call starts from now on" in run("pause").output
+    sent = run("put", "shoes", "--to", "wrong", "--prompt", "A red shoo", "--no-wait")
+    assert "Resume with `image-drop resume`." in sent.output
+    assert "image-drop has been paused for" in run("status").output
+    until(lambda: run("explain", photo).output.startswith(f"{photo}: paused."))
+
+    cancelled = run("cancel", "wrong/")
+    time.sleep(1)  # S3 knows whole seconds
+    right = run(
+        "put",
+        "shoes/one.png",
+        "--to",
+        "wrong/shoes",
+        "--prompt",
+        "A red shoe",
+        "--overwrite",
+        "--no-wait",
+    )
+    resumed = run("resume")
+
+    assert "For 3 images there, nothing had been paid already." in cancelled.output
+    assert (right.exit_code, resumed.exit_code) == (0, 0), resumed.output
+    run("retry", photo)
+    until(lambda: deployment.services.output_bucket.find_output(f"{photo}.png"))
+    explained = run("explain", photo, "--logs")
+    assert explained.output.startswith(f"{photo}: result.")
+    assert "edited mode=edit" in explained.output
+    assert sum(call.paid for call in venice.calls) == paid + 1
+    assert run("explain", left).output.startswith((f"{left}: cancelled.", f"{left}: report."))
+
+
+def test_limit_counts_today_and_large_sums_are_confirmed(
+    run: Callable[..., Result], shoes: Path, venice: Simulator
+) -> None:
+    assert "may cost $80.00" in run("limit", "80").output
+    assert "of $80.00 (the limit of today only)" in run("status").output
+    calls = len(venice.calls)
+    dear = ("put", "shoes", "--to", "dear", "--prompt", "red", "--confirm-over", "0.05")
+
+    assert "Add --yes" in run(*dear).stderr
+    assert run(*dear, "--dry-run", "--json").exit_code == 0
+    assert len(venice.calls) == calls
+    assert "2 results" in run(*dear, "--yes").output
+
+
+def test_after_work_files_costs_and_older_results_are_at_hand(
+    run: Callable[..., Result], deployment: Deployment, shoes: Path
+) -> None:
+    cut_out = ("--to", "after", "--mode", "background-remove")
+    run("put", "shoes", *cut_out)
+    changed = run(
+        "put", "shoes/one.png", "--to", "after/shoes", *cut_out[2:], "--finish", "amazon",
+        "--overwrite",
+    )  # fmt: skip
+    assert changed.exit_code == 0, changed.output
+    with Path("image-drop-out/manifest.csv").open(encoding="utf-8-sig", newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["file"], row["result"]) == ("after/shoes/one.png", "after/shoes/one.png.jpg")
+
+    fetched = run("fetch", "after/", "--out", "elsewhere", "--since", "1h")
+    assert fetched.exit_code == 0, fetched.output
+    assert "4 fetched. See elsewhere/." in fetched.output
+    again = run("fetch", "after/", "--out", "elsewhere", "--json")
+    events = [json.loads(line) for line in again.stdout.splitlines()]
+    assert events[-1] == {"event": "end", "fetched": 0, "already_there": 4, "not_fetched": 0}
+    assert Path("elsewhere/after/shoes/one.png.jpg").read_bytes()[:2] == b"\xff\xd8"
+    assert run("fetch", "--since", "yesterday").exit_code == 2
+
+    whole = json.loads(run("manifest", "--json").stdout)
+    today = json.loads(run("spend", "--json").stdout)
+    by_model = json.loads(run("spend", "--by", "model", "--json").stdout)
+    by_folder = json.loads(run("spend", "--by", "prefix", "--json").stdout)
+    day = deployment.services.billing.day(deployment.services.now())
+    assert day.usd == whole["usd"] == today["usd"] == by_model["usd"]
+    assert {part["name"] for part in by_folder["parts"]} >= {"after/"}
+    assert sum(micro(part["usd"]) for part in by_folder["parts"]) == micro(day.usd)
+    assert "█" in run("spend").output
+    lines = run("manifest", "after/", "--csv").stdout.splitlines()
+    assert [line.split(",")[3] for line in lines[1:]] == ["result", "report", "result"]
+    assert "not_an_image" in run("manifest", "after/").output
+
+    assert "after/shoes/one.png.png" in run("clean", "after/").output  # nobody answers
+    assert "Removed 1 older result." in run("clean", "after/", "--yes").output
+    assert "No older results found." in run("clean").output
+    found = deployment.services.output_bucket
+    assert found.find_output("after/shoes/one.png.png") is None
+    assert found.find_output("after/shoes/one.png.jpg")
+
+
+def test_spend_is_told_to_alarm_topic_in_words(stack: Stack, deployment: Deployment) -> None:
+    sqs, sns = stack.client("sqs"), stack.client("sns")
+    queue = sqs.create_queue(QueueName="mail")["QueueUrl"]
+    named = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    arn = named["Attributes"]["QueueArn"]
+    allowed = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    topics = [each["TopicArn"] for each in sns.list_topics()["Topics"]]
+    [topic] = [each for each in topics if f"{STACK_NAME}-AlarmTopic" in each]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    level = SpendLevelReached(
+        event_id="1", date="2026-11-24", percent=80, limit_usd=50.0, usd=40.0, unconfirmed_usd=0.04
+    )
+    end = SpendDayEnded(
+        event_id="2",
+        date="2026-11-24",
+        limit_usd=50.0,
+        usd=0.08,
+        unconfirmed_usd=0.0,
+        calls=2,
+        usd_by_model={},
+        calls_by_model={},
+    )
+    for event in (level, end):
+        stack.client("events").put_events(
+            Entries=[
+                {
+                    "Source": "image-drop",
+                    "DetailType": event.name,
+                    "Detail": msgspec.json.encode(event).decode(),
+                }
+            ]
+        )
+
+    def mails() -> list[str]:
+        found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=0)
+        texts = [json.loads(each["Body"])["Message"] for each in found.get("Messages", [])]
+        return texts if len(texts) > 1 else []
+
+    text = " ".join(until(mails))
+    assert "80 % of the spend limit of $50.0 for 2026-11-24 (UTC) is used up." in text
+    assert "Image Drop spent $0.08 at Venice on 2026-11-24 (UTC), for 2 calls." in text
+
+
 def test_backfill_is_started_watched_and_cancelled(run: Callable[..., Result]) -> None:
     assert run("backfill", "cancel").exit_code == 1
+    assert run("backfill", "start", "old/", "--dry-run").output.startswith("0 images: no call.")
     assert run("backfill", "start", "old/").exit_code == 0
     assert run("backfill", "start", "").exit_code == 1
     assert json.loads(run("backfill", "status", "--json").stdout)["prefix"] == "old/"

@@ -361,6 +361,21 @@ def test_refused_images_do_not_hold_up_others_of_their_model(
     assert not stage.processing_paused
 
 
+def test_many_messages_of_refused_image_are_one_trial(stage: Stage, mapping: MappingState) -> None:
+    stage.venice.faults.add(403, prompt="poison")
+    for number in range(4):
+        for _ in range(5):
+            stage.drop(f"bad-{number}.jpg", sidecar={"prompt": "poison"})
+    stage.drop("good.jpg", sidecar={"prompt": "pink"})
+
+    for _ in range(7):
+        stage.pass_time(ROUND)
+        stage.watch()
+
+    assert stage.outputs() == ["good.jpg.png"]
+    assert not stage.processing_paused
+
+
 @pytest.mark.parametrize(("models", "calls"), [(1, 2), (2, 4), (4, 5)])
 def test_model_is_tried_twice_and_five_calls_refused_at_most(
     stage: Stage, mapping: MappingState, models: int, calls: int
@@ -432,6 +447,17 @@ def test_trial_that_reaches_daily_limit_does_not_resume(
     assert stage.services.circuit_breaker.status().reason == "daily_spend_limit"
     assert events_named(stage, "Venice Account Restored") == 0
     assert stage.paid == 1
+
+
+def test_spent_day_does_not_resume_without_trial(stage: Stage, mapping: MappingState) -> None:
+    stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
+    stage.drop("before.jpg", tags=CUT_OUT)
+    stage.pause()
+
+    stage.watch()
+
+    assert paused_and_stopped(stage, mapping)
+    assert stage.services.circuit_breaker.status().reason == "daily_spend_limit"
 
 
 def test_trial_without_call_does_not_resume(stage: Stage, mapping: MappingState) -> None:

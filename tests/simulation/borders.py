@@ -118,7 +118,8 @@ class Borders(Auditor):
             key = each.detail["input"]["key"]
             since = max(pause.begin, self.people.begun.get(key, pause.end), *back)
             until = min(pause.end, each.at)
-            most = PATIENCE + self.cloud.journal.delay(key, since - HIDDEN, until)
+            patience = PATIENCE + ROUND * len(self.people.poisoned)
+            most = patience + self.cloud.journal.delay(key, since - HIDDEN, until)
             late = since + most < until and each.at < pause.end + ROUND
             if late and not self.people.has_layer(key):
                 yield f"{key} waited {pause.end - since:.0f} s for a pause to end"

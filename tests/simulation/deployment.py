@@ -64,7 +64,7 @@ class Cloud:
             "MAX_FAILURES": "4",
         } | environment
         self.journal.limit_is(START, float(environment.get("DAILY_SPEND_LIMIT_USD", "50")))
-        self.s3 = S3(self.world.now, self._created)
+        self.s3 = S3(self.world.now, self._changed)
         self.dynamodb = DynamoDB(self.world.now, random.Random(f"{seed} dynamodb"), self._written)
         self.sqs = Sqs(self.world, QUEUE, DEAD, 100, 1800.0, DUPLICATES)
         self.bus = EventBus(self._announced, self.world.now)
@@ -208,13 +208,13 @@ class Cloud:
         self.machines += 1
         return Machine(self, function, self.machines, self.version)
 
-    def _created(self, bucket: str, key: str) -> None:
+    def _changed(self, name: str, bucket: str, key: str) -> None:
         if bucket != INPUT:
             return
         event = {
             "Records": [
                 {
-                    "eventName": "ObjectCreated:Put",
+                    "eventName": name,
                     "s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}},
                 }
             ]

@@ -211,6 +211,15 @@ def folder_changes(rng: random.Random) -> Iterator[Step]:
     yield 600, "account back", "", {}
 
 
+def late_tags(rng: random.Random) -> Iterator[Step]:
+    """An image comes without instructions, and somebody tags it, perhaps twice."""
+    yield 0, "upload", "shop/a.jpg", {}
+    at = 0.0
+    for _ in range(rng.randrange(1, 4)):
+        at += rng.uniform(0, 40)
+        yield at, "put tags", "shop/a.jpg", rng.choice((CUT, RED, {"mode": "edit"}))
+
+
 def similar_keys(rng: random.Random) -> Iterator[Step]:
     """Two images whose results may get in each other's way."""
     kept = {**CUT, "finish": {"size": "90x90", "format": "jpeg"}, "keep_original": True}
@@ -239,4 +248,5 @@ STORIES: Mapping[Callable[[random.Random], Iterator[Step]], int] = {
     second_thoughts: 3,
     overtaken_edit: 5,
     folder_changes: 2,
+    late_tags: 2,
 }

@@ -32,6 +32,7 @@ KINDS: Mapping[str, int] = {
     "upload with tags": 14,
     "same bytes again": 6,
     "put sidecar": 14,
+    "put tags": 5,
     "remove sidecar": 3,
     "put folder file": 6,
     "remove folder file": 2,
@@ -97,7 +98,7 @@ DAILY_LIMITS = ("0.04", "0.08", "0.12", "0.2", "50", "0")
 
 STARTS = (
     *("upload", "upload with tags", "upload rubbish", "same bytes again"),
-    *("put sidecar", "retry"),
+    *("put sidecar", "put tags", "retry"),
 )
 
 
@@ -159,6 +160,11 @@ def _worded(instructions: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return worded
 
 
+def _as_tags(instructions: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return those of the instructions that a tag can hold."""
+    return {k: v for k, v in instructions.items() if isinstance(v, str) and len(v) <= 256}
+
+
 @dataclass
 class People:
     """Who acts. They note what they have removed, for nobody else knows."""
@@ -173,7 +179,7 @@ class People:
     foreign: set[str] = field(default_factory=set)  # versions that are not Image Drop's
     markers: set[str] = field(default_factory=set)  # delete markers that are not Image Drop's
     away_until: list[float] = field(default_factory=list)  # when the account came back
-    poisoned: bool = False
+    poisoned: set[str] = field(default_factory=set)  # images that Venice refuses
     s3_was_busy: bool = False
 
     def __post_init__(self) -> None:
@@ -235,11 +241,16 @@ class People:
         self.cloud.s3.put(INPUT, act.key, picture(act.number))
 
     def upload_with_tags(self, act: Act) -> None:
-        plain = {k: v for k, v in act.instructions.items() if isinstance(v, str) and len(v) <= 256}
-        self.poisoned |= POISON in plain.values()
+        plain = _as_tags(act.instructions)
+        if POISON in plain.values():
+            self.poisoned.add(act.key)
         # Some programs can set user metadata, but no tags.
         tags, metadata = ({}, plain) if act.number % 3 == 0 else (plain, {})
         self.cloud.s3.put(INPUT, act.key, picture(act.number), tags=tags, metadata=metadata)
+
+    def put_tags(self, act: Act) -> None:
+        if self.cloud.s3.current(INPUT, act.key):
+            self.cloud.s3.tag(INPUT, act.key, _as_tags(act.instructions))
 
     def upload_rubbish(self, act: Act) -> None:
         tags = {"mode": "background-remove"}
@@ -385,6 +396,7 @@ _ACTS = {
     "upload with tags": People.upload_with_tags,
     "same bytes again": People.same_bytes_again,
     "put sidecar": People.put_sidecar,
+    "put tags": People.put_tags,
     "remove sidecar": People.remove_sidecar,
     "put folder file": People.put_folder_file,
     "remove folder file": People.remove_folder_file,

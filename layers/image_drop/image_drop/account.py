@@ -28,8 +28,6 @@ MAX_CALLS = 5  # in one round, while they are refused
 # Seconds that the invocation must have left before a trial: an ordinary call, and 60 to store its
 # result. An edit with a longer call is postponed by `paid_call`.
 TRIAL = CALL_SECONDS + ENHANCE_SECONDS + 60.0
-ASIDE = 240.0  # seconds for which a refused message is hidden; the next round is in 300
-MAX_ASIDE = 6  # times as long, however often it was received
 
 
 class Trial(Enum):
@@ -72,11 +70,14 @@ def try_to_resume(status: "Status", services: "Services", invocation: Invocation
     """Resume processing after this pause if a trial edit is accepted.
 
     A pause for the daily spend limit needs no trial. A trial that reaches the limit itself starts
-    a new pause, which stays.
+    a new pause, which stays. A pause by hand stays, too.
     """
+    if status.by_hand:
+        return
     accepted = False
     if status.limit_usd is not None:
-        if not circuit_breaker.is_renewed(status, services.billing.limit_usd, services.now()):
+        limit = services.billing.limit_on(services.now())
+        if not circuit_breaker.is_renewed(status, limit, services.now()):
             return
     else:
         trial = try_some(services, invocation)
@@ -84,7 +85,7 @@ def try_to_resume(status: "Status", services: "Services", invocation: Invocation
             return
         accepted = trial is Trial.ACCEPTED
     now = services.now()
-    if accepted and (spent := services.billing.spent_error(now)):
+    if spent := services.billing.spent_error(now):
         paid_call.pause(spent, services)
         return
     if services.circuit_breaker.resume(now, stop=status.id, accepted=accepted):
@@ -172,11 +173,6 @@ def try_some(services: "Services", invocation: Invocation) -> Trial:
             outcomes = retry.edit_or_postpone(message.body, message.receipt_handle, services, trial)
         except SpendLimitError:
             return Trial.REFUSED
-        except AccountError:
-            # Each time it stays hidden for another round, so that others come first.
-            aside = ASIDE * min(message.receive_count, MAX_ASIDE)
-            services.queue.postpone(message.receipt_handle, aside)
-            calls += 1
         except Exception as error:  # the message is postponed; another one may be accepted
             logger.info("trial failed", error=type(error).__name__)
             calls += _was_called(error)

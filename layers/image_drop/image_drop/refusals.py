@@ -2,6 +2,9 @@
 
 A refusal is known before its report is stored, and storing can fail. So the refusal goes into the
 record with the settlement of its call, and the next try writes the report without a new call.
+
+What the account is refused during a pause says little about the image. It is set aside, so that
+the trials of that pause take other images first.
 """
 
 from collections.abc import Mapping
@@ -10,10 +13,13 @@ from typing import Any
 import msgspec
 
 from image_drop.edits import Edit
-from image_drop.errors import Charge, RefusedError, subclasses
+from image_drop.errors import Charge, ProcessingPausedError, RefusedError, subclasses
 from image_drop.job import Job
 from image_drop.state.billing import Settlement
 from image_drop.state.edit_record import Call, CallState, Record, Refusal
+
+ASIDE = 240.0  # seconds; the account watch runs every 300
+MAX_ASIDE = 6  # times as long
 
 
 def note(error: RefusedError, call: Call, job: Job) -> None:
@@ -50,3 +56,22 @@ def require_none(edit: Edit, job: Job) -> None:
         raise known.get(refusal.code, RefusedError)(
             refusal.detail, status=refusal.status, request_id=refusal.request_id
         )
+
+
+def require_untried(edit: Edit, job: Job) -> None:
+    """Raise `ProcessingPausedError` if this pause has tried the same call in vain.
+
+    Each time it stays aside for another round, so that others come first. An image may have many
+    messages, so this goes by its calls.
+    """
+    began = job.seen.status.since
+    tried = [
+        call.at
+        for call in job.hold.record.calls
+        if call.digest == edit.call_digest and call.at > began
+    ]
+    if not tried:
+        return
+    until = max(tried) + ASIDE * min(len(tried), MAX_ASIDE)
+    if until > job.services.now():
+        raise ProcessingPausedError("This image was tried in vain.", retry_at=until)

@@ -6,7 +6,7 @@ Strongly consistent, and with times in whole seconds, as S3 gives them.
 import hashlib
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -51,10 +51,13 @@ def _meta() -> Any:
 
 @dataclass
 class S3:
-    """All buckets of the account. `on_put(bucket, key)` is told of each object that is created."""
+    """All buckets of the account.
+
+    `on_event(name, bucket, key)` is told of each object that is created or tagged.
+    """
 
     now: Callable[[], float]
-    on_put: Callable[[str, str], object]
+    on_event: Callable[[str, str, str], object]
     versions: dict[tuple[str, str], list[Version]] = field(default_factory=dict)
     _serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
@@ -96,8 +99,14 @@ class S3:
             self._id(), etag, self.now(), body, dict(metadata or {}), dict(tags or {}), media_type
         )
         self.versions.setdefault((bucket, key), []).append(version)
-        self.on_put(bucket, key)
+        self.on_event("ObjectCreated:Put", bucket, key)
         return version
+
+    def tag(self, bucket: str, key: str, tags: Mapping[str, str]) -> None:
+        """Replace the tags of what the key holds; it stays the same version."""
+        history = self.versions[bucket, key]
+        history[-1] = replace(history[-1], tags=dict(tags))
+        self.on_event("ObjectTagging:Put", bucket, key)
 
     def delete(self, bucket: str, key: str) -> Version:
         """Put a delete marker on a key, whatever it holds; return it."""

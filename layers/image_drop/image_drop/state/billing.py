@@ -9,7 +9,7 @@ A call that is never settled stays unconfirmed: Venice has no idempotency key, s
 sent and never answered may have been charged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from image_drop.errors import EditTooDearError, OutcomeUnknownError, SpendLimitError
 from image_drop.state.circuit_breaker import RECHECK_AFTER
 from image_drop.state.edit_record import Call, CallState, Record
+from image_drop.state.orders import Orders, OrderStore
 from image_drop.state.records import Hold, Records, RefusedMoveError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Day:
     """The spend of one day of UTC, in US dollars.
 
     `unconfirmed_usd`: calls in flight, and calls without an answer, which may have been charged.
+    `limit_usd`: the limit at the last reservation; 0 is none. `announced`: see `note_announced`.
     """
 
     date: str
@@ -39,6 +41,8 @@ class Day:
     unconfirmed_usd: float = 0.0
     usd_by_model: Mapping[str, float] = field(default_factory=dict)
     calls_by_model: Mapping[str, int] = field(default_factory=dict)
+    limit_usd: float = 0.0
+    announced: frozenset[str] = frozenset()
 
     @property
     def at_most_usd(self) -> float:
@@ -62,16 +66,40 @@ class Billing:
         ).get("Item", {})
         return _day(date_of(now), item)
 
+    def limit_on(self, now: float, orders: Orders | None = None) -> float:
+        """Return the limit of the day of `now`: its own, if one was set, else every day's.
+
+        `orders`: if they were just read, which saves a read.
+        """
+        orders = orders or OrderStore(self.dynamodb, self.table).current()
+        own = orders.limit_on(date_of(now))
+        return self.limit_usd if own is None else own
+
+    def days(self, dates: Sequence[str]) -> list[Day]:
+        """Return the spend of up to 100 days of UTC, in one request; days without any left out."""
+        items = self.records.read_with(*(_day_id(date) for date in dates))
+        return [_day(date, items[id]) for date in dates if (id := _day_id(date)) in items]
+
+    def note_announced(self, date: str, mark: str) -> None:
+        """Note what has been announced of a day, by a mark; repeating it changes nothing."""
+        self.dynamodb.update_item(
+            TableName=self.table,
+            Key={"id": {"S": _day_id(date)}},
+            UpdateExpression="ADD announced :mark",
+            ExpressionAttributeValues={":mark": {"SS": [mark]}},
+        )
+
     def spent_error(self, now: float) -> SpendLimitError | None:
         """Return the error when nothing is left of the day's limit, else None."""
-        day = self.day(now)
-        if not self.limit_usd or day.at_most_usd < self.limit_usd:
+        day, limit = self.day(now), self.limit_on(now)
+        if not limit or day.at_most_usd < limit:
             return None
-        return spend_limit_error(day, self.limit_usd, now)
+        return spend_limit_error(day, limit, now)
 
-    def begin(self, hold: Hold, call: Call) -> None:
+    def begin(self, hold: Hold, call: Call, orders: Orders | None = None) -> None:
         """Reserve a call's price and note that the call is about to be made.
 
+        `orders`: if they were just read, which saves a read.
         Raise `OutcomeUnknownError` when two calls for the same edit got no answer,
         `EditTooDearError` when the call alone costs more than the day's limit, and
         `SpendLimitError` when it does not fit into what is left of the day.
@@ -80,20 +108,25 @@ class Billing:
             raise OutcomeUnknownError(
                 f"Venice did not answer {MAX_UNANSWERED} calls for this edit."
             )
-        limit = round(self.limit_usd * MICRO)
-        if limit and call.micro_usd > limit:
+        limit_usd = self.limit_on(call.at, orders)
+        limit, usual = round(limit_usd * MICRO), round(self.limit_usd * MICRO)
+        if usual and call.micro_usd > max(limit, usual):
             raise EditTooDearError(
                 f"The edit would cost ${call.micro_usd / MICRO:,.2f} at Venice. The limit for a "
                 f"whole day is ${self.limit_usd:,.2f} (DailySpendLimitUSD)."
             )
+        if limit and call.micro_usd > limit:  # of today alone, so it is no fault of the edit
+            raise spend_limit_error(self.day(call.at), limit_usd, call.at)
         reserve = _move(call.date, call.at, unconfirmed=call.micro_usd, committed=call.micro_usd)
+        reserve["UpdateExpression"] += ", day_limit = :limit"
+        reserve["ExpressionAttributeValues"][":limit"] = {"N": str(limit)}
         if limit:
             reserve["ConditionExpression"] = "attribute_not_exists(committed) OR committed <= :room"
             reserve["ExpressionAttributeValues"][":room"] = {"N": str(limit - call.micro_usd)}
         try:
             hold.update(lambda record: record.begun(call), lambda _: reserve)
         except RefusedMoveError as error:
-            raise spend_limit_error(self.day(call.at), self.limit_usd, call.at) from error
+            raise spend_limit_error(self.day(call.at), limit_usd, call.at) from error
 
     def settle(self, id: str, settlement: "Settlement") -> None:
         """Settle a call, whoever holds the record by now; repeating it changes nothing."""
@@ -151,6 +184,7 @@ def spend_limit_error(day: Day, limit_usd: float, now: float) -> SpendLimitError
         f"${day.at_most_usd:,.2f} of the ${limit_usd:,.2f} for {day.date} is spent or reserved. "
         f"Calls resume at {_midnight(now):%Y-%m-%d %H:%M} UTC.",
         retry_at=now + RECHECK_AFTER,
+        limit_usd=limit_usd,
     )
 
 
@@ -188,6 +222,8 @@ def _day(date: str, item: Mapping[str, Any]) -> Day:
         unconfirmed_usd=sums.get("unconfirmed", 0) / MICRO,
         usd_by_model=dollars,
         calls_by_model=_by_model(sums, "calls#"),
+        limit_usd=sums.get("day_limit", 0) / MICRO,
+        announced=frozenset(item.get("announced", {}).get("SS", ())),
     )
 
 

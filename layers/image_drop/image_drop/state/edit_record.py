@@ -4,6 +4,7 @@ The record is the truth about an edit; buckets, queue and events follow from it.
 pure; `records` keeps the items in DynamoDB. All times are seconds since 1970.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -54,7 +55,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `edit_id`: see `Edit.id`; empty if the instructions were not good enough for an edit.
     `drops`: ids of what asked for it: versions of the image, explicit retries, dead messages.
-    `source_etag`: of the image. `code`: of a report.
+    `source_etag`: of the image. `code`: of a report. `reference`: the caller's own id. `seconds`:
+    from the start of the try to its result.
     """
 
     kind: OutcomeKind
@@ -65,6 +67,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     etag: str
     at: float
     code: str = ""
+    reference: str = ""
+    seconds: float = 0.0
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -81,11 +85,30 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     request_id: str | None = None
 
 
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The last attempt, if it ended without an outcome: then the image is queued.
+
+    `code`: of its error. `retry_at`: when the error allows the next attempt, 0 if it names no time.
+    `message_id`: of the queue's message, empty if the upload function made the attempt. `failures`:
+    of the image before that message; the message's own are counted in its item, see `failures`.
+    """
+
+    at: float
+    code: str
+    retry_at: float = 0.0
+    message_id: str = ""
+    failures: int = 0
+
+
 class Step(msgspec.Struct, frozen=True, array_like=True):
-    """A step in the life of an image, in a few words."""
+    """A step in the life of an image: a kind of outcome, or the code of an error.
+
+    `times`: how often it happened in a row; `at`: the first time.
+    """
 
     at: float
     what: str
+    times: int = 1
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -94,7 +117,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `holder`: a random id while an invocation works on it, until `held_until` at the latest.
     `kept_digest`, `kept_key`: the call and the key of the paid answer kept in the output bucket.
     `outbox`: events about outcomes, as JSON, until they are announced; oldest first.
-    `report`: whether there may be a report in the output bucket.
+    `report`: whether there may be a report in the output bucket. `attempt`: None after an outcome.
+    `forgotten_micro_usd`: what the paid calls cost that `calls` no longer holds.
     """
 
     holder: str = ""
@@ -107,6 +131,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     outbox: tuple[str, ...] = ()
     history: tuple[Step, ...] = ()
     report: bool = False
+    attempt: Attempt | None = None
+    forgotten_micro_usd: int = 0
 
     def is_held(self, now: float) -> bool:
         """Return whether an invocation works on it; a holder that died loses it at its time."""
@@ -121,9 +147,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """Return the record with or without a report in the output bucket."""
         return msgspec.structs.replace(self, report=there)
 
-    def released(self) -> "Record":
-        """Return the record without a holder."""
-        return msgspec.structs.replace(self, holder="", held_until=0.0)
+    def released(self, attempt: Attempt | None = None) -> "Record":
+        """Return the record without a holder. `attempt`: the one that has just ended in vain."""
+        record = msgspec.structs.replace(self, holder="", held_until=0.0, attempt=attempt)
+        return record.after(Step(attempt.at, attempt.code)) if attempt else record
 
     def call(self, id: str) -> Call | None:
         """Return the call with this id, or None."""
@@ -144,7 +171,24 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         closed = [each for each in self.calls if each.state is not CallState.OPEN]
         forgotten = closed[: max(0, len(closed) - MAX_CLOSED)]
         kept = tuple(each for each in self.calls if each not in forgotten)
-        return msgspec.structs.replace(self, calls=(*kept, call))
+        return msgspec.structs.replace(
+            self,
+            calls=(*kept, call),
+            forgotten_micro_usd=self.forgotten_micro_usd + _paid(forgotten),
+        )
+
+    def paid_micro_usd(self, since: float = 0.0) -> int:
+        """Return what its paid calls have cost since a time, or ever; millionths of a dollar."""
+        recent = _paid(each for each in self.calls if each.at >= since)
+        return recent + (0 if since else self.forgotten_micro_usd)
+
+    def unconfirmed_micro_usd(self, since: float = 0.0) -> int:
+        """Return the price of calls that may have been charged; millionths of a dollar."""
+        return sum(
+            each.micro_usd
+            for each in self.calls
+            if each.state is CallState.OPEN and each.at >= since
+        )
 
     def settled(self, id: str, state: CallState, micro_usd: int) -> "Record":
         """Return the record with a settled call."""
@@ -159,10 +203,25 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         )
 
     def after(self, step: Step) -> "Record":
-        """Return the record with one more step in its history."""
+        """Return the record with one more step in its history, or with its last step once more."""
+        *earlier, last = self.history or (step,)
+        if last is not step and last.what == step.what:
+            again = msgspec.structs.replace(last, times=last.times + 1)
+            return msgspec.structs.replace(self, history=(*earlier, again))
         return msgspec.structs.replace(self, history=(*self.history, step)[-MAX_HISTORY:])
 
 
 def record_id(bucket: str, key: str, variant: str | None) -> str:
     """Return the id of a record's item; unambiguous, since a variant's name has no `#`."""
     return f"edit#{variant or ''}#{bucket}/{key}"
+
+
+def place_of(id: str) -> tuple[str, str | None] | None:
+    """Return `bucket/key` and the variant of a record by the id of its item; None for others."""
+    kind, _, rest = id.partition("#")
+    variant, _, place = rest.partition("#")
+    return (place, variant or None) if kind == "edit" else None
+
+
+def _paid(calls: Iterable[Call]) -> int:
+    return sum(each.micro_usd for each in calls if each.state is CallState.PAID)
