@@ -8,10 +8,10 @@ was sent to it, which is a day of work at most. So the rest of the memory is the
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import batched, repeat
+from itertools import batched
 from pathlib import Path
 from random import Random
 from typing import Any, override
@@ -21,7 +21,9 @@ import boto3
 from image_drop_cli.aws import Aws
 from image_drop_cli.deployment import PARAMETERS, Deployment
 from image_drop_cli.overview import gather
-from image_drop_cli.upload.folders import LocalFile, local_files
+from image_drop_cli.upload.events import LeftAtHome, NotSent
+from image_drop_cli.upload.folders import LocalFile, local_files, only_images
+from image_drop_cli.upload.plan import plan_upload
 from image_drop_cli.upload.run import CHECKS, UploadRun
 from image_drop_cli.upload.waiting_list import PendingResult, WaitingList
 from tests.simulation.aws.dynamodb import DynamoDB
@@ -43,11 +45,19 @@ INSTRUCTIONS = {"mode": "background-remove"}
 Figures = dict[str, float]
 
 
-def plan(number: str, folder: str) -> Figures:
+def find(number: str, folder: str) -> Figures:
     """Read so many directory entries, and settle the key and the sidecar of each."""
     found = sum(1 for _ in _listing(int(number), folder))
     assert found == int(number)
     return {"images": found, "requests": 0}
+
+
+def plan(number: str, folder: str) -> Figures:
+    """Plan so many files, as `put` does before it sends them."""
+    requests: Counter[str] = Counter()
+    planned = plan_upload(_listing(int(number), folder), _deployment(requests, int(number)))
+    assert planned.calls == int(number)
+    return {"images": planned.images, "requests": requests.total()}
 
 
 def send(number: str, folder: str) -> Figures:
@@ -109,12 +119,22 @@ class Counting:
         return act(**given)
 
 
+@dataclass
 class EmptyBucket(S3):
-    """S3 that takes everything and has nothing."""
+    """S3 that takes everything and has nothing. Counts its own pages."""
+
+    requests: Counter[str] = field(default_factory=Counter)
 
     @override
     def head_object(self, **_: object) -> Any:
         raise client_error("404", 404, "HeadObject")
+
+    def get_paginator(self, _: str) -> "EmptyBucket":
+        return self
+
+    def paginate(self, **_: object) -> Iterator[Any]:
+        self.requests["list_objects_v2"] += 1
+        yield {}
 
     @override
     def put_object(self, **_: object) -> dict[str, Any]:
@@ -169,7 +189,7 @@ class Account:
 
 def _deployment(requests: Counter[str], number: int) -> Deployment:
     clients = {
-        "s3": EmptyBucket(time.time, lambda *_: None),
+        "s3": EmptyBucket(time.time, lambda *_: None, requests=requests),
         "sqs": Queues(number),
         "dynamodb": DynamoDB(time.time, Random(1)),
         "cloudwatch": Metrics(requests, number),
@@ -180,7 +200,7 @@ def _deployment(requests: Counter[str], number: int) -> Deployment:
     return Deployment("image-drop", Aws(boto3.Session(), None, counting), OUTPUTS, given)
 
 
-def _listing(number: int, folder: str) -> Iterator[LocalFile]:
-    """Yield the files of a folder with `FILES` files, as often as it takes for so many."""
-    found = local_files(repeat(Path(folder), number // FILES), instructions=INSTRUCTIONS)
-    return (each for each in found if isinstance(each, LocalFile))
+def _listing(number: int, folder: str) -> Iterator[LocalFile | LeftAtHome | NotSent]:
+    """Yield the files of a folder with `FILES` files, as often as it takes, in as many folders."""
+    for each in range(number // FILES):
+        yield from only_images(local_files([Path(folder)], f"{each:04}", INSTRUCTIONS))
