@@ -24,9 +24,7 @@ def backfill(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None
 Backfill = Callable[[], None]
 
 
-def test_scheduled_scan_leaves_cancelled_images_alone(
-    stage: Stage, backfill: Backfill
-) -> None:
+def test_scheduled_scan_leaves_cancelled_images_alone(stage: Stage, backfill: Backfill) -> None:
     stage.pause()
     stage.drop("a.jpg", tags=CUT_OUT)
     stage.services.orders.cancel("", stage.clock.now() + 1)
