@@ -7,16 +7,20 @@ import typer
 
 from image_drop_cli.commands import (
     backfill,
+    clean,
     dead,
     deploy,
     destroy,
     doctor,
     explain,
+    fetch,
     images,
     instructions,
     machine,
+    manifest,
     operate,
     put,
+    spend,
     status,
 )
 from image_drop_cli.connection import say
@@ -66,7 +70,10 @@ def image_drop(
 app.command("deploy")(deploy.deploy)
 app.command("doctor")(doctor.doctor)
 app.command("put")(put.put)
+app.command("fetch")(fetch.fetch)
+app.command("manifest")(manifest.manifest)
 app.command("status")(status.status)
+app.command("spend")(spend.spend)
 app.add_typer(dead.app, name="dead")
 app.command("retry")(images.retry)
 app.command("explain")(explain.explain)
@@ -74,6 +81,7 @@ app.command("pause")(operate.pause)
 app.command("resume")(operate.resume)
 app.command("cancel")(operate.cancel)
 app.command("limit")(operate.limit)
+app.command("clean")(clean.clean)
 app.add_typer(backfill.app, name="backfill")
 app.command("init")(instructions.init)
 app.command("schema")(instructions.schema)

@@ -1,10 +1,10 @@
-"""Every five minutes, and after a refusal of the account: pause or resume processing."""
+"""Every five minutes, and after a refusal of the account: pause or resume, announce the spend."""
 
 import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from image_drop import account
+from image_drop import account, spend_watch
 from image_drop.invocation import Invocation
 from image_drop.services import Services
 
@@ -24,3 +24,4 @@ def handler(_event: dict[str, Any], context: "LambdaContext") -> None:
     """Check the account. The event does not matter, only the current state does."""
     s = services()
     account.watch(s, Invocation(context, MAX_SLOT_WAIT))
+    spend_watch.watch(s)

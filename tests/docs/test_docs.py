@@ -28,6 +28,7 @@ from image_drop.instructions.sources import from_file, resolve
 from image_drop.state import catalogue_store, circuit_breaker, edit_record, orders, scans
 from image_drop.storage.output_bucket import Report
 from image_drop_cli import app
+from image_drop_cli.spending import AWS_USD
 from tests.docs.aws_commands import parsed
 from tests.docs.pages import (
     LAYER,
@@ -330,3 +331,9 @@ def test_terminal_picture_is_demos_and_fetches_nothing() -> None:
     assert "make&#160;demo" in picture or "make demo" in picture
     assert "rocket.jpg" in picture
     assert re.findall(r"https?://[^\"' ]+", picture) == ["http://www.w3.org/2000/svg"]
+
+
+def test_estimate_of_aws_is_what_pages_say() -> None:
+    said = f"AWS costs about ${1000 * AWS_USD:.2f} for a thousand edits of 12 s"
+    for name in ("README.md", OPERATIONS):
+        assert said in " ".join(page(name).text.split())

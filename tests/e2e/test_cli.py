@@ -1,5 +1,6 @@
 """Every command of `image-drop` against the embedded stack, as a person types it."""
 
+import csv
 import json
 import os
 import shutil
@@ -12,10 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from image_drop.errors import RetriesExhaustedError
+from image_drop.events import SpendDayEnded, SpendLevelReached
+from image_drop.state.billing import micro
 from image_drop.storage.output_bucket import REPORT_TYPE, encoded, report_key, report_on
 from image_drop_cli import app
 from image_drop_cli.aws import Aws
@@ -237,7 +241,8 @@ def test_status_tells_when_nobody_is_needed_and_when_somebody_is(
         "firered-image-edit",
         "background-remove",
     }
-    assert overview["last_hour"]["complete"] is True
+    assert overview["last_hour"]["results"] > 0
+    assert overview["balance"] > 0  # the account watch has printed it
 
 
 def test_dead_letters_are_listed_shown_sent_again_and_discarded(
@@ -348,6 +353,95 @@ def test_limit_counts_today_and_large_sums_are_confirmed(
     assert run(*dear, "--dry-run", "--json").exit_code == 0
     assert len(venice.calls) == calls
     assert "2 results" in run(*dear, "--yes").output
+
+
+def test_after_work_files_costs_and_older_results_are_at_hand(
+    run: Callable[..., Result], deployment: Deployment, shoes: Path
+) -> None:
+    cut_out = ("--to", "after", "--mode", "background-remove")
+    run("put", "shoes", *cut_out)
+    changed = run(
+        "put", "shoes/one.png", "--to", "after/shoes", *cut_out[2:], "--finish", "amazon",
+        "--overwrite",
+    )  # fmt: skip
+    assert changed.exit_code == 0, changed.output
+    with Path("image-drop-out/manifest.csv").open(encoding="utf-8-sig", newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["file"], row["result"]) == ("after/shoes/one.png", "after/shoes/one.png.jpg")
+
+    fetched = run("fetch", "after/", "--out", "elsewhere", "--since", "1h")
+    assert fetched.exit_code == 0, fetched.output
+    assert "4 fetched. See elsewhere/." in fetched.output
+    again = run("fetch", "after/", "--out", "elsewhere", "--json")
+    events = [json.loads(line) for line in again.stdout.splitlines()]
+    assert events[-1] == {"event": "end", "fetched": 0, "already_there": 4, "not_fetched": 0}
+    assert Path("elsewhere/after/shoes/one.png.jpg").read_bytes()[:2] == b"\xff\xd8"
+    assert run("fetch", "--since", "yesterday").exit_code == 2
+
+    whole = json.loads(run("manifest", "--json").stdout)
+    today = json.loads(run("spend", "--json").stdout)
+    by_model = json.loads(run("spend", "--by", "model", "--json").stdout)
+    by_folder = json.loads(run("spend", "--by", "prefix", "--json").stdout)
+    day = deployment.services.billing.day(deployment.services.now())
+    assert day.usd == whole["usd"] == today["usd"] == by_model["usd"]
+    assert {part["name"] for part in by_folder["parts"]} >= {"after/"}
+    assert sum(micro(part["usd"]) for part in by_folder["parts"]) == micro(day.usd)
+    assert "█" in run("spend").output
+    lines = run("manifest", "after/", "--csv").stdout.splitlines()
+    assert [line.split(",")[3] for line in lines[1:]] == ["result", "report", "result"]
+    assert "not_an_image" in run("manifest", "after/").output
+
+    assert "after/shoes/one.png.png" in run("clean", "after/").output  # nobody answers
+    assert "Removed 1 older result." in run("clean", "after/", "--yes").output
+    assert "No older results found." in run("clean").output
+    found = deployment.services.output_bucket
+    assert found.find_output("after/shoes/one.png.png") is None
+    assert found.find_output("after/shoes/one.png.jpg")
+
+
+def test_spend_is_told_to_alarm_topic_in_words(stack: Stack, deployment: Deployment) -> None:
+    sqs, sns = stack.client("sqs"), stack.client("sns")
+    queue = sqs.create_queue(QueueName="mail")["QueueUrl"]
+    named = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    arn = named["Attributes"]["QueueArn"]
+    allowed = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    topics = [each["TopicArn"] for each in sns.list_topics()["Topics"]]
+    [topic] = [each for each in topics if f"{STACK_NAME}-AlarmTopic" in each]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    level = SpendLevelReached(
+        event_id="1", date="2026-11-24", percent=80, limit_usd=50.0, usd=40.0, unconfirmed_usd=0.04
+    )
+    end = SpendDayEnded(
+        event_id="2",
+        date="2026-11-24",
+        limit_usd=50.0,
+        usd=0.08,
+        unconfirmed_usd=0.0,
+        calls=2,
+        usd_by_model={},
+        calls_by_model={},
+    )
+    for event in (level, end):
+        stack.client("events").put_events(
+            Entries=[
+                {
+                    "Source": "image-drop",
+                    "DetailType": event.name,
+                    "Detail": msgspec.json.encode(event).decode(),
+                }
+            ]
+        )
+
+    def mails() -> list[str]:
+        found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=0)
+        texts = [json.loads(each["Body"])["Message"] for each in found.get("Messages", [])]
+        return texts if len(texts) > 1 else []
+
+    text = " ".join(until(mails))
+    assert "80 % of the spend limit of $50.0 for 2026-11-24 (UTC) is used up." in text
+    assert "Image Drop spent $0.08 at Venice on 2026-11-24 (UTC), for 2 calls." in text
 
 
 def test_backfill_is_started_watched_and_cancelled(run: Callable[..., Result]) -> None:

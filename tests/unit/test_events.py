@@ -16,6 +16,8 @@ from image_drop.events import (
     ImageEditFailed,
     LimitChanged,
     Place,
+    SpendDayEnded,
+    SpendLevelReached,
 )
 from image_drop.storage.event_bus import EventBus
 
@@ -109,6 +111,50 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
         LimitChanged(event_id="e5", model="firered-image-edit", limit=60, former=20),
         "Venice Limit Changed",
         {"version": 1, "event_id": "e5", "model": "firered-image-edit", "limit": 60, "former": 20},
+    ),
+    (
+        SpendLevelReached(
+            event_id="e6",
+            date="2026-11-24",
+            percent=80,
+            limit_usd=50.0,
+            usd=39.96,
+            unconfirmed_usd=0.08,
+        ),
+        "Spend Level Reached",
+        {
+            "version": 1,
+            "event_id": "e6",
+            "date": "2026-11-24",
+            "percent": 80,
+            "limit_usd": 50.0,
+            "usd": 39.96,
+            "unconfirmed_usd": 0.08,
+        },
+    ),
+    (
+        SpendDayEnded(
+            event_id="e7",
+            date="2026-11-24",
+            limit_usd=50.0,
+            usd=0.08,
+            unconfirmed_usd=0.0,
+            calls=2,
+            usd_by_model={"firered-image-edit": 0.08},
+            calls_by_model={"firered-image-edit": 2},
+        ),
+        "Spend Day Ended",
+        {
+            "version": 1,
+            "event_id": "e7",
+            "date": "2026-11-24",
+            "limit_usd": 50.0,
+            "usd": 0.08,
+            "unconfirmed_usd": 0.0,
+            "calls": 2,
+            "usd_by_model": {"firered-image-edit": 0.08},
+            "calls_by_model": {"firered-image-edit": 2},
+        },
     ),
 ]
 

@@ -24,6 +24,8 @@ def test_each_event_has_schema_with_its_version() -> None:
         "venice-account-unavailable.v1.json",
         "venice-account-restored.v1.json",
         "venice-limit-changed.v1.json",
+        "spend-level-reached.v1.json",
+        "spend-day-ended.v1.json",
     }
 
 

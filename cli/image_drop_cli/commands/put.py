@@ -77,6 +77,7 @@ def put(
     again to continue; it uploads only what is missing. With --json, each line is one event.
     """
     from image_drop.uploads import starts_nothing
+    from image_drop_cli.manifest import noted
     from image_drop_cli.upload.folders import local_files, only_images
     from image_drop_cli.upload.plan import plan_upload
     from image_drop_cli.upload.run import UploadRun
@@ -97,7 +98,10 @@ def put(
         raise typer.Exit(Exit.NEEDS_YOU if plan.problems or plan.not_sent else Exit.DONE)
     require_consent(plan, confirm_over, yes=yes)
     run = UploadRun(deployment, out if wait else None, overwrite=overwrite, follow=wait)
-    events, counts = run.events(files()), Counts()
+    events = run.events(files())
+    if wait:
+        events = noted(events, deployment, out)
+    counts = Counts()
     try:
         if json:
             _show_json(events, counts)

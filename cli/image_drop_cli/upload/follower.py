@@ -1,7 +1,6 @@
 """Results and reports: which ones an image will have, whether they are there, and fetching them."""
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from image_drop.storage import output_bucket
 from image_drop.storage.output_bucket import Report
 from image_drop.uploads import Upload
 from image_drop_cli.planning import VariantPlan, plan_image
+from image_drop_cli.saving import moved_into_place
 from image_drop_cli.upload.events import Arrived, NotSentError, Sent
 from image_drop_cli.upload.objects import StoredObject, find_object
 from image_drop_cli.upload.steps import Step
@@ -128,15 +128,10 @@ class Follower:
             found.changed_at,
         ):
             return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{secrets.token_hex(8)}.part")  # two runs may fetch the same
-        try:
+        with moved_into_place(path) as part:
             with part.open("xb") as file:
                 shutil.copyfileobj(self._body(found), file)
             os.utime(part, (found.changed_at, found.changed_at))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
         return path
 
     def _find(self, key: str) -> StoredObject | None:

@@ -94,7 +94,52 @@ class LimitChanged(msgspec.Struct, frozen=True, kw_only=True):
     former: int
 
 
-Event = ImageEdited | ImageEditFailed | AccountUnavailable | AccountRestored | LimitChanged
+class SpendLevelReached(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a day's spend limit is spent or reserved.
+
+    `percent`: 50, 80 or 100; 100 also means that the next call did not fit. `date`: a day of UTC.
+    `usd`: charged; `unconfirmed_usd`: of calls in progress or without an answer.
+    """
+
+    name: ClassVar[str] = "Spend Level Reached"
+
+    version: int = 1
+    event_id: str
+    date: str
+    percent: int
+    limit_usd: float
+    usd: float
+    unconfirmed_usd: float
+
+
+class SpendDayEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """A day of UTC with calls is over, and so are its calls. In US dollars.
+
+    `limit_usd`: 0 is none. `unconfirmed_usd`: of calls without an answer.
+    """
+
+    name: ClassVar[str] = "Spend Day Ended"
+
+    version: int = 1
+    event_id: str
+    date: str
+    limit_usd: float
+    usd: float
+    unconfirmed_usd: float
+    calls: int
+    usd_by_model: dict[str, float]
+    calls_by_model: dict[str, int]
+
+
+Event = (
+    ImageEdited
+    | ImageEditFailed
+    | AccountUnavailable
+    | AccountRestored
+    | LimitChanged
+    | SpendLevelReached
+    | SpendDayEnded
+)
 
 
 def encoded(event: Event) -> str:

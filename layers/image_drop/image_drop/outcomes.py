@@ -125,6 +125,8 @@ def _conclude_result(
         key=result.key,
         etag=result.etag,
         at=job.services.now(),
+        reference=metadata.get("reference", ""),
+        seconds=float(metadata.get("seconds", "0")),
     )
     attempts = len(job.hold.record.calls_for(digest, drops[0]))
     event = None if same else events.encoded(edited(result, attempts, job))

@@ -167,7 +167,9 @@ def _store(
     stored = bucket.store_output(
         key, output_bucket.encoded(report), output_bucket.REPORT_TYPE, metadata, seen
     )
-    return msgspec.structs.replace(outcome, key=stored.key, etag=stored.etag)
+    return msgspec.structs.replace(
+        outcome, key=stored.key, etag=stored.etag, reference=reference or ""
+    )
 
 
 def _failed(

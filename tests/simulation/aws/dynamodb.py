@@ -98,9 +98,9 @@ class DynamoDB:
             name = names.get(name, name)
             if action == "SET":
                 item[name] = values[value]
-            elif "NS" in values[value]:
-                numbers = {*item.get(name, {"NS": []})["NS"], *values[value]["NS"]}
-                item[name] = {"NS": sorted(numbers)}
+            elif kind := next((each for each in ("NS", "SS") if each in values[value]), None):
+                members = {*item.get(name, {kind: []})[kind], *values[value][kind]}
+                item[name] = {kind: sorted(members)}
             else:
                 total = int(item.get(name, {"N": "0"})["N"]) + int(values[value]["N"])
                 item[name] = {"N": str(total)}

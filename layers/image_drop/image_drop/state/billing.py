@@ -9,7 +9,7 @@ A call that is never settled stays unconfirmed: Venice has no idempotency key, s
 sent and never answered may have been charged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ class Day:
     """The spend of one day of UTC, in US dollars.
 
     `unconfirmed_usd`: calls in flight, and calls without an answer, which may have been charged.
+    `limit_usd`: the limit at the last reservation; 0 is none. `announced`: see `note_announced`.
     """
 
     date: str
@@ -40,6 +41,8 @@ class Day:
     unconfirmed_usd: float = 0.0
     usd_by_model: Mapping[str, float] = field(default_factory=dict)
     calls_by_model: Mapping[str, int] = field(default_factory=dict)
+    limit_usd: float = 0.0
+    announced: frozenset[str] = frozenset()
 
     @property
     def at_most_usd(self) -> float:
@@ -72,6 +75,20 @@ class Billing:
         own = orders.limit_on(date_of(now))
         return self.limit_usd if own is None else own
 
+    def days(self, dates: Sequence[str]) -> list[Day]:
+        """Return the spend of up to 100 days of UTC, in one request; days without any left out."""
+        items = self.records.read_with(*(_day_id(date) for date in dates))
+        return [_day(date, items[id]) for date in dates if (id := _day_id(date)) in items]
+
+    def note_announced(self, date: str, mark: str) -> None:
+        """Note what has been announced of a day, by a mark; repeating it changes nothing."""
+        self.dynamodb.update_item(
+            TableName=self.table,
+            Key={"id": {"S": _day_id(date)}},
+            UpdateExpression="ADD announced :mark",
+            ExpressionAttributeValues={":mark": {"SS": [mark]}},
+        )
+
     def spent_error(self, now: float) -> SpendLimitError | None:
         """Return the error when nothing is left of the day's limit, else None."""
         day, limit = self.day(now), self.limit_on(now)
@@ -101,6 +118,8 @@ class Billing:
         if limit and call.micro_usd > limit:  # of today alone, so it is no fault of the edit
             raise spend_limit_error(self.day(call.at), limit_usd, call.at)
         reserve = _move(call.date, call.at, unconfirmed=call.micro_usd, committed=call.micro_usd)
+        reserve["UpdateExpression"] += ", day_limit = :limit"
+        reserve["ExpressionAttributeValues"][":limit"] = {"N": str(limit)}
         if limit:
             reserve["ConditionExpression"] = "attribute_not_exists(committed) OR committed <= :room"
             reserve["ExpressionAttributeValues"][":room"] = {"N": str(limit - call.micro_usd)}
@@ -203,6 +222,8 @@ def _day(date: str, item: Mapping[str, Any]) -> Day:
         unconfirmed_usd=sums.get("unconfirmed", 0) / MICRO,
         usd_by_model=dollars,
         calls_by_model=_by_model(sums, "calls#"),
+        limit_usd=sums.get("day_limit", 0) / MICRO,
+        announced=frozenset(item.get("announced", {}).get("SS", ())),
     )
 
 

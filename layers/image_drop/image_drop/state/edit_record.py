@@ -4,6 +4,7 @@ The record is the truth about an edit; buckets, queue and events follow from it.
 pure; `records` keeps the items in DynamoDB. All times are seconds since 1970.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -54,7 +55,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `edit_id`: see `Edit.id`; empty if the instructions were not good enough for an edit.
     `drops`: ids of what asked for it: versions of the image, explicit retries, dead messages.
-    `source_etag`: of the image. `code`: of a report.
+    `source_etag`: of the image. `code`: of a report. `reference`: the caller's own id. `seconds`:
+    from the start of the try to its result.
     """
 
     kind: OutcomeKind
@@ -65,6 +67,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     etag: str
     at: float
     code: str = ""
+    reference: str = ""
+    seconds: float = 0.0
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -114,6 +118,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `kept_digest`, `kept_key`: the call and the key of the paid answer kept in the output bucket.
     `outbox`: events about outcomes, as JSON, until they are announced; oldest first.
     `report`: whether there may be a report in the output bucket. `attempt`: None after an outcome.
+    `forgotten_micro_usd`: what the paid calls cost that `calls` no longer holds.
     """
 
     holder: str = ""
@@ -127,6 +132,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     history: tuple[Step, ...] = ()
     report: bool = False
     attempt: Attempt | None = None
+    forgotten_micro_usd: int = 0
 
     def is_held(self, now: float) -> bool:
         """Return whether an invocation works on it; a holder that died loses it at its time."""
@@ -165,7 +171,24 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         closed = [each for each in self.calls if each.state is not CallState.OPEN]
         forgotten = closed[: max(0, len(closed) - MAX_CLOSED)]
         kept = tuple(each for each in self.calls if each not in forgotten)
-        return msgspec.structs.replace(self, calls=(*kept, call))
+        return msgspec.structs.replace(
+            self,
+            calls=(*kept, call),
+            forgotten_micro_usd=self.forgotten_micro_usd + _paid(forgotten),
+        )
+
+    def paid_micro_usd(self, since: float = 0.0) -> int:
+        """Return what its paid calls have cost since a time, or ever; millionths of a dollar."""
+        recent = _paid(each for each in self.calls if each.at >= since)
+        return recent + (0 if since else self.forgotten_micro_usd)
+
+    def unconfirmed_micro_usd(self, since: float = 0.0) -> int:
+        """Return the price of calls that may have been charged; millionths of a dollar."""
+        return sum(
+            each.micro_usd
+            for each in self.calls
+            if each.state is CallState.OPEN and each.at >= since
+        )
 
     def settled(self, id: str, state: CallState, micro_usd: int) -> "Record":
         """Return the record with a settled call."""
@@ -191,3 +214,14 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 def record_id(bucket: str, key: str, variant: str | None) -> str:
     """Return the id of a record's item; unambiguous, since a variant's name has no `#`."""
     return f"edit#{variant or ''}#{bucket}/{key}"
+
+
+def place_of(id: str) -> tuple[str, str | None] | None:
+    """Return `bucket/key` and the variant of a record by the id of its item; None for others."""
+    kind, _, rest = id.partition("#")
+    variant, _, place = rest.partition("#")
+    return (place, variant or None) if kind == "edit" else None
+
+
+def _paid(calls: Iterable[Call]) -> int:
+    return sum(each.micro_usd for each in calls if each.state is CallState.PAID)
