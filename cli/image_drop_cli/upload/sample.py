@@ -1,20 +1,17 @@
 """A few images of an upload before the others, to look at what becomes of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 from image_drop.uploads import SIDECAR_SUFFIX, starts_nothing
 from image_drop_cli.contact_sheet import Pair, draw
-from image_drop_cli.upload.events import Arrived, LeftAtHome, NotSent
-from image_drop_cli.upload.folders import LocalFile
+from image_drop_cli.upload.events import Arrived
+from image_drop_cli.upload.folders import File, LocalFile
 
 SHEET = "contact-sheet.png"  # in the folder of the results
 
 
-def spread[T: LocalFile | LeftAtHome | NotSent](
-    files: Iterable[T], images: int, wanted: int
-) -> Iterator[T]:
+def spread[T: File](files: Iterable[T], images: int, wanted: int) -> Iterator[T]:
     """Yield `wanted` of so many `images`, spread evenly, with the files that images need.
 
     Once the last one is chosen, nothing more is read.
@@ -41,10 +38,9 @@ def draw_sheet(arrived: Sequence[Arrived], originals: dict[str, Path], out: Path
     return path
 
 
-def originals_of(files: Iterable[LocalFile | LeftAtHome | NotSent], most: int) -> dict[str, Path]:
+def originals_of(files: Iterable[File]) -> dict[str, Path]:
     """Return where the images of a sample are on this machine, by key."""
-    images = (file for file in files if isinstance(file, LocalFile) and _is_image(file))
-    return {file.key: file.path for file in islice(images, most)}
+    return {file.key: file.path for file in files if isinstance(file, LocalFile)}
 
 
 def _is_image(file: LocalFile) -> bool:
