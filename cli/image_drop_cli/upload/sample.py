@@ -16,7 +16,8 @@ def spread[T: File](files: Iterable[T], images: int, wanted: int) -> Iterator[T]
 
     Once the last one is chosen, nothing more is read.
     """
-    chosen = {number * images // wanted for number in range(min(wanted, images))}
+    count = min(wanted, images)
+    chosen = {number * images // count for number in range(count)}
     number = 0
     for file in files:
         if not isinstance(file, LocalFile) or not _is_image(file):
