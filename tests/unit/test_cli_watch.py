@@ -64,7 +64,7 @@ def test_half_written_sidecar_is_not_told_until_it_stays_so(hot: Path) -> None:
     assert isinstance(complete, LocalFile)
 
 
-def test_after_interruption_only_unfinished_files_are_taken_again(hot: Path) -> None:
+def test_only_unfinished_files_are_taken_after_interruption(hot: Path) -> None:
     looks = Looks()
     file(hot, "b.jpg", photo())
     taken(looks, hot, 0.0)
@@ -114,7 +114,7 @@ def test_change_in_folder_is_noticed(hot: Path) -> None:
         until(lambda: (file(hot, "b.jpg", photo()), changed.is_set())[1])
 
 
-def test_done_file_is_moved_with_its_sidecar_and_replaces_nothing(hot: Path) -> None:
+def test_done_file_is_moved_with_sidecar_and_replaces_nothing(hot: Path) -> None:
     done = hot.parent / "done"
     places = []
     for number in range(3):
