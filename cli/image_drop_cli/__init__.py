@@ -12,11 +12,13 @@ from image_drop_cli.commands import (
     deploy,
     destroy,
     doctor,
+    explain,
     fetch,
     images,
     instructions,
     machine,
     manifest,
+    operate,
     put,
     spend,
     status,
@@ -74,8 +76,12 @@ app.command("status")(status.status)
 app.command("spend")(spend.spend)
 app.add_typer(dead.app, name="dead")
 app.command("retry")(images.retry)
-app.command("explain")(images.explain)
+app.command("explain")(explain.explain)
 app.command("clean")(clean.clean)
+app.command("pause")(operate.pause)
+app.command("resume")(operate.resume)
+app.command("cancel")(operate.cancel)
+app.command("limit")(operate.limit)
 app.add_typer(backfill.app, name="backfill")
 app.command("init")(instructions.init)
 app.command("schema")(instructions.schema)

@@ -1,7 +1,7 @@
-"""What the stack would do with an image, and why, without a call."""
+"""Where an image is now, what the stack would do with it, and why, without a call."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +9,12 @@ from image_drop.edits import Edit, Wanted, instruction_sources
 from image_drop.errors import PermanentError
 from image_drop.instructions import schema
 from image_drop.instructions.sources import Source, checked, resolve
+from image_drop.state.edit_record import Record
 from image_drop.storage.input_bucket import InputObject
 from image_drop.uploads import starts_nothing
 from image_drop.venice import client
+from image_drop_cli.image_facts import gather, obstacle_to, records_of
+from image_drop_cli.image_state import Moment, State, life_of, state_of
 from image_drop_cli.planning import VariantPlan, plan_variants
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ class Request:
     """A call as it would be made. `images`: keys and URLs, the image first.
 
     `model` is the one that Venice charges for, `usd` the price of the call. `afterwards`: what is
-    done with the answer.
+    done with the answer. `state`: where this edit is now.
     """
 
     variant: str | None
@@ -49,54 +52,80 @@ class Request:
     model: str
     usd: float
     output_key: str | None
-    state: str
+    state: State
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the stack would do with one key, or the `problem` with it and the `advice`.
+    """Everything about one key: its instructions, its calls, where it is now, and its life.
 
-    `ignored`: instructions that do not count, because strangers can upload where they are.
+    `problem`, `advice`: why there are no calls, and what to do. `state`: where the image as a whole
+    is, if it has no calls. `ignored`: instructions that do not count, because strangers can upload
+    where they are.
     """
 
     key: str
     in_bucket: bool
-    given: tuple[Given, ...]
-    requests: tuple[Request, ...]
+    given: tuple[Given, ...] = ()
+    requests: tuple[Request, ...] = ()
     problem: str | None = None
     advice: str | None = None
     ignored: tuple[str, ...] = ()
+    state: State | None = None
+    life: tuple[Moment, ...] = ()
+
+    @property
+    def needs_you(self) -> bool:
+        """Whether a person has to do something before there is a result."""
+        states = [each.state for each in self.requests] + ([self.state] if self.state else [])
+        return bool(self.problem) or any(each.needs_you for each in states)
 
 
 def explain(key: str, deployment: "Deployment") -> Explanation:
-    """Return what would happen if an image were uploaded as `key` now; it need not be there."""
+    """Return where an image is now, and what would happen if it were uploaded as `key`.
+
+    The image need not be there. This makes no call to Venice.
+    """
     if starts_nothing(key):
         return Explanation(
             key,
             False,
-            (),
-            (),
-            "Image Drop ignores folders, hidden names and everything below a folder _layers/.",
-            "Upload the image under another key.",
+            problem="Image Drop ignores folders, hidden names and everything below a folder "
+            "_layers/.",
+            advice="Upload the image under another key.",
         )
     services, bucket = deployment.services, deployment.input_bucket
     found = services.input_bucket.find_object(bucket, key)
     image = found or InputObject(bucket, key, "", 0, datetime.now(UTC), {}, tagged=False)
-    ignored = services.input_bucket.ignored(image)
-    given: tuple[Given, ...] = ()
+    base = Explanation(key, found is not None, ignored=services.input_bucket.ignored(image))
     try:
         sources = instruction_sources(image, services)
-        given = origins(sources)
-        wanted = Wanted(image, resolve(sources))
+        base = replace(base, given=origins(sources))
+        changed_at = max(image.changed_at.timestamp(), *(each.changed_at for each in sources))
+        wanted = Wanted(image, resolve(sources), changed_at)
     except PermanentError as error:
-        return Explanation(
-            key, found is not None, given, (), error.detail, error.advice, ignored=ignored
-        )
+        return _without_calls(base, image, error, deployment)
+    records = records_of(key, wanted.variants, deployment)
     requests = tuple(
-        _request(wanted, plan, deployment, in_bucket=found is not None)
+        _request(wanted, plan, records[plan.variant], deployment, in_bucket=found is not None)
         for plan in plan_variants(wanted, services)
     )
-    return Explanation(key, found is not None, given, requests, ignored=ignored)
+    return replace(base, requests=requests, life=life_of(records))
+
+
+def _without_calls(
+    base: Explanation, image: InputObject, error: PermanentError, deployment: "Deployment"
+) -> Explanation:
+    records = records_of(base.key, (), deployment)
+    plan = VariantPlan(image, None, error)
+    facts = gather(base.key, plan, records[None], deployment, in_bucket=base.in_bucket)
+    return replace(
+        base,
+        problem=error.detail,
+        advice=error.advice,
+        state=state_of(facts),
+        life=life_of(records),
+    )
 
 
 def origins(sources: Sequence[Source]) -> tuple[Given, ...]:
@@ -112,15 +141,31 @@ def _origin(key: str, places: Sequence[tuple[str, Any]]) -> Given:
 
 
 def _request(
-    wanted: Wanted, plan: VariantPlan, deployment: "Deployment", *, in_bucket: bool
+    wanted: Wanted,
+    plan: VariantPlan,
+    record: Record,
+    deployment: "Deployment",
+    *,
+    in_bucket: bool,
 ) -> Request:
     chosen = wanted.instructions_of(plan.variant)
     assert chosen is not None, "one of `wanted.variants`"
     mode = chosen.mode or schema.Mode.EDIT
     layers = chosen.layers or () if mode is schema.Mode.MULTI_EDIT else ()
     sent, images = client.parameters(chosen), (wanted.image.key, *layers)
-    catalogue = deployment.services.catalogue.current()
+    services, outcome = deployment.services, plan.outcome
+    catalogue = services.catalogue.current()
     enhanced = bool(sent.get("enhance_prompt"))
+    obstacle = obstacle_to(outcome, wanted, services) if isinstance(outcome, Edit) else None
+    facts = gather(
+        wanted.image.key,
+        plan,
+        record,
+        deployment,
+        in_bucket=in_bucket,
+        changed_at=wanted.changed_at,
+        obstacle=obstacle,
+    )
     return Request(
         variant=plan.variant,
         endpoint=client.ENDPOINTS[mode].path,
@@ -129,18 +174,6 @@ def _request(
         model=catalogue.name(mode, chosen.model),
         usd=catalogue.price(mode, sent, len(images), enhanced=enhanced),
         afterwards={key: value for key, value in chosen.as_dict().items() if key in AFTERWARDS},
-        output_key=plan.outcome.output_key if isinstance(plan.outcome, Edit) else None,
-        state=_state(plan, deployment, in_bucket=in_bucket),
+        output_key=outcome.output_key if isinstance(outcome, Edit) else None,
+        state=state_of(facts),
     )
-
-
-def _state(plan: VariantPlan, deployment: "Deployment", *, in_bucket: bool) -> str:
-    if not isinstance(plan.outcome, Edit):
-        return f"{plan.outcome.detail} {plan.outcome.advice}"
-    if not in_bucket:
-        return "the image is not in the bucket"
-    found = deployment.services.output_bucket.find_output(plan.outcome.output_key)
-    if found is not None and found.edit_id == plan.outcome.id:
-        stored = f"{found.stored_at:%Y-%m-%d %H:%M} UTC"
-        return f"done: the result was stored on {stored}, so no call would be made"
-    return "this call would be made"

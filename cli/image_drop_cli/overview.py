@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from image_drop.events import Place
 from image_drop.instructions.schema import Mode
 from image_drop.state.rates import WINDOW, calls_at_once, opens_at
 from image_drop.storage.output_bucket import REPORT_SUFFIX
@@ -13,6 +14,7 @@ from image_drop.storage.retry_queue import Depth
 from image_drop.telemetry import NAMESPACE
 from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
 from image_drop_cli.dead_letters import DeadLetters
+from image_drop_cli.wording import how_it_resumes
 
 if TYPE_CHECKING:
     from image_drop.state.rates import Rates
@@ -56,6 +58,7 @@ class Processing:
     reason: str
     detail: str
     since: float
+    how_it_resumes: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class Today:
     """What the day of UTC has cost so far, in US dollars.
 
     `unconfirmed_usd`: calls in progress, and calls without an answer, which may have been charged.
-    `limit_usd`: 0 is none. The model is the one that Venice charges for.
+    `limit_usd`: 0 is none; `usual_limit_usd`: of every other day. The model is the one that Venice
+    charges for.
     """
 
     usd: float
@@ -80,11 +84,12 @@ class Today:
     limit_usd: float
     usd_by_model: Mapping[str, float]
     calls_by_model: Mapping[str, int]
+    usual_limit_usd: float = 0.0
 
 
 @dataclass(frozen=True)
 class Overview:
-    """A stack at one moment.
+    """A stack at one moment. `input`, `output`: where images are dropped and results appear.
 
     `seconds_left`: until the queue is empty, if all of it counted against the lower limit; None
     while processing is paused. `dead_codes`: of up to a hundred dead letters. `balance` in US
@@ -93,6 +98,8 @@ class Overview:
     """
 
     stack: str
+    input: str
+    output: str
     queue: Depth
     rates: tuple[Rate, ...]
     functions: Functions
@@ -124,11 +131,19 @@ def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
     count = dead.count()
     return Overview(
         stack=deployment.name,
+        input=_shown(deployment.input_place("")),
+        output=_shown(Place(services.settings.output_bucket, services.settings.output_prefix)),
         queue=queue,
         rates=rates,
         functions=_functions(calls_at_once(slots, now), services.queue_trigger),
         seconds_left=None if status.stopped else queue.total / slowest * WINDOW,
-        processing=Processing(status.stopped, status.reason, status.detail, status.since),
+        processing=Processing(
+            status.stopped,
+            status.reason,
+            status.detail,
+            status.since,
+            how_it_resumes(status) if status.stopped else "",
+        ),
         balance=balance(deployment),
         today=_today(deployment),
         dead=count,
@@ -171,6 +186,10 @@ def balance(deployment: "Deployment") -> float | None:
     return float(latest["Minimum"]) if latest else None
 
 
+def _shown(place: Place) -> str:
+    return f"s3://{place.bucket}/{place.key}"
+
+
 def _rate(rates: "Rates", model: str, now: float) -> Rate:
     log = rates.log(model)
     used = sum(now - WINDOW < time <= now for time in log.times)
@@ -184,9 +203,15 @@ def _functions(needed: int, trigger: "QueueTrigger") -> Functions:
 
 def _today(deployment: "Deployment") -> Today:
     billing = deployment.services.billing
-    day = billing.day(deployment.services.now())
+    now = deployment.services.now()
+    day, limit = billing.day(now), billing.limit_on(now)
     return Today(
-        day.usd, day.unconfirmed_usd, billing.limit_usd, day.usd_by_model, day.calls_by_model
+        day.usd,
+        day.unconfirmed_usd,
+        limit,
+        day.usd_by_model,
+        day.calls_by_model,
+        billing.limit_usd,
     )
 
 

@@ -2,9 +2,11 @@
 
 import re
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from image_drop.state.circuit_breaker import Status
     from image_drop.state.scans import Scan
     from image_drop_cli.upload.estimate import Progress
 
@@ -31,6 +33,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def moment(at: float) -> str:
+    """Return a time in UTC to the second. `at`: seconds since 1970."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def duration(seconds: float) -> str:
     """Return a time such as `40 s`, `3 min`, `5.5 h` or `12 days`."""
     if seconds < 90:
@@ -43,12 +50,24 @@ def duration(seconds: float) -> str:
 def time_left(progress: "Progress") -> str:
     """Return how long an upload will take, as far as that is known."""
     if progress.paused:
-        return f"processing is paused: {printable(progress.paused)} It resumes by itself."
+        return f"processing is paused: {printable(progress.paused)}"
     parts = [f"{progress.queued:,} in the queue"] if progress.queued else []
     if progress.seconds_left:
         left = duration(progress.seconds_left)
         parts.append(f"about {left} left at {counted(progress.limit, 'call')} a minute")
     return " · ".join(parts)
+
+
+def how_it_resumes(pause: "Status") -> str:
+    """Return what ends a pause, in a sentence."""
+    if pause.by_hand:
+        return "Resume with `image-drop resume`."
+    if pause.limit_usd is not None:
+        return (
+            "It resumes after midnight UTC, or when you raise the limit of today with "
+            "`image-drop limit USD`."
+        )
+    return "It resumes by itself within five minutes after the cause is gone."
 
 
 def backfill_status(scan: "Scan | None") -> str:

@@ -25,7 +25,7 @@ from image_drop.errors import (
 from image_drop.instructions.finish import PRESETS, Finish
 from image_drop.instructions.schema import KEYS, Instructions, Mode
 from image_drop.instructions.sources import from_file, resolve
-from image_drop.state import catalogue_store, circuit_breaker, edit_record, scans
+from image_drop.state import catalogue_store, circuit_breaker, edit_record, orders, scans
 from image_drop.storage.output_bucket import Report
 from image_drop_cli import app
 from image_drop_cli.spending import AWS_USD
@@ -300,7 +300,7 @@ def _examples() -> list[dict[str, Any]]:
 def test_items_of_state_table_are_documented() -> None:
     table = {row[0] for row in rows(page(ARCHITECTURE).section("The state table"))}
     assert edit_record.record_id("<bucket>", "<key>", "<variant>") in table
-    assert {circuit_breaker.ITEM, scans.ITEM, catalogue_store.ITEM} <= table
+    assert {circuit_breaker.ITEM, orders.ITEM, scans.ITEM, catalogue_store.ITEM} <= table
 
 
 def test_every_metric_is_documented() -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,11 +52,12 @@ def run(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 
 @pytest.fixture
 def shoes(tmp_path: Path) -> Path:
-    """A folder of two photos and a text that is named like one."""
+    """A folder of two photos, one that is cut off, and a text that is named like one."""
     folder = tmp_path / "shoes"
     (folder / "left").mkdir(parents=True)
     shutil.copy(photographs() / "coffee.png", folder / "one.png")
     shutil.copy(photographs() / "rocket.jpg", folder / "left" / "two.jpg")
+    (folder / "cut-off.png").write_bytes((photographs() / "coffee.png").read_bytes()[:5000])
     (folder / "notes.jpg").write_text("to do")
     return folder
 
@@ -74,14 +76,17 @@ def test_folder_goes_through_and_comes_back(
 
     first = run("put", "shoes", "--to", "first")
 
-    assert first.exit_code == 1, first.output  # of the text there is a report
-    assert "first/shoes/notes.jpg.error.json: The file is not an image." in first.output
-    assert "3 sent, 2 results, 1 report." in first.output
+    assert first.exit_code == 1, first.output  # of the half photo there is a report
+    assert "3 images: 3 calls, $0.09 (bria-bg-remover)." in first.output
+    assert "$50.00 are left of today's limit." in first.output
+    assert "first/shoes/notes.jpg: It is not an image." in first.output
+    assert "first/shoes/cut-off.png.error.json: The image is damaged." in first.output
+    assert "3 sent, 2 results, 1 report, 1 left at home." in first.output
     out = Path("image-drop-out/first/shoes")
     assert {path.name for path in out.rglob("*.*")} == {
         "one.png.png",
         "two.jpg.png",
-        "notes.jpg.error.json",
+        "cut-off.png.error.json",
     }
 
     calls = len(venice.calls)
@@ -94,8 +99,10 @@ def test_folder_goes_through_and_comes_back(
         "already_uploaded": 3,
         "results": 2,
         "reports": 1,
+        "left_at_home": 1,
         "not_sent": 0,
     }
+    assert (events[0]["event"], events[0]["done"], events[0]["calls"]) == ("plan", 2, 1)
     assert len(venice.calls) == calls
 
 
@@ -113,7 +120,7 @@ def test_instructions_of_command_line_count_for_that_image(
         "mode": "given/one.png.json",
         "prompt": "given/one.png.json",
     }
-    assert explanation["requests"][0]["state"].startswith("done")
+    assert explanation["requests"][0]["state"]["kind"] == "result"
     text = run("explain", "given/one.png").output
     assert "POST /image/edit" in text
     assert "$0.04 (firered-image-edit)" in text
@@ -142,6 +149,7 @@ def test_ctrl_c_leaves_work_running_and_says_how_to_pick_it_up(
         text=True,
     ) as process:
         assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "plan"
         assert json.loads(process.stdout.readline())["event"] == "sent"
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=30)
@@ -385,8 +393,59 @@ def test_spend_is_told_to_alarm_topic_in_words(stack: Stack, deployment: Deploym
     assert "Image Drop spent $0.08 at Venice on 2026-11-24 (UTC), for 2 calls." in text
 
 
+def test_wrong_prompt_costs_nothing_once_somebody_pauses_and_cancels(
+    run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
+) -> None:
+    calls = len(venice.calls)
+    photo, left = "wrong/shoes/one.png", "wrong/shoes/left/two.jpg"
+    assert "Paused. No call starts from now on" in run("pause").output
+    sent = run("put", "shoes", "--to", "wrong", "--prompt", "A red shoo", "--no-wait")
+    assert "Resume with `image-drop resume`." in sent.output
+    assert "image-drop has been paused for" in run("status").output
+    until(lambda: run("explain", photo).output.startswith(f"{photo}: paused."))
+
+    cancelled = run("cancel", "wrong/")
+    time.sleep(1)  # S3 knows whole seconds
+    right = run(
+        "put",
+        "shoes/one.png",
+        "--to",
+        "wrong/shoes",
+        "--prompt",
+        "A red shoe",
+        "--overwrite",
+        "--no-wait",
+    )
+    resumed = run("resume")
+
+    assert "For 3 images there, nothing had been paid already." in cancelled.output
+    assert (right.exit_code, resumed.exit_code) == (0, 0), resumed.output
+    run("retry", photo)
+    until(lambda: deployment.services.output_bucket.find_output(f"{photo}.png"))
+    explained = run("explain", photo, "--logs")
+    assert explained.output.startswith(f"{photo}: result.")
+    assert "edited mode=edit" in explained.output
+    assert len(venice.calls) == calls + 1
+    assert run("explain", left).output.startswith((f"{left}: cancelled.", f"{left}: report."))
+
+
+def test_limit_counts_today_and_large_sums_are_confirmed(
+    run: Callable[..., Result], shoes: Path, venice: Simulator
+) -> None:
+    assert "may cost $80.00" in run("limit", "80").output
+    assert "of $80.00 (the limit of today only)" in run("status").output
+    calls = len(venice.calls)
+    dear = ("put", "shoes", "--to", "dear", "--prompt", "red", "--confirm-over", "0.05")
+
+    assert "Add --yes" in run(*dear).stderr
+    assert run(*dear, "--dry-run", "--json").exit_code == 0
+    assert len(venice.calls) == calls
+    assert "2 results" in run(*dear, "--yes").output
+
+
 def test_backfill_is_started_watched_and_cancelled(run: Callable[..., Result]) -> None:
     assert run("backfill", "cancel").exit_code == 1
+    assert run("backfill", "start", "old/", "--dry-run").output.startswith("0 images: no call.")
     assert run("backfill", "start", "old/").exit_code == 0
     assert run("backfill", "start", "").exit_code == 1
     assert json.loads(run("backfill", "status", "--json").stdout)["prefix"] == "old/"

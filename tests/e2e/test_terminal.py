@@ -20,9 +20,9 @@ OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 @pytest.fixture(scope="module")
 def photo(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A text with a hostile name, which was sent as an image, and a dead letter about it."""
+    """A broken photo with a hostile name, which is sent, and a dead letter about it."""
     path = tmp_path_factory.mktemp("photos") / KEY
-    path.write_text("no photo")
+    path.write_bytes(b"\xff\xd8\xff no photo")
     path.with_name(f"{KEY}.json").write_text(json.dumps({"prompt": KEY}))
     letter = json.dumps({"bucket": stack.outputs["InputBucketName"], "key": KEY})
     stack.client("sqs").send_message(

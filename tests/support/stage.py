@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -138,6 +139,8 @@ class Stage(Buckets):
         self.store(key, data, tags, metadata)
         self.clock.sleep(1)
         event = sample("s3-put")
+        put_at = datetime.fromtimestamp(self.clock.now() - 1, UTC)
+        event["Records"][0]["eventTime"] = put_at.isoformat(timespec="milliseconds")
         event["Records"][0]["s3"]["object"] |= {
             "key": quote_plus(key, safe="/"),
             "size": len(data),

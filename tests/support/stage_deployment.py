@@ -9,7 +9,7 @@ from tests.support.stage import INPUT, OUTPUT, Stage, client
 
 
 def deployment_of(stage: Stage) -> Deployment:
-    """The stack as the command line finds it, with the functions' settings as its parameters."""
+    """The stack as the command line finds it, with the functions' settings and the stage's time."""
     outputs = {
         "InputBucketName": INPUT,
         "OutputBucketName": OUTPUT,
@@ -19,4 +19,6 @@ def deployment_of(stage: Stage) -> Deployment:
     }
     given = {parameter: stage.env.get(name, "") for name, parameter in PARAMETERS.items()}
     clients = {name: client(name) for name in ("s3", "sqs", "dynamodb", "ssm")}
-    return Deployment("image-drop", Aws(boto3.Session(), None, clients), outputs, given)
+    deployment = Deployment("image-drop", Aws(boto3.Session(), None, clients), outputs, given)
+    vars(deployment)["services"] = stage.services
+    return deployment

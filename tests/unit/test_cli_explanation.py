@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from image_drop_cli.explanation import Given, explain
+from image_drop_cli.image_state import Kind
 from image_drop_cli.upload.folders import LocalFile
 from tests.support.account import INPUT_BUCKET
 from tests.support.quiet_stack import QuietStack, file, quiet_stack
@@ -43,7 +44,7 @@ def test_each_key_is_shown_with_its_source_and_what_it_overrides(
 def test_only_what_endpoint_takes_would_be_sent(stack: QuietStack, shoe: str) -> None:
     [request] = explain(shoe, stack.deployment).requests
     assert (request.endpoint, request.parameters) == ("/image/edit", {"prompt": "red"})
-    assert (request.output_key, request.state) == ("p/shoe.jpg.png", "this call would be made")
+    assert (request.output_key, request.state.kind) == ("p/shoe.jpg.png", Kind.NEVER_SEEN)
 
 
 def test_instructions_that_do_not_count_are_said_to_be_ignored(
@@ -83,14 +84,15 @@ def test_what_call_would_cost_is_told(stack: QuietStack, tmp_path: Path) -> None
 def test_what_is_done_is_said_to_be_done(stack: QuietStack, shoe: str) -> None:
     stack.make(shoe)
     [request] = explain(shoe, stack.deployment).requests
-    assert request.state.endswith("no call would be made")
+    assert request.state.kind is Kind.RESULT
+    assert "no call would be made" in request.state.text
 
 
 def test_missing_image_is_explained_from_its_folders(stack: QuietStack, shoe: str) -> None:
     explanation = explain("p/other.jpg", stack.deployment)
     assert not explanation.in_bucket
     assert [(each.key, each.value) for each in explanation.given][1] == ("prompt", "blue")
-    assert explanation.requests[0].state == "the image is not in the bucket"
+    assert explanation.requests[0].state.kind is Kind.NO_IMAGE
 
 
 def test_variants_are_requests_of_their_own(stack: QuietStack, tmp_path: Path) -> None:
@@ -121,7 +123,8 @@ def test_missing_layer_is_named(stack: QuietStack, tmp_path: Path) -> None:
     stack.send(LocalFile(file(tmp_path, "shoe.jpg"), "p/shoe.jpg", layers))
     [request] = explain("p/shoe.jpg", stack.deployment).requests
     assert request.images == ("p/shoe.jpg", "_layers/a.png")
-    assert "p/_layers/a.png" in request.state
+    assert request.state.kind is Kind.QUEUED
+    assert "p/_layers/a.png" in request.state.text
 
 
 @pytest.mark.parametrize("key", ["p/", ".hidden.jpg", "p/_layers/a.png"])

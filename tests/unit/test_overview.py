@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from image_drop_cli.commands.status import table_of
+from image_drop.storage.retry_queue import Depth
+from image_drop_cli.commands.status import shown as shown_overview
 from image_drop_cli.overview import Functions, Hour, Overview, Today, gather
 from tests.support.quiet_stack import QuietStack, quiet_stack
 
@@ -20,10 +21,10 @@ def stack(
 
 
 def shown(overview: Overview) -> list[str]:
-    """The lines of the table, with one space between words."""
-    console = Console(width=120)
+    """The lines, with one space between words."""
+    console = Console(width=200)
     with console.capture() as capture:
-        console.print(table_of(overview))
+        console.print(shown_overview(overview))
     return [" ".join(line.split()) for line in capture.get().splitlines()]
 
 
@@ -35,6 +36,12 @@ def test_untouched_stack_has_nothing_to_tell_and_needs_nobody(stack: QuietStack)
     assert overview.balance is None
     assert overview.backfill is None
     lines = shown(overview)
+    assert lines[:2] == [
+        "image-drop is running.",
+        "Nothing is queued. Today has cost $0.00 of $50.00.",
+    ]
+    assert "images go to s3://input/" in lines
+    assert "results are in s3://output/" in lines
     assert "queue empty" in lines
     assert "processing running" in lines
     assert "spent today $0.00" in lines[lines.index("processing running") + 1]
@@ -59,7 +66,12 @@ def test_paused_processing_is_shown_with_its_reason(stack: QuietStack) -> None:
     overview = gather(stack.deployment)
     assert overview.needs_you
     assert overview.seconds_left is None
-    [line] = [line for line in shown(overview) if line.startswith("processing")]
+    lines = shown(overview)
+    assert lines[0].startswith("image-drop has been paused for ")
+    assert lines[0].endswith(
+        "Venice answered 402. It resumes by itself within five minutes after the cause is gone."
+    )
+    [line] = [line for line in lines if line.startswith("processing")]
     assert line.endswith("(account_unavailable): Venice answered 402.")
     assert line.startswith("processing paused for ")
 
@@ -71,6 +83,21 @@ def test_spend_of_day_is_shown_by_model(stack: QuietStack) -> None:
     assert lines[start + 1 : start + 3] == [
         "a-edit $1.20 for 1,000 calls",
         "b-edit $0.03 for 1 call",
+    ]
+
+
+def test_headline_counts_what_waits_and_what_needs_you(stack: QuietStack) -> None:
+    busy = replace(
+        gather(stack.deployment),
+        queue=Depth(1200, 4, 0),
+        seconds_left=3720.0,
+        dead=2,
+        today=Today(12.4, 0.0, 80.0, {}, {}, 50.0),
+    )
+    assert shown(busy)[1:3] == [
+        "1,204 uploads are queued, which takes up to 62 min. "
+        "Today has cost $12.40 of $80.00 (the limit of today only).",
+        "2 dead letters need you: see `image-drop dead list`.",
     ]
 
 

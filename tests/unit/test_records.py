@@ -14,7 +14,15 @@ from image_drop.errors import (
     SpendLimitError,
 )
 from image_drop.state.billing import Billing, Settlement, micro
-from image_drop.state.edit_record import Call, CallState, Record, record_id
+from image_drop.state.edit_record import (
+    MAX_HISTORY,
+    Attempt,
+    Call,
+    CallState,
+    Record,
+    Step,
+    record_id,
+)
 from image_drop.state.records import Hold, Records
 from tests.support.clock import FakeClock
 
@@ -236,3 +244,30 @@ class TestMoney:
 
         assert len(record.calls) <= 52
         assert record.call("open") is not None
+
+
+class TestLife:
+    """What a record says of the steps in an image's life."""
+
+    def test_same_step_in_row_is_counted(self) -> None:
+        record = Record()
+        for at in (1.0, 2.0, 3.0):
+            record = record.after(Step(at, "no_slot"))
+        assert record.after(Step(4.0, "result")).history == (
+            Step(1.0, "no_slot", 3),
+            Step(4.0, "result"),
+        )
+
+    def test_history_stays_bounded(self) -> None:
+        record = Record()
+        for number in range(2 * MAX_HISTORY):
+            record = record.after(Step(number, f"step {number}"))
+        assert len(record.history) == MAX_HISTORY
+        assert record.history[-1].what == f"step {2 * MAX_HISTORY - 1}"
+
+    def test_attempt_in_vain_is_kept_until_next_one(self, records: Records) -> None:
+        attempt = Attempt(at=records.now(), code="rate_limited", message_id="m", failures=2)
+        claim(records).release(attempt)
+        assert records.read_record(ID).record.attempt == attempt
+        claim(records).release()
+        assert records.read_record(ID).record.attempt is None

@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from image_drop_cli.connection import Exit, Json, fail, on_stack, say, say_json
+from image_drop_cli.plan_words import (
+    CONFIRM_OVER,
+    ConfirmOver,
+    DryRun,
+    Yes,
+    require_consent,
+    sentences,
+)
 from image_drop_cli.wording import backfill_status
 
 if TYPE_CHECKING:
@@ -27,14 +35,29 @@ def start(
             help='Prefix of the object keys, such as photos/. Use "" for the whole bucket.',
         ),
     ],
+    confirm_over: ConfirmOver = CONFIRM_OVER,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
 ) -> None:
     """Start editing all images below a prefix that have no result.
+
+    Says first how many calls that takes and what they cost, and asks if that is much.
 
     The stack works in the background, as fast as Venice allows. It never queues more than a day of
     work.
     """
     from image_drop.state.scans import AlreadyRunningError
+    from image_drop_cli.upload.plan import plan_backfill
 
+    plan = plan_backfill(prefix, deployment)
+    if json:
+        say_json(plan)
+    else:
+        say(*sentences(plan))
+    if dry_run:
+        return
+    require_consent(plan, confirm_over, yes=yes)
     scans = deployment.services.scans
     try:
         scans.start(prefix, time.time())
@@ -44,6 +67,8 @@ def start(
             "finishes, or stop it with `image-drop backfill cancel`.",
             Exit.NEEDS_YOU,
         )
+    if json:
+        return
     say(
         f"Started a backfill of {prefix or 'the whole bucket'}. It queues the first images within "
         "minutes. `image-drop backfill status` shows how far it is."

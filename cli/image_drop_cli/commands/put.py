@@ -10,16 +10,26 @@ from rich.markup import escape
 
 from image_drop_cli.connection import Exit, Json, console, fail, on_stack, say, say_json
 from image_drop_cli.instruction_options import Overwrite, with_instructions
+from image_drop_cli.plan_words import (
+    CONFIRM_OVER,
+    ConfirmOver,
+    DryRun,
+    Yes,
+    require_consent,
+    sentences,
+)
 from image_drop_cli.progress_bar import progress_bar
 from image_drop_cli.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console
 
     from image_drop_cli.deployment import Deployment
-    from image_drop_cli.upload.events import Event
+    from image_drop_cli.upload.events import Event, LeftAtHome, NotSent
+    from image_drop_cli.upload.folders import LocalFile
+    from image_drop_cli.upload.plan import Plan
     from image_drop_cli.upload.run import UploadRun
 
 OUT = Path("image-drop-out")
@@ -50,9 +60,15 @@ def put(
         ),
     ] = True,
     overwrite: Overwrite = False,
+    confirm_over: ConfirmOver = CONFIRM_OVER,
+    yes: Yes = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Upload images and folders, wait for the results, and download them.
+
+    Says first how many calls that takes, what they cost, and what is wrong already. Files that are
+    no images stay at home.
 
     A folder keeps its name. Its .image-drop.json and its _layers/ are uploaded too, and so is a
     file shoe.jpg.json next to shoe.jpg. Options such as --mode override what those files say.
@@ -62,7 +78,8 @@ def put(
     """
     from image_drop.uploads import starts_nothing
     from image_drop_cli.manifest import noted
-    from image_drop_cli.upload.folders import local_files
+    from image_drop_cli.upload.folders import local_files, only_images
+    from image_drop_cli.upload.plan import plan_upload
     from image_drop_cli.upload.run import UploadRun
 
     if starts_nothing(f"{to.strip('/')}/image" if to else "image"):
@@ -71,16 +88,24 @@ def put(
             "another folder with --to.",
             Exit.USAGE,
         )
+
+    def files() -> "Iterator[LocalFile | LeftAtHome | NotSent]":
+        return only_images(local_files(paths, to, instructions, exclude=out))
+
+    plan = plan_upload(files(), deployment)
+    _tell(plan, json=json)
+    if dry_run:
+        raise typer.Exit(Exit.NEEDS_YOU if plan.problems or plan.not_sent else Exit.DONE)
+    require_consent(plan, confirm_over, yes=yes)
     run = UploadRun(deployment, out if wait else None, overwrite=overwrite, follow=wait)
-    events = run.events(local_files(paths, to, instructions, exclude=out))
+    events, counts = run.events(files()), Counts()
     if wait:
         events = noted(events, deployment, out)
-    counts = Counts()
     try:
         if json:
             _show_json(events, counts)
         else:
-            _show(run, events, counts)
+            _show(run, events, counts, plan)
     except KeyboardInterrupt:
         say(
             "",
@@ -98,19 +123,28 @@ class Counts:
     """How many events of each kind; a million files need no more memory than one."""
 
     def __init__(self) -> None:
-        self._counts = Counter(sent=0, already_uploaded=0, results=0, reports=0, not_sent=0)
+        self._counts = Counter(
+            sent=0, already_uploaded=0, results=0, reports=0, left_at_home=0, not_sent=0
+        )
 
     def add(self, event: "Event") -> None:
         """Count an event."""
-        from image_drop_cli.upload.events import Arrived, Sent
+        from image_drop_cli.upload.events import Arrived, LeftAtHome, Sent
 
         match event:
             case Sent(already=already):
                 self._counts["already_uploaded" if already else "sent"] += 1
             case Arrived(report=report):
                 self._counts["reports" if report else "results"] += 1
+            case LeftAtHome():
+                self._counts["left_at_home"] += 1
             case _:
                 self._counts["not_sent"] += 1
+
+    @property
+    def sent(self) -> int:
+        """How many images are in the bucket."""
+        return self._counts["sent"] + self._counts["already_uploaded"]
 
     @property
     def arrived(self) -> int:
@@ -132,6 +166,7 @@ class Counts:
             "already_uploaded": f"{self._counts['already_uploaded']:,} already uploaded",
             "results": counted(self._counts["results"], "result"),
             "reports": counted(self._counts["reports"], "report"),
+            "left_at_home": f"{self._counts['left_at_home']:,} left at home",
             "not_sent": f"{self._counts['not_sent']:,} not sent",
         }
         parts = [text for name, text in named.items() if self._counts[name]]
@@ -143,19 +178,28 @@ class Counts:
         return dict(self._counts)
 
 
-def _show(run: "UploadRun", events: "Iterable[Event | None]", counts: Counts) -> None:
+def _tell(plan: "Plan", *, json: bool) -> None:
+    import msgspec
+
+    if json:
+        say_json({"event": "plan"} | msgspec.to_builtins(plan), indent=0)
+    else:
+        say(*sentences(plan))
+
+
+def _show(run: "UploadRun", events: "Iterable[Event | None]", counts: Counts, plan: "Plan") -> None:
     screen = console()
-    with progress_bar(screen) as bar:
+    with progress_bar(screen, plan) as bar:
         for event in events:
             if event:
                 counts.add(event)
                 _print_event(event, screen)
-            bar.update(run, counts.arrived)
+            bar.update(run, counts.arrived, counts.sent)
 
 
 def _print_event(event: "Event", screen: "Console") -> None:
     from image_drop.storage.output_bucket import Report
-    from image_drop_cli.upload.events import Arrived, NotSent
+    from image_drop_cli.upload.events import Arrived, LeftAtHome, NotSent
 
     match event:
         case Arrived(report=Report() as report):
@@ -167,6 +211,8 @@ def _print_event(event: "Event", screen: "Console") -> None:
             note = "  [dim]finished earlier[/]" if already else ""
             name = escape(str(path or event.output_key))
             screen.print(f"[green]result[/]    {name}  {decimal(event.size)}{note}")
+        case LeftAtHome(key=key, reason=reason):
+            screen.print(f"[dim]at home[/]   {escape(key)}: {escape(reason)}")
         case NotSent(key=key, reason=reason):
             screen.print(f"[red]not sent[/]  {escape(key)}: {escape(reason)}")
 
@@ -174,7 +220,12 @@ def _print_event(event: "Event", screen: "Console") -> None:
 def _show_json(events: "Iterable[Event | None]", counts: Counts) -> None:
     import msgspec
 
-    names = {"Sent": "sent", "NotSent": "not-sent", "Arrived": "arrived"}
+    names = {
+        "Sent": "sent",
+        "NotSent": "not-sent",
+        "LeftAtHome": "left-at-home",
+        "Arrived": "arrived",
+    }
     for event in events:
         if event:
             counts.add(event)

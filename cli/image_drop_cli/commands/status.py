@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from image_drop_cli.connection import Exit, Json, console, on_stack, say_json
 from image_drop_cli.wording import backfill_status, counted, duration, folders_status
@@ -40,12 +42,54 @@ def status(
     elif watch:
         overview = _watch(deployment, overview)
     else:
-        console().print(table_of(overview))
+        console().print(shown(overview))
     raise typer.Exit(Exit.NEEDS_YOU if overview.needs_you else Exit.DONE)
 
 
+def shown(overview: "Overview") -> Group:
+    """Return the overview as a person reads it: a sentence or two, then the details."""
+    return Group(*map(Text.from_markup, sentences(overview)), "", table_of(overview))
+
+
+def sentences(overview: "Overview") -> Iterator[str]:
+    """Yield what matters now, in whole sentences, as markup."""
+    processing, queue = overview.processing, overview.queue.total
+    name = escape(overview.stack)
+    if processing.paused:
+        ago = duration(time.time() - processing.since)
+        yield (
+            f"[bold red]{name} has been paused[/] for {ago} ({escape(processing.reason)}): "
+            f"{escape(processing.detail)} {escape(processing.how_it_resumes)}"
+        )
+    else:
+        yield f"[green]{name} is running.[/]"
+    yield _waiting(queue, overview.seconds_left) + " " + _today(overview.today)
+    if overview.dead:
+        yield (
+            f"[bold red]{counted(overview.dead, 'dead letter')}[/] {_needs(overview.dead)} you: "
+            "see `image-drop dead list`."
+        )
+
+
+def _waiting(queued: int, seconds_left: float | None) -> str:
+    if not queued:
+        return "Nothing is queued."
+    left = f", which takes up to {duration(seconds_left)}" if seconds_left else ""
+    return f"{counted(queued, 'upload')} {'is' if queued == 1 else 'are'} queued{left}."
+
+
+def _today(today: "Today") -> str:
+    limit = f" of ${today.limit_usd:,.2f}" if today.limit_usd else ""
+    only = " (the limit of today only)" if today.limit_usd != today.usual_limit_usd else ""
+    return f"Today has cost ${today.usd:,.2f}{limit}{only}."
+
+
+def _needs(count: int) -> str:
+    return "needs" if count == 1 else "need"
+
+
 def table_of(overview: "Overview") -> Table:
-    """Return the overview as a person reads it."""
+    """Return the details of the overview."""
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for label, text in _rows(overview):
         table.add_row(escape(label), text)
@@ -53,7 +97,8 @@ def table_of(overview: "Overview") -> Table:
 
 
 def _rows(overview: "Overview") -> Iterator[tuple[str, str]]:
-    yield "stack", escape(overview.stack)
+    yield "images go to", escape(overview.input)
+    yield "results are in", escape(overview.output)
     yield "queue", _queue(overview)
     for rate in overview.rates:
         yield f"rate, {rate.model}", _rate(rate)
@@ -132,12 +177,12 @@ def _watch(deployment: "Deployment", overview: "Overview") -> "Overview":
 
     counted_at = time.monotonic()
     try:
-        with Live(table_of(overview), console=console()) as live:
+        with Live(shown(overview), console=console()) as live:
             while True:
                 time.sleep(REFRESH)
                 fresh = time.monotonic() - counted_at < COUNT_AGAIN
                 overview = gather(deployment, overview.last_hour if fresh else None)
                 counted_at = counted_at if fresh else time.monotonic()
-                live.update(table_of(overview))
+                live.update(shown(overview))
     except KeyboardInterrupt:
         return overview

@@ -10,7 +10,7 @@ from image_drop.storage.queue_trigger import MOST
 from image_drop_cli.deploying import existing_buckets
 from image_drop_cli.deploying.stacks import Stacks
 from image_drop_cli.doctor.finding import Finding, fine, note, problem
-from image_drop_cli.wording import counted, duration
+from image_drop_cli.wording import counted, duration, how_it_resumes
 
 if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
@@ -170,7 +170,7 @@ def queue(deployment: "Deployment") -> Iterator[Finding]:
         yield problem(
             "processing",
             f"Processing is paused ({status.reason}): {status.detail}",
-            "Image Drop resumes by itself within five minutes after the cause is gone.",
+            how_it_resumes(status),
         )
     elif not any(each["State"] in ("Enabled", "Enabling", "Creating") for each in mappings):
         yield problem(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from image_drop.services import Services
 from image_drop.state.rates import WINDOW
+from image_drop_cli.wording import how_it_resumes
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,22 @@ def estimate(pending: Mapping[str, int], services: Services) -> Progress:
     """Return the progress for so many `pending` results by the model whose rate is limited."""
     total = sum(pending.values())
     queued = services.queue.depth().total
-    ahead = max(0, queued - total)
-    times = [_time_for(model, count + ahead, services) for model, count in pending.items()]
+    times = _times(pending, max(0, queued - total), services)
     seconds_left, limit = max(times, default=(0.0, 0))
     status = services.circuit_breaker.status()
     if status.stopped:
-        return Progress(total, queued, limit, None, status.detail)
+        reason = f"{status.detail} {how_it_resumes(status)}"
+        return Progress(total, queued, limit, None, reason)
     return Progress(total, queued, limit, seconds_left)
+
+
+def seconds_for(calls: Mapping[str, int], ahead: int, services: Services) -> float:
+    """Return the seconds until so many calls by model have started, after `ahead` of others."""
+    return max((seconds for seconds, _ in _times(calls, ahead, services)), default=0.0)
+
+
+def _times(calls: Mapping[str, int], ahead: int, services: Services) -> list[tuple[float, int]]:
+    return [_time_for(model, count + ahead, services) for model, count in calls.items()]
 
 
 def _time_for(model: str, count: int, services: Services) -> tuple[float, int]:

@@ -23,6 +23,14 @@ class NotSent:
 
 
 @dataclass(frozen=True)
+class LeftAtHome:
+    """A file is not sent, because it is no image; it would get a report."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Arrived:
     """A result or a report is in the output bucket.
 
@@ -40,7 +48,7 @@ class Arrived:
     already: bool
 
 
-Event = Sent | NotSent | Arrived
+Event = Sent | NotSent | LeftAtHome | Arrived
 
 
 class NotSentError(Exception):

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 
 from image_drop.errors import UnreadableInstructionsError
+from image_drop.imaging.headers import media_type_of
 from image_drop.instructions.sources import MAX_FILE_BYTES, from_file
 from image_drop.storage.s3 import MAX_KEY_BYTES
 from image_drop.uploads import FOLDER_FILE, LAYERS_FOLDER, SIDECAR_SUFFIX, starts_nothing
-from image_drop_cli.upload.events import NotSent
+from image_drop_cli.upload.events import LeftAtHome, NotSent
 
+_ENOUGH = 512  # bytes that tell a format
 LINK_TO_FOLDER = "It is a link to a folder, and such links are not followed. Copy the folder here."
 
 
@@ -54,6 +56,29 @@ def local_files(
             yield NotSent(prefix + path.name, obstacle)
         else:
             yield walk.file(path, prefix + path.name, path.parent.resolve())
+
+
+def only_images(
+    files: Iterable[LocalFile | NotSent],
+) -> Iterator[LocalFile | LeftAtHome | NotSent]:
+    """Leave files at home that are no images by their first bytes, whatever their names say."""
+    for file in files:
+        if isinstance(file, LocalFile) and not _is_instructions(file.key):
+            try:
+                with file.path.open("rb") as content:
+                    begin = content.read(_ENOUGH)
+            except OSError as error:
+                yield NotSent(file.key, f"{file.path}: {error.strerror or error}.")
+                continue
+            if media_type_of(begin) is None:
+                reason = "It is not an image." if begin else "It is empty."
+                yield LeftAtHome(file.key, reason)
+                continue
+        yield file
+
+
+def _is_instructions(key: str) -> bool:
+    return starts_nothing(key) or key.endswith(SIDECAR_SUFFIX)
 
 
 class BlockedFolders:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from image_drop.uploads import SIDECAR_SUFFIX, starts_nothing
 from image_drop_cli.upload.estimate import Progress, estimate
-from image_drop_cli.upload.events import Event, NotSent, Sent
+from image_drop_cli.upload.events import Event, LeftAtHome, NotSent, Sent
 from image_drop_cli.upload.folders import BlockedFolders, LocalFile
 from image_drop_cli.upload.follower import Follower
 from image_drop_cli.upload.sender import Sender
@@ -60,7 +60,7 @@ class UploadRun:
         self._progress = Progress()
         self._estimated_at = -PROGRESS_TTL
 
-    def events(self, files: Iterable[LocalFile | NotSent]) -> Iterator[Event | None]:
+    def events(self, files: Iterable[LocalFile | LeftAtHome | NotSent]) -> Iterator[Event | None]:
         """Yield what happens, as it happens, and None a few times a second in between.
 
         Raise boto3's errors if AWS cannot be used, or not any more. The stack still processes what
@@ -81,7 +81,7 @@ class UploadRun:
         return self._progress
 
     def _events(
-        self, files: Iterator[LocalFile | NotSent], pool: ThreadPoolExecutor
+        self, files: Iterator[LocalFile | LeftAtHome | NotSent], pool: ThreadPoolExecutor
     ) -> Iterator[Event | None]:
         sending: set[Future[Step]] = set()
         checking: set[Future[Step]] = set()
@@ -115,8 +115,10 @@ class UploadRun:
         interval = POLL_WHILE_PAUSED if left is None else max(POLL_INTERVAL, POLL_FRACTION * left)
         return self._waiting.due(time.monotonic(), interval, CHECKS)
 
-    def _before_images(self, file: LocalFile | NotSent) -> Step | None:
+    def _before_images(self, file: LocalFile | LeftAtHome | NotSent) -> Step | None:
         """Send at once what the images of a folder need; return None for an image."""
+        if isinstance(file, LeftAtHome):
+            return Step((file,))
         if isinstance(file, NotSent):
             self._blocked.block(file.key)
             return Step((file,))

@@ -70,11 +70,14 @@ def try_to_resume(status: "Status", services: "Services", invocation: Invocation
     """Resume processing after this pause if a trial edit is accepted.
 
     A pause for the daily spend limit needs no trial. A trial that reaches the limit itself starts
-    a new pause, which stays.
+    a new pause, which stays. A pause by hand stays, too.
     """
+    if status.by_hand:
+        return
     accepted = False
     if status.limit_usd is not None:
-        if not circuit_breaker.is_renewed(status, services.billing.limit_usd, services.now()):
+        limit = services.billing.limit_on(services.now())
+        if not circuit_breaker.is_renewed(status, limit, services.now()):
             return
     else:
         trial = try_some(services, invocation)

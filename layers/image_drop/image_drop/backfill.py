@@ -57,6 +57,7 @@ RECORDS_PAGE = 100  # records; DynamoDB's limit for a request
 ABOUT_INSTRUCTIONS = {  # codes of reports that other instructions may change
     each.code for base in (InstructionsError, LayerError) for each in subclasses(base)
 }
+UNLIMITED = 10**9  # images
 AHEAD = 10_000  # keys of the output listing that are kept beyond the current page
 
 
@@ -108,6 +109,14 @@ def _feed(
     logger.info("backfill", prefix=current.prefix, cursor=current.cursor, queued=queued)
     measure({"BackfillQueued": queued})
     return current
+
+
+def missing(prefix: str, services: "Services") -> Iterator[Upload]:
+    """Yield what a backfill that a person starts now would queue; nothing is queued."""
+    step, cursor, last = _walk(services, Scan(prefix=prefix, started=services.now())), "", False
+    while not last:
+        found, cursor, _, last = step(cursor, UNLIMITED)
+        yield from found
 
 
 def capacity(services: "Services") -> int:

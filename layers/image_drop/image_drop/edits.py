@@ -32,10 +32,15 @@ from image_drop.venice.catalogue import Catalogue
 
 @dataclass(frozen=True)
 class Wanted:
-    """The image as it is now, and the edits that its instructions ask for."""
+    """The image as it is now, and the edits that its instructions ask for.
+
+    `changed_at`: when the image or a file of its instructions last changed, in seconds since 1970.
+    Tags have no such time.
+    """
 
     image: InputObject
     edits: OneEdit | Variants
+    changed_at: float = 0.0
 
     @property
     def variants(self) -> tuple[str | None, ...]:
@@ -104,7 +109,9 @@ def instructions_for(image: InputObject | None, upload: Upload, services: Servic
         raise WaitsForImageError(f"{upload.key} has instructions but has not been uploaded yet.")
     if image is None:
         raise ImageDeletedError(f"{upload.key} is no longer in the bucket.")
-    return Wanted(image, resolve(instruction_sources(image, services)))
+    sources = instruction_sources(image, services)
+    changed_at = max(image.changed_at.timestamp(), *(each.changed_at for each in sources))
+    return Wanted(image, resolve(sources), changed_at)
 
 
 def instruction_sources(image: InputObject, services: Services) -> list[Source]:

@@ -26,6 +26,7 @@ ImageDropError
 │   │   ├── MediaNotFoundError
 │   │   ├── ModelNotFoundError
 │   │   └── UnusableAnswerError
+│   ├── CancelledError           somebody has cancelled the edit before it was paid
 │   ├── OutputTakenError         the result would replace another file
 │   ├── OutcomeUnknownError      two calls got no answer; either may have been charged
 │   └── RetriesExhaustedError    the last try failed with a retryable error
@@ -329,6 +330,17 @@ class UnusableAnswerError(RefusedError):
     charge = Charge.YES
 
 
+class CancelledError(PermanentError):
+    """Raised before the call when somebody has cancelled the edits below a prefix since."""
+
+    code = "cancelled"
+    title = "The edit was cancelled"
+    advice = (
+        "If you still want it, run `image-drop retry KEY`, or upload the image or its instructions "
+        "again."
+    )
+
+
 class OutputTakenError(PermanentError):
     """Raised when the object at the result's key belongs to another image or to nobody known."""
 
@@ -453,18 +465,25 @@ class NoAnswerError(RetryableError):
 
 
 class ProcessingPausedError(RetryableError):
-    """Raised when processing is paused: no account, or no money left of the day."""
+    """Raised when processing is paused: no account, no money left of the day, or by hand."""
 
     code = "processing_paused"
     title = "Processing is paused"
 
 
 class SpendLimitError(ProcessingPausedError):
-    """Raised when the day's spend has reached `DailySpendLimitUSD`."""
+    """Raised when the day's spend has reached its limit. `limit_usd`: in US dollars."""
 
     code = "daily_spend_limit"
     title = "The daily spend limit is reached"
-    advice = "Calls resume after midnight UTC. To resume earlier, raise DailySpendLimitUSD."
+    advice = (
+        "Calls resume after midnight UTC. To resume earlier, raise the limit of today with "
+        "`image-drop limit USD`, or of every day with DailySpendLimitUSD."
+    )
+
+    def __init__(self, detail: str, *, limit_usd: float = 0.0, **facts: Any) -> None:
+        super().__init__(detail, **facts)
+        self.limit_usd = limit_usd
 
 
 class ModelRefusedError(RetryableError):

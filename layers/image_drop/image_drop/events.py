@@ -59,7 +59,10 @@ class ImageEditFailed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountUnavailable(msgspec.Struct, frozen=True, kw_only=True):
-    """Processing was paused. `reason`: `account_unavailable` or `daily_spend_limit`."""
+    """Processing was paused.
+
+    `reason`: `account_unavailable`, `daily_spend_limit` or `paused_by_hand`.
+    """
 
     name: ClassVar[str] = "Venice Account Unavailable"
 

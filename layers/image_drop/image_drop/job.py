@@ -12,12 +12,13 @@ from botocore.exceptions import (
 )
 
 from image_drop.edits import Edit, instructions_for, plan_edit
-from image_drop.errors import CrashedError, StorageBusyError
+from image_drop.errors import CrashedError, ImageDropError, StorageBusyError
 from image_drop.invocation import Invocation
 from image_drop.services import Services
 from image_drop.state.atomic_item import Found
 from image_drop.state.circuit_breaker import Status
-from image_drop.state.edit_record import record_id
+from image_drop.state.edit_record import Attempt, record_id
+from image_drop.state.orders import Orders
 from image_drop.state.rates import Rates
 from image_drop.state.records import Hold, Stored, stored
 from image_drop.storage.input_bucket import InputObject
@@ -33,6 +34,7 @@ class Seen:
 
     status: Status
     rates: Found[Rates]
+    orders: Orders
     at: float
 
 
@@ -83,8 +85,8 @@ def in_hand(upload: Upload, services: Services, invocation: Invocation) -> Itera
         if hold.died:
             raise CrashedError("The last invocation stopped before it finished this image.")
         yield Job(upload, hold, seen, services, invocation)
-    except Exception:
-        _release(hold)
+    except Exception as error:
+        _release(hold, _attempt(error, upload, services.now(), invocation))
         raise
     if hold.later:  # to be repeated when it cannot be written
         hold.release()
@@ -96,15 +98,33 @@ def _read(upload: Upload, services: Services) -> tuple[Stored, Seen]:
     """Return the upload's record and what all functions share, read in one request."""
     id = record_id(upload.bucket, upload.key, upload.variant)
     rates, breaker, at = services.limiter.item, services.circuit_breaker.item, services.now()
-    items = services.records.read_with(id, rates.id, breaker.id)
-    status, _ = breaker.decoded(items.get(breaker.id))
-    return stored(id, items.get(id)), Seen(status, rates.decoded(items.get(rates.id)), at)
+    orders = services.orders.item
+    items = services.records.read_with(id, rates.id, breaker.id, orders.id)
+    seen = Seen(
+        breaker.decoded(items.get(breaker.id))[0],
+        rates.decoded(items.get(rates.id)),
+        orders.decoded(items.get(orders.id))[0],
+        at,
+    )
+    return stored(id, items.get(id)), seen
 
 
-def _release(hold: Hold) -> None:
+def _attempt(error: Exception, upload: Upload, now: float, invocation: Invocation) -> Attempt:
+    """Return what the record says of an attempt that ended with an error."""
+    known = error if isinstance(error, ImageDropError) else ImageDropError("")
+    return Attempt(
+        at=now,
+        code=known.code,
+        retry_at=known.retry_at or 0.0,
+        message_id=invocation.message_id,
+        failures=upload.failures,
+    )
+
+
+def _release(hold: Hold, attempt: Attempt | None = None) -> None:
     # A hold that is not released expires with this invocation's time.
     with never_failing("record not released"):
-        hold.release()
+        hold.release(attempt)
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def reserve(edit: Edit, job: Job, now: float) -> Call:
         logger.warning("calling again after a call without an answer", key=edit.image.key)
         measure({"PossiblyPaidTwice": 1}, mode=edit.mode)
     try:
-        services.billing.begin(hold, call)
+        services.billing.begin(hold, call, job.seen.orders)
     except SpendLimitError as error:
         pause(error, services)
         raise
@@ -149,7 +149,7 @@ def pause(
     error: AccountError | SpendLimitError, services: Services, model: str | None = None
 ) -> None:
     """Pause processing until the account works again, and announce it. `model`: of the refusal."""
-    limit_usd = services.billing.limit_usd if isinstance(error, SpendLimitError) else None
+    limit_usd = error.limit_usd if isinstance(error, SpendLimitError) else None
     if services.circuit_breaker.stop(
         error.code,
         error.detail,

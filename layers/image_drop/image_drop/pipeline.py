@@ -1,10 +1,12 @@
 """The story of one image, from upload to result. `process` tells it; the rest are its steps."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from image_drop import edits, outcomes, paid_answers, paid_call, refusals, reports
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import (
+    CancelledError,
     ImageDeletedError,
     ImageError,
     InProgressError,
@@ -99,6 +101,7 @@ def work_on(job: Job) -> Outcome:
             there = job.services.output_bucket.find_output(edit.output_key)
             if outcomes.is_done(edit, there, job):
                 return catch_up(edit, there, job)
+            require_not_cancelled(edit, wanted, job)
             edits.require_allowed(edit, wanted, job.services)
             require_running(edit, job)
             return make_edit(edit, there, job)
@@ -130,6 +133,23 @@ def load_wanted(image: InputObject | None, job: Job) -> Wanted:
         if job.upload.variant is None:
             raise
         raise SupersededError(error.detail) from error
+
+
+def require_not_cancelled(edit: Edit, wanted: Wanted, job: Job) -> None:
+    """Raise `CancelledError` if the edit was asked for before its prefix was cancelled.
+
+    Whoever changes the image or its files of instructions asks again. An answer that is paid
+    already is finished.
+    """
+    if job.hold.record.kept_digest == edit.call_digest:
+        return
+    asked_at = max(job.asked_at, wanted.changed_at)
+    if order := job.seen.orders.cancelled(edit.image.key, asked_at):
+        at = datetime.fromtimestamp(order.at, UTC)
+        raise CancelledError(
+            f"The edits below {order.prefix or 'the whole bucket'!r} that were queued before "
+            f"{at:%Y-%m-%d %H:%M:%S} UTC were cancelled. Venice was not called."
+        )
 
 
 def queue_variants(wanted: Wanted, job: Job) -> Outcome:

@@ -5,6 +5,7 @@ import msgspec
 from image_drop import events, outcomes
 from image_drop.edits import Edit, reference_for
 from image_drop.errors import (
+    CancelledError,
     ImageDeletedError,
     ImageDropError,
     PermanentError,
@@ -99,13 +100,15 @@ def _outcome(error: PermanentError, edit: Edit | None, job: Job) -> Outcome:
     """Return the outcome without its object. The drop of a dead letter is its message's id."""
     upload, services = job.upload, job.services
     dead = isinstance(error, RetriesExhaustedError)
+    # What is asked for after a cancellation is edited, also for the same version of the image.
+    cancelled = isinstance(error, CancelledError)
     image = edit.image if edit else None
     if image is None and not dead:
         image = services.input_bucket.find_object(upload.bucket, upload.key)
     return Outcome(
         kind=OutcomeKind.DEAD_LETTER if dead else OutcomeKind.REPORT,
         edit_id=edit.id if edit else "",
-        drops=(job.invocation.message_id if dead else job.drop(image),),
+        drops=() if cancelled else (job.invocation.message_id if dead else job.drop(image),),
         source_etag=image.etag if image else "",
         key=output_bucket.report_key(upload.key, upload.variant),
         etag="",

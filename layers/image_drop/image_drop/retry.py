@@ -66,8 +66,12 @@ def wait_for(
         return named + _turn(minutes, error.opens_within, rng)
     if isinstance(error, WAITS):
         return named
-    ceiling = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0 ** min(max(failures, 1) - 1, 20))
-    return max(named, rng.uniform(0, ceiling))
+    return max(named, rng.uniform(0, longest_back_off(failures)))
+
+
+def longest_back_off(failures: int) -> float:
+    """Return the seconds within which an edit is tried again after so many failures."""
+    return min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2.0 ** min(max(failures, 1) - 1, 20))
 
 
 def minutes_of_waiting(error: ImageDropError, services: "Services") -> float:

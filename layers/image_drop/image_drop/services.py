@@ -18,6 +18,7 @@ from image_drop.state.billing import Billing
 from image_drop.state.catalogue_store import CatalogueStore
 from image_drop.state.circuit_breaker import CircuitBreaker
 from image_drop.state.failures import Failures
+from image_drop.state.orders import OrderStore
 from image_drop.state.rate_limit import RateLimiter
 from image_drop.state.records import Records
 from image_drop.state.scans import FOLDERS_ITEM, ScanStore
@@ -54,6 +55,7 @@ class Services:
     billing: Billing
     failures: Failures
     circuit_breaker: CircuitBreaker
+    orders: OrderStore
     scans: ScanStore
     folder_scans: ScanStore
     queue_trigger: QueueTrigger
@@ -102,6 +104,7 @@ class Services:
             billing=Billing(dynamodb, table, records, settings.daily_spend_limit_usd),
             failures=Failures(dynamodb, table),
             circuit_breaker=CircuitBreaker(dynamodb, table, new_id),
+            orders=OrderStore(dynamodb, table),
             scans=ScanStore(dynamodb, table),
             folder_scans=ScanStore(dynamodb, table, FOLDERS_ITEM),
             queue_trigger=QueueTrigger(

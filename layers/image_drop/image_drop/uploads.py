@@ -10,6 +10,7 @@ prefix is none of our business, so no result can start an edit.
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -28,7 +29,8 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     `retry`: the id of an explicit retry, which makes a removed or reported result again.
     `failures`: tries that failed before this message was sent.
     `model`: the limiter's name of the model whose rate it waits for, as far as that is known.
-    `asked_at`: when its first message was sent, if this is another one; in seconds since 1970.
+    `asked_at`: when it was asked for, in seconds since 1970: the time of S3's event, or when its
+    first message was sent, if this is another one.
     """
 
     bucket: str
@@ -58,10 +60,14 @@ def from_event(event: Mapping[str, Any], prefix: str = "") -> list[Upload]:
     other kinds of events and keys elsewhere are skipped.
     """
     changes = _by_eventbridge(event) if "detail" in event else _notified(event)
-    ours = ((bucket, key.removeprefix(prefix)) for bucket, key in changes if key.startswith(prefix))
+    ours = (
+        (bucket, key.removeprefix(prefix), at)
+        for bucket, key, at in changes
+        if key.startswith(prefix)
+    )
     return [
-        _upload(bucket, key)
-        for bucket, key in ours
+        _upload(bucket, key, _seconds(at))
+        for bucket, key, at in ours
         if not starts_nothing(key) or _is_folder_file(key)
     ]
 
@@ -97,20 +103,31 @@ def starts_nothing(key: str) -> bool:
     )
 
 
-def _notified(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield bucket and key of each change in a notification, whose keys are form-encoded.
+def _notified(event: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
+    """Yield bucket, key and time of each change in a notification, whose keys are form-encoded.
 
     A space arrives as `+`, from some tools as `%20`.
     """
     for record in event.get("Records", ()):
         if record["eventName"].startswith(("ObjectCreated:", "ObjectTagging:Put")):
-            yield record["s3"]["bucket"]["name"], unquote_plus(record["s3"]["object"]["key"])
+            s3 = record["s3"]
+            key = unquote_plus(s3["object"]["key"])
+            yield s3["bucket"]["name"], key, record.get("eventTime")
 
 
-def _by_eventbridge(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield bucket and key of the change in an event, whose key is plain."""
+def _by_eventbridge(event: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
+    """Yield bucket, key and time of the change in an event, whose key is plain."""
     if event["detail-type"] in ("Object Created", "Object Tags Added"):
-        yield event["detail"]["bucket"]["name"], event["detail"]["object"]["key"]
+        detail = event["detail"]
+        yield detail["bucket"]["name"], detail["object"]["key"], event.get("time")
+
+
+def _seconds(time: object) -> float | None:
+    """Return a time of ISO 8601 in seconds since 1970; None for anything else."""
+    try:
+        return datetime.fromisoformat(time).timestamp() if isinstance(time, str) else None
+    except ValueError:
+        return None
 
 
 def _is_folder_file(key: str) -> bool:
@@ -119,7 +136,8 @@ def _is_folder_file(key: str) -> bool:
     return named_so and not starts_nothing(f"{key.removesuffix(FOLDER_FILE)}image")
 
 
-def _upload(bucket: str, key: str) -> Upload:
+def _upload(bucket: str, key: str, asked_at: float | None) -> Upload:
     if key.endswith(SIDECAR_SUFFIX) and not _is_folder_file(key):
-        return Upload(bucket, key.removesuffix(SIDECAR_SUFFIX), sidecar=True)
-    return Upload(bucket, key)
+        image = key.removesuffix(SIDECAR_SUFFIX)
+        return Upload(bucket, image, sidecar=True, asked_at=asked_at)
+    return Upload(bucket, key, asked_at=asked_at)

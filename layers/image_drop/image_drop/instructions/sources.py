@@ -36,6 +36,7 @@ MAX_IMAGES = 10  # files in a request to multi-edit, with the photo; most models
 class Source:
     """One place that instructions come from.
 
+    `changed_at`: of a file in the bucket, in seconds since 1970; 0 where that is not known.
     `strict`: every key must be known. Tags and metadata are not strict, because other tools write
     there as well (cost allocation, file times). Only a near miss such as `promt` is an error.
     """
@@ -43,9 +44,10 @@ class Source:
     name: str
     values: Mapping[str, Any]
     strict: bool = True
+    changed_at: float = 0.0
 
 
-def from_file(name: str, content: bytes) -> Source:
+def from_file(name: str, content: bytes, changed_at: float = 0.0) -> Source:
     """Read a sidecar or folder file. Raise `UnreadableInstructionsError`."""
     if len(content) > MAX_FILE_BYTES:
         raise UnreadableInstructionsError(f"{name} is larger than {MAX_FILE_BYTES:,} bytes.")
@@ -59,7 +61,7 @@ def from_file(name: str, content: bytes) -> Source:
     if not isinstance(values, dict):
         raise UnreadableInstructionsError(f"{name} is JSON but not an object in braces.")
     values.pop("$schema", None)
-    return Source(name, values)
+    return Source(name, values, changed_at=changed_at)
 
 
 def from_tags(tags: Mapping[str, str]) -> Source:

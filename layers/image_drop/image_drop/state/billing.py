@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from image_drop.errors import EditTooDearError, OutcomeUnknownError, SpendLimitError
 from image_drop.state.circuit_breaker import RECHECK_AFTER
 from image_drop.state.edit_record import Call, CallState, Record
+from image_drop.state.orders import Orders, OrderStore
 from image_drop.state.records import Hold, Records, RefusedMoveError
 
 if TYPE_CHECKING:
@@ -79,16 +80,26 @@ class Billing:
             ExpressionAttributeValues={":mark": {"SS": [mark]}},
         )
 
+    def limit_on(self, now: float, orders: Orders | None = None) -> float:
+        """Return the limit of the day of `now`: its own, if one was set, else every day's.
+
+        `orders`: if they were just read, which saves a read.
+        """
+        orders = orders or OrderStore(self.dynamodb, self.table).current()
+        own = orders.limit_on(date_of(now))
+        return self.limit_usd if own is None else own
+
     def spent_error(self, now: float) -> SpendLimitError | None:
         """Return the error when nothing is left of the day's limit, else None."""
-        day = self.day(now)
-        if not self.limit_usd or day.at_most_usd < self.limit_usd:
+        day, limit = self.day(now), self.limit_on(now)
+        if not limit or day.at_most_usd < limit:
             return None
-        return spend_limit_error(day, self.limit_usd, now)
+        return spend_limit_error(day, limit, now)
 
-    def begin(self, hold: Hold, call: Call) -> None:
+    def begin(self, hold: Hold, call: Call, orders: Orders | None = None) -> None:
         """Reserve a call's price and note that the call is about to be made.
 
+        `orders`: if they were just read, which saves a read.
         Raise `OutcomeUnknownError` when two calls for the same edit got no answer,
         `EditTooDearError` when the call alone costs more than the day's limit, and
         `SpendLimitError` when it does not fit into what is left of the day.
@@ -97,12 +108,15 @@ class Billing:
             raise OutcomeUnknownError(
                 f"Venice did not answer {MAX_UNANSWERED} calls for this edit."
             )
-        limit = round(self.limit_usd * MICRO)
-        if limit and call.micro_usd > limit:
+        limit_usd = self.limit_on(call.at, orders)
+        limit, usual = round(limit_usd * MICRO), round(self.limit_usd * MICRO)
+        if usual and call.micro_usd > max(limit, usual):
             raise EditTooDearError(
                 f"The edit would cost ${call.micro_usd / MICRO:,.2f} at Venice. The limit for a "
                 f"whole day is ${self.limit_usd:,.2f} (DailySpendLimitUSD)."
             )
+        if limit and call.micro_usd > limit:  # of today alone, so it is no fault of the edit
+            raise spend_limit_error(self.day(call.at), limit_usd, call.at)
         reserve = _move(call.date, call.at, unconfirmed=call.micro_usd, committed=call.micro_usd)
         reserve["UpdateExpression"] += ", day_limit = :limit"
         reserve["ExpressionAttributeValues"][":limit"] = {"N": str(limit)}
@@ -112,7 +126,7 @@ class Billing:
         try:
             hold.update(lambda record: record.begun(call), lambda _: reserve)
         except RefusedMoveError as error:
-            raise spend_limit_error(self.day(call.at), self.limit_usd, call.at) from error
+            raise spend_limit_error(self.day(call.at), limit_usd, call.at) from error
 
     def settle(self, id: str, settlement: "Settlement") -> None:
         """Settle a call, whoever holds the record by now; repeating it changes nothing."""
@@ -170,6 +184,7 @@ def spend_limit_error(day: Day, limit_usd: float, now: float) -> SpendLimitError
         f"${day.at_most_usd:,.2f} of the ${limit_usd:,.2f} for {day.date} is spent or reserved. "
         f"Calls resume at {_midnight(now):%Y-%m-%d %H:%M} UTC.",
         retry_at=now + RECHECK_AFTER,
+        limit_usd=limit_usd,
     )
 
 

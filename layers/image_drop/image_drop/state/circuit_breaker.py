@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ITEM = "circuit-breaker"
+BY_HAND = "paused_by_hand"  # the reason of a pause that only a person ends
 RECHECK_AFTER = 60.0  # seconds; by then the account watch has paused the queue
 EVIDENCE = 600.0  # seconds; a refusal and an accepted call this close are of the same account
 TOLERATED_FOR = 3600.0  # seconds
@@ -50,6 +51,11 @@ class Status:
     announced: bool = True
     refused: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     tolerated: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person has paused processing, and a person has to resume it."""
+        return self.stopped and self.reason == BY_HAND
 
 
 def is_renewed(status: Status, limit_usd: float, now: float) -> bool:
@@ -89,7 +95,7 @@ class CircuitBreaker:
         status = status or self.status()
         if not status.stopped:
             return
-        if trial is None:
+        if trial is None or status.by_hand:
             raise ProcessingPausedError(
                 f"Processing is paused. {status.detail}", retry_at=now + RECHECK_AFTER
             )
@@ -112,7 +118,7 @@ class CircuitBreaker:
 
         `model` and `status`: of a refused call; without them, the account itself was refused.
         `limit_usd`: the daily spend limit, if it is reached; it also replaces another reason,
-        because then no trial is allowed.
+        because then no trial is allowed. `BY_HAND` replaces every reason, and stays.
         """
         refusal = {_refusal(model, status): (now,)} if model else {}
         new = Status(
@@ -146,9 +152,10 @@ class CircuitBreaker:
 
 
 def _stopped(old: Status, new: Status) -> Status:
-    if old.id == new.id:
+    if old.id == new.id or old.by_hand:
         return old
-    if old.stopped and (new.limit_usd is None or old.limit_usd is not None):
+    replaces = new.by_hand or (new.limit_usd is not None and old.limit_usd is None)
+    if old.stopped and not replaces:
         return replace(old, refused=_noted(old.refused, new))
     refused = _noted(old.refused, new) if old.stopped else new.refused
     return replace(new, refused=refused, tolerated={} if _is_general(new) else old.tolerated)
@@ -168,7 +175,7 @@ def _noted(old: Mapping[str, tuple[float, ...]], new: Status) -> Mapping[str, tu
 
 def _is_general(stop: Status) -> bool:
     """Return whether the account itself was refused, which says nothing about a model."""
-    return not stop.refused and stop.limit_usd is None
+    return not stop.refused and stop.limit_usd is None and not stop.by_hand
 
 
 def _resumed(old: Status, new: Status, stop: str | None, accepted: bool) -> Status:

@@ -85,11 +85,30 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     request_id: str | None = None
 
 
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The last attempt, if it ended without an outcome: then the image is queued.
+
+    `code`: of its error. `retry_at`: when the error allows the next attempt, 0 if it names no time.
+    `message_id`: of the queue's message, empty if the upload function made the attempt. `failures`:
+    of the image before that message; the message's own are counted in its item, see `failures`.
+    """
+
+    at: float
+    code: str
+    retry_at: float = 0.0
+    message_id: str = ""
+    failures: int = 0
+
+
 class Step(msgspec.Struct, frozen=True, array_like=True):
-    """A step in the life of an image, in a few words."""
+    """A step in the life of an image: a kind of outcome, or the code of an error.
+
+    `times`: how often it happened in a row; `at`: the first time.
+    """
 
     at: float
     what: str
+    times: int = 1
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -98,8 +117,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `holder`: a random id while an invocation works on it, until `held_until` at the latest.
     `kept_digest`, `kept_key`: the call and the key of the paid answer kept in the output bucket.
     `outbox`: events about outcomes, as JSON, until they are announced; oldest first.
-    `report`: whether there may be a report in the output bucket. `forgotten_micro_usd`: what the
-    paid calls cost that `calls` no longer holds.
+    `report`: whether there may be a report in the output bucket. `attempt`: None after an outcome.
+    `forgotten_micro_usd`: what the paid calls cost that `calls` no longer holds.
     """
 
     holder: str = ""
@@ -112,6 +131,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     outbox: tuple[str, ...] = ()
     history: tuple[Step, ...] = ()
     report: bool = False
+    attempt: Attempt | None = None
     forgotten_micro_usd: int = 0
 
     def is_held(self, now: float) -> bool:
@@ -127,9 +147,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """Return the record with or without a report in the output bucket."""
         return msgspec.structs.replace(self, report=there)
 
-    def released(self) -> "Record":
-        """Return the record without a holder."""
-        return msgspec.structs.replace(self, holder="", held_until=0.0)
+    def released(self, attempt: Attempt | None = None) -> "Record":
+        """Return the record without a holder. `attempt`: the one that has just ended in vain."""
+        record = msgspec.structs.replace(self, holder="", held_until=0.0, attempt=attempt)
+        return record.after(Step(attempt.at, attempt.code)) if attempt else record
 
     def call(self, id: str) -> Call | None:
         """Return the call with this id, or None."""
@@ -182,7 +203,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         )
 
     def after(self, step: Step) -> "Record":
-        """Return the record with one more step in its history."""
+        """Return the record with one more step in its history, or with its last step once more."""
+        *earlier, last = self.history or (step,)
+        if last is not step and last.what == step.what:
+            again = msgspec.structs.replace(last, times=last.times + 1)
+            return msgspec.structs.replace(self, history=(*earlier, again))
         return msgspec.structs.replace(self, history=(*self.history, step)[-MAX_HISTORY:])
 
 

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from image_drop.errors import InProgressError, StorageBusyError
 from image_drop.state.batch import read_items
-from image_drop.state.edit_record import Record
+from image_drop.state.edit_record import Attempt, Record
 from image_drop.telemetry import never_failing
 
 if TYPE_CHECKING:
@@ -232,10 +232,10 @@ class Hold:
             self.update(change, move)
             self.owed = None
 
-    def release(self) -> None:
-        """Release the record, and write the owed change."""
+    def release(self, attempt: Attempt | None = None) -> None:
+        """Release the record, and write the owed change. `attempt`: it ended without an outcome."""
         change, move = self.owed or (lambda record: record, None)
-        self.update(lambda record: change(record).released(), move)
+        self.update(lambda record: change(record).released(attempt), move)
 
     def _with_later(self, record: Record) -> Record:
         return reduce(lambda changed, change: change(changed), self.later, record)

@@ -227,7 +227,7 @@ class InputBucket:
             raise
         content = answer["Body"].read(sources.MAX_FILE_BYTES + 1)
         answer["Body"].close()
-        return sources.from_file(key, content)
+        return sources.from_file(key, content, answer["LastModified"].timestamp())
 
     def _tags(self, bucket: str, key: str) -> Source:
         try:

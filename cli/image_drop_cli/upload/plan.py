@@ -1,0 +1,288 @@
+"""What an upload or a backfill will do, before it costs anything."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from image_drop import backfill, edits
+from image_drop.edits import Edit, Wanted
+from image_drop.errors import ImageDropError, PermanentError
+from image_drop.services import Services
+from image_drop.uploads import SIDECAR_SUFFIX, Upload, starts_nothing
+from image_drop_cli.overview import balance
+from image_drop_cli.planning import plan_variants
+from image_drop_cli.upload.estimate import seconds_for
+from image_drop_cli.upload.events import LeftAtHome, NotSent
+from image_drop_cli.upload.folders import LocalFile
+from image_drop_cli.upload.preview import Preview
+from image_drop_cli.wording import how_it_resumes
+
+if TYPE_CHECKING:
+    from image_drop_cli.deployment import Deployment
+
+MAX_LISTED = 100_000  # results of a folder; in a larger one, each is asked for
+MAX_LOOKED_AT = 500  # images of a backfill; each takes some requests
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """The calls of one model, and their price in US dollars."""
+
+    model: str
+    calls: int
+    usd: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong already. `code` as in a report; `key`: the first of `images`."""
+
+    code: str
+    detail: str
+    what_to_do: str
+    images: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an upload or a backfill will do; prices in US dollars.
+
+    `images`: that may be edited. `done`: results that are there and are not paid again.
+    `seconds`: until the last call has started, the queue before it included; None while processing
+    is paused, for the reason in `paused`. `left_today_usd`: of the day's limit, None without one.
+    `balance_usd`: at Venice, None if it was not published lately. `left_at_home`: files that are no
+    images. `not_sent`: files that cannot be sent. `sampled`: 0, or how many images the figures are
+    projected from.
+    """
+
+    images: int
+    done: int
+    calls: int
+    usd: float
+    by_model: tuple[ModelCost, ...]
+    seconds: float | None
+    left_today_usd: float | None
+    balance_usd: float | None
+    paused: str
+    problems: tuple[Problem, ...]
+    left_at_home: int = 0
+    not_sent: int = 0
+    sampled: int = 0
+
+    @property
+    def results(self) -> int:
+        """Results and reports that there will be in the end."""
+        return self.calls + self.done + self.troubled
+
+    @property
+    def troubled(self) -> int:
+        """Images that will get a report instead of a result."""
+        return sum(each.images for each in self.problems)
+
+
+@dataclass
+class Sum:
+    """What is added up, image by image. `rates`: calls by the model whose rate is limited."""
+
+    images: int = 0
+    done: int = 0
+    left_at_home: int = 0
+    not_sent: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    usd: dict[str, float] = field(default_factory=dict)
+    rates: Counter[str] = field(default_factory=Counter)
+    problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
+
+    def add_problem(self, error: ImageDropError, key: str) -> None:
+        """Note an error that an image will meet."""
+        known = self.problems.get((error.code, error.detail))
+        images = known.images + 1 if known else 1
+        first = known.key if known else key
+        self.problems[error.code, error.detail] = Problem(
+            error.code, error.detail, error.advice, images, first
+        )
+
+    def add_call(self, edit: Edit, usd: float) -> None:
+        """Note a call that will be made."""
+        self.calls[edit.model] += 1
+        self.usd[edit.model] = self.usd.get(edit.model, 0.0) + usd
+        self.rates[edit.rate_model] += 1
+
+    def plan(self, deployment: "Deployment", images: int | None = None) -> Plan:
+        """Return the plan, with what is left of the day's limit and of the balance.
+
+        `images`: of which those that were added up are a sample; None if they are all of them.
+        """
+        services = deployment.services
+        now, status = services.now(), services.circuit_breaker.status()
+        limit = services.billing.limit_on(now)
+        ahead = services.queue.depth().total
+        times = 1.0 if images is None or not self.images else images / self.images
+        rates = {model: round(calls * times) for model, calls in self.rates.items()}
+        models = tuple(
+            ModelCost(model, round(calls * times), round(self.usd[model] * times, 6))
+            for model, calls in self.calls.most_common()
+        )
+        return Plan(
+            images=self.images if images is None else images,
+            done=round(self.done * times),
+            calls=sum(each.calls for each in models),
+            usd=round(sum(each.usd for each in models), 6),
+            by_model=models,
+            seconds=None if status.stopped else seconds_for(rates, ahead, services),
+            left_today_usd=max(0.0, limit - services.billing.day(now).at_most_usd)
+            if limit
+            else None,
+            balance_usd=balance(deployment),
+            paused=f"{status.detail} {how_it_resumes(status)}" if status.stopped else "",
+            problems=tuple(
+                replace(each, images=round(each.images * times)) for each in self.problems.values()
+            ),
+            left_at_home=self.left_at_home,
+            not_sent=self.not_sent,
+            sampled=0 if images in (None, self.images) else self.images,
+        )
+
+
+def plan_upload(
+    files: Iterable[LocalFile | LeftAtHome | NotSent], deployment: "Deployment"
+) -> Plan:
+    """Return what sending these files will do; nothing is sent, and no call is made.
+
+    An image whose edit is in the queue already counts as if it were new.
+    """
+    planner = _UploadPlanner.of(deployment)
+    for file in files:
+        planner.add(file)
+    return planner.total.plan(deployment)
+
+
+def plan_backfill(prefix: str, deployment: "Deployment", most: int = MAX_LOOKED_AT) -> Plan:
+    """Return what a backfill of a prefix will do, projected from up to `most` of its images."""
+    services = deployment.services
+    found = (each.key for each in backfill.missing(prefix, services))
+    keys, count = _sample(found, most, services.rng)
+    total = Sum()
+    for key in keys:
+        total.images += 1
+        try:
+            upload = Upload(deployment.input_bucket, key)
+            wanted = edits.load_instructions(upload, services)
+        except PermanentError as error:
+            total.add_problem(error, key)
+            continue
+        for edit in _edits(wanted, services, total):
+            found_there = services.output_bucket.find_output(edit.output_key)
+            done = found_there is not None and found_there.edit_id == edit.id
+            _count(edit, services, total, done=done)
+    return total.plan(deployment, count)
+
+
+def _sample[T](found: Iterable[T], most: int, rng: Random) -> tuple[list[T], int]:
+    """Return a random sample of any number of things, and that number."""
+    kept: list[T] = []
+    count = 0
+    for count, each in enumerate(found, 1):
+        if len(kept) < most:
+            kept.append(each)
+        elif (place := rng.randrange(count)) < most:
+            kept[place] = each
+    return kept, count
+
+
+@dataclass
+class _UploadPlanner:
+    """Plans one file after the other. `results`: keys of the output bucket, as far as known."""
+
+    deployment: "Deployment"
+    services: Services
+    preview: Preview
+    total: Sum = field(default_factory=Sum)
+    results: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, deployment: "Deployment") -> "_UploadPlanner":
+        services = deployment.services
+        preview: Any = Preview(services.input_bucket.s3, services.input_bucket.prefix)
+        seen = replace(services, input_bucket=replace(services.input_bucket, s3=preview))
+        return cls(deployment, seen, preview)
+
+    def add(self, file: LocalFile | LeftAtHome | NotSent) -> None:
+        """Count a file."""
+        match file:
+            case LeftAtHome():
+                self.total.left_at_home += 1
+            case NotSent():
+                self.total.not_sent += 1
+            case LocalFile(key=key) if starts_nothing(key):
+                self.preview.add(file)
+            case LocalFile(key=key) if not key.endswith(SIDECAR_SUFFIX):
+                self.total.images += 1
+                with self.preview.showing(file):
+                    self._add_image(key)
+
+    def _add_image(self, key: str) -> None:
+        try:
+            wanted = edits.load_instructions(
+                Upload(self.deployment.input_bucket, key), self.services
+            )
+        except PermanentError as error:
+            self.total.add_problem(error, key)
+            return
+        for edit in _edits(wanted, self.services, self.total):
+            _count(edit, self.services, self.total, done=self._is_done(edit))
+
+    def _is_done(self, edit: Edit) -> bool:
+        """Return whether the result is there; only then the file has to be read to its end."""
+        if not self._may_be_there(edit.output_key):
+            return False
+        found = self.services.output_bucket.find_output(edit.output_key)
+        if found is None:
+            return False
+        self.preview.exact = True
+        try:
+            upload = Upload(edit.image.bucket, edit.image.key)
+            wanted = edits.load_instructions(upload, self.services)
+            exact = edits.plan_edit(wanted, edit.variant, self.services)
+        finally:
+            self.preview.exact = False
+        return found.edit_id == exact.id
+
+    def _may_be_there(self, output_key: str) -> bool:
+        """Return whether a listing of its folder has the key, or is too long to tell."""
+        folder = output_key[: output_key.rfind("/") + 1]
+        if folder not in self.results:
+            self.results[folder] = frozenset(islice(self._listed(folder), MAX_LISTED + 1))
+        return output_key in self.results[folder] or len(self.results[folder]) > MAX_LISTED
+
+    def _listed(self, folder: str) -> Iterator[str]:
+        place = self.services.output_bucket.place(folder + "x")
+        prefix = place.key.removesuffix("x")
+        pages = self.deployment.client("s3").get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=place.bucket, Prefix=prefix, Delimiter="/"):
+            for each in page.get("Contents", ()):
+                yield folder + each["Key"].removeprefix(prefix)
+
+
+def _edits(wanted: Wanted, services: Services, total: Sum) -> Iterator[Edit]:
+    """Yield the edits of an image that would be made, and note what prevents the others."""
+    for plan in plan_variants(wanted, services):
+        try:
+            if not isinstance(plan.outcome, Edit):
+                raise plan.outcome
+            edits.require_allowed(plan.outcome, wanted, services)
+        except ImageDropError as error:
+            total.add_problem(error, wanted.image.key)
+        else:
+            yield plan.outcome
+
+
+def _count(edit: Edit, services: Services, total: Sum, *, done: bool) -> None:
+    if done:
+        total.done += 1
+    else:
+        total.add_call(edit, edits.price(edit.instructions, services.catalogue.current()))
