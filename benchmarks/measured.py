@@ -60,15 +60,21 @@ def whole(*command: str) -> dict[str, float]:
 
 
 def run(
-    *arguments: str, environment: Mapping[str, str], one_core: bool = False
+    *arguments: str,
+    environment: Mapping[str, str],
+    one_core: bool = False,
+    python: str = sys.executable,
+    project: Path = PROJECT,
 ) -> dict[str, float]:
     """Run this module with these arguments in a separate process; return the figures it prints.
+
+    `python` and `project`: of another version, whose module of this name runs then.
 
     Raise `CalledProcessError` when it fails.
     """
     process = subprocess.run(
-        [sys.executable, "-m", "benchmarks.measured", *arguments],
-        cwd=PROJECT,
+        [python, "-m", "benchmarks.measured", *arguments],
+        cwd=project,
         env=dict(environment),
         stdout=subprocess.PIPE,
         check=True,

@@ -21,7 +21,7 @@ from typing import Any
 
 import boto3
 
-from benchmarks import machine, measured, page, photos
+from benchmarks import machine, measured, page, photos, versions
 from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, STACK_NAME
 
 RUNS = 9
@@ -40,7 +40,11 @@ def main() -> None:
         # In a process of its own, whose memory is given back.
         subprocess.run([sys.executable, "-m", "benchmarks.photos", folder], check=True)
         venice = stack.enter_context(simulator())
-        deployed = stack.enter_context(Deployed.running(venice))
+        (unpacked := folder / "first").mkdir()
+        deployed = {
+            "function": stack.enter_context(Deployed.running(venice, versions.THIS)),
+            "first": stack.enter_context(Deployed.running(venice, versions.first(unpacked))),
+        }
         figures = {
             "machine": machine.described(),
             "runs": runs,
@@ -52,7 +56,11 @@ def main() -> None:
 
 
 def beside(
-    size: photos.Size, folder: Path, venice: Mapping[str, str], deployed: "Deployed", runs: int
+    size: photos.Size,
+    folder: Path,
+    venice: Mapping[str, str],
+    deployed: Mapping[str, "Deployed"],
+    runs: int,
 ) -> dict[str, Any]:
     """Return the figures of each way to edit one photo; each run does all of them once."""
     photo, edited = str(folder / f"{size.name}.jpg"), str(folder / "edited.png")
@@ -66,9 +74,10 @@ def beside(
             taken.setdefault(f"{name} process", []).append(
                 measured.run(*command, environment=venice)
             )
-        figures = deployed.edit(folder, size.name, number)
-        figures["own_cpu"] = figures["cpu"] - figures["aws_cpu"]
-        taken.setdefault("function", []).append(figures)
+        for name, version in deployed.items():
+            figures = version.edit(folder, size.name, number)
+            figures["own_cpu"] = figures["cpu"] - figures["aws_cpu"]
+            taken.setdefault(name, []).append(figures)
     return {
         "name": size.name,
         "pixels": size.width * size.height,
@@ -78,6 +87,7 @@ def beside(
             "layer": _ratios(taken["layer"], taken["guide"]),
             "layer process": _ratios(taken["layer process"], taken["guide process"]),
             "function": _ratios(taken["function"], taken["guide"]),
+            "first": _ratios(taken["first"], taken["guide"]),
         },
     }
 
@@ -103,9 +113,8 @@ def large(folder: Path) -> dict[str, float]:
 @contextmanager
 def simulator() -> Iterator[dict[str, str]]:
     """Run Venice's simulator in another process, and yield the environment for it."""
-    with _serving(
-        "-m", "image_drop_local.simulator", "--port", "0", "--set", "limit=100000"
-    ) as answer:
+    command = ("-m", "image_drop_local.simulator", "--port", "0", "--set", "limit=100000")
+    with _serving(versions.THIS, *command) as answer:
         url = answer(r"(http\S+)")
         yield _base() | {"VENICE_BASE_URL": url, "VENICE_API_KEY": "local"}
 
@@ -113,7 +122,10 @@ def simulator() -> Iterator[dict[str, str]]:
 class Deployed:
     """The deployed template in another process, whose upload function is called here instead."""
 
-    def __init__(self, endpoint_url: str, bucket: str, venice: Mapping[str, str]) -> None:
+    def __init__(
+        self, version: versions.Version, endpoint_url: str, bucket: str, venice: Mapping[str, str]
+    ) -> None:
+        self._version = version
         session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
         self._s3: Any = session.client("s3", endpoint_url=endpoint_url)
         self._bucket = bucket
@@ -138,10 +150,12 @@ class Deployed:
 
     @classmethod
     @contextmanager
-    def running(cls, venice: Mapping[str, str]) -> Iterator["Deployed"]:
+    def running(cls, venice: Mapping[str, str], version: versions.Version) -> Iterator["Deployed"]:
         """Run until the context ends."""
-        with _serving("-m", "image_drop_local.emulator", **venice, PORT="0") as answer:
-            yield cls(answer(r"AWS +(http\S+)"), answer(r"InputBucketName +(\S+)"), venice)
+        environment = {**venice, "PORT": "0"}
+        with _serving(version, "-m", version.emulator, **environment) as answer:
+            aws, bucket = answer(r"AWS +(http\S+)"), answer(r"InputBucketName +(\S+)")
+            yield cls(version, aws, bucket, venice)
 
     def edit(self, folder: Path, name: str, number: int) -> Figures:
         """Return the upload function's figures for a photo, after a small one as a warm-up."""
@@ -152,17 +166,23 @@ class Deployed:
             with (folder / f"{photo}.jpg").open("rb") as file:
                 self._s3.put_object(Bucket=self._bucket, Key=keys[-1], Body=file, Metadata=metadata)
         call = ("benchmarks.handler_script:edit", self._bucket, *keys)
-        return measured.run(*call, environment=self._environment)
+        return measured.run(
+            *call,
+            environment=self._environment,
+            python=str(self._version.python),
+            project=self._version.folder,
+        )
 
 
 @contextmanager
-def _serving(*arguments: str, **environment: str) -> Iterator[Any]:
-    """Run our interpreter with these arguments until the context ends.
+def _serving(version: versions.Version, *arguments: str, **environment: str) -> Iterator[Any]:
+    """Run a version's interpreter with these arguments until the context ends.
 
     Yield a function that reads lines until one matches, and returns its first group.
     """
     with subprocess.Popen(
-        [sys.executable, *arguments],
+        [version.python, *arguments],
+        cwd=version.folder,
         env=_base() | environment,
         stdout=subprocess.PIPE,
         text=True,
@@ -224,9 +244,11 @@ makes no base64.
 {_compared(taken, "guide process", "layer process")}
 
 **The upload function** on its event, when it is warm, compared with the script's edit. It also
-finds the instructions, takes a slot and a lock, notes the call, fetches the photo from S3 and
-stores the result there; each of these requests costs boto3 a few ms. They go to the emulator, in
-another process. "Own" is the CPU time outside of boto3's calls.
+finds the instructions, takes a slot, notes the call, fetches the photo from S3 and stores the
+result there; each of these requests costs boto3 a few ms. They go to the emulator, in another
+process. "Own" is the CPU time outside of boto3's calls. Beside it, in the same run, the first
+version of Image Drop (commit {versions.FIRST[:7]}). Goals: 16 requests, a ratio of 2.2 for 0.3 MB
+and of 0.8 for 4.8 MB.
 
 {_function(taken)}
 
@@ -248,13 +270,19 @@ def _compared(taken: Sequence[Mapping[str, Any]], theirs: str, ours: str) -> str
 
 
 def _function(taken: Sequence[Mapping[str, Any]]) -> str:
-    head = ("photo", "CPU", "ratio", "requests to AWS", "own CPU", "ratio", "memory", "ratio")
+    head = (
+        *("photo", "version", "requests to AWS", "time", "CPU", "ratio"),
+        *("own CPU", "ratio", "memory", "ratio"),
+    )
     rows = []
     for photo in taken:
-        drop, ratio = photo["median"]["function"], photo["ratio"]["function"]
-        cpu = (_ms(drop["cpu"]), f"{ratio['cpu']:.2f}", f"{drop['aws_requests']:.0f}")
-        own = (_ms(drop["own_cpu"]), f"{ratio['own_cpu']:.2f}")
-        rows.append((_name(photo), *cpu, *own, _mb(drop["peak"]), f"{ratio['peak']:.2f}"))
+        for version, name in (("this", "function"), ("first", "first")):
+            drop, ratio = photo["median"][name], photo["ratio"][name]
+            cpu = (_ms(drop["wall"]), _ms(drop["cpu"]), f"{ratio['cpu']:.2f}")
+            own = (_ms(drop["own_cpu"]), f"{ratio['own_cpu']:.2f}")
+            memory = (_mb(drop["peak"]), f"{ratio['peak']:.2f}")
+            requests = f"{drop['aws_requests']:.0f}"
+            rows.append((_name(photo), version, requests, *cpu, *own, *memory))
     return page.table(head, rows)
 
 

@@ -88,6 +88,18 @@ class Deployment:
         """Return the boto3 client of a service; the same one each time, for all threads."""
         return self.aws.client(service)
 
+    def physical_id(self, logical_id: str) -> str:
+        """Return the name, id or ARN of a resource of the template."""
+        found = self.client("cloudformation").describe_stack_resource(
+            StackName=self.name, LogicalResourceId=logical_id
+        )
+        return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
+    def function(self, logical_id: str) -> Any:
+        """Return the configuration of a function of the template."""
+        name = self.physical_id(logical_id)
+        return self.client("lambda").get_function_configuration(FunctionName=name)
+
     @property
     def is_local(self) -> bool:
         """Whether this is the embedded stack."""

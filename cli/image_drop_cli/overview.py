@@ -1,7 +1,10 @@
-"""The state of a stack, gathered from its queues, its table and its output bucket."""
+"""The state of a stack, gathered from its queues, its table and its metrics.
+
+That takes as many requests for a million images as for one.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -9,7 +12,6 @@ from typing import TYPE_CHECKING
 from image_drop.events import Place
 from image_drop.instructions.schema import Mode
 from image_drop.state.rates import WINDOW, calls_at_once, opens_at
-from image_drop.storage.output_bucket import REPORT_SUFFIX
 from image_drop.storage.retry_queue import Depth
 from image_drop.telemetry import NAMESPACE
 from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 MODELS = (DEFAULT_EDIT_MODEL, Mode.BACKGROUND_REMOVE.value)
 MAX_LETTERS = 100  # whose reports are read
-MAX_PAGES = 100  # of the output bucket, a thousand keys each
+COUNTED = {"Edited": "results", "Failed": "reports"}  # metrics, by what they count
+PERIOD = 300  # seconds between two data points
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,10 @@ class Processing:
 
 @dataclass(frozen=True)
 class Hour:
-    """What arrived in the last hour. `complete` is false if the bucket is too large to count."""
+    """What the functions stored in the last hour, by their metrics, which are a minute late."""
 
     results: int
     reports: int
-    complete: bool
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Overview:
 
 
 def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
-    """Return the state of a stack. `last_hour`: a count of a moment ago, to save the listing."""
+    """Return the state of a stack. `last_hour`: a count of a moment ago, to save its requests."""
     services = deployment.services
     queue = services.queue.depth()
     now, slots = services.now(), services.limiter.rates()
@@ -155,19 +157,31 @@ def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
 
 
 def count_last_hour(deployment: "Deployment") -> Hour:
-    """Count the results and reports of the last hour in a listing of the output bucket."""
-    pages = deployment.client("s3").get_paginator("list_objects_v2")
-    since = datetime.now(UTC) - timedelta(hours=1)
-    found: Counter[bool] = Counter()
-    complete = True
-    settings = deployment.services.settings
-    listing = pages.paginate(Bucket=settings.output_bucket, Prefix=settings.output_prefix)
-    for number, page in enumerate(listing, 1):
-        found += _recent(page.get("Contents", ()), since)
-        if number == MAX_PAGES:
-            complete = not page.get("IsTruncated")
-            break
-    return Hour(found[False], found[True], complete)
+    """Add up the metrics of the last hour: one for each mode, and one for each error code."""
+    cloudwatch, now = deployment.client("cloudwatch"), datetime.now(UTC)
+    service = {"Name": "service", "Value": deployment.name}
+    found = [
+        metric
+        for name in COUNTED
+        for page in cloudwatch.get_paginator("list_metrics").paginate(
+            Namespace=NAMESPACE, MetricName=name, Dimensions=[service]
+        )
+        for metric in page["Metrics"]
+    ]
+    if not found:
+        return Hour(0, 0)
+    queries = [
+        {"Id": f"m{number}", "MetricStat": {"Metric": each, "Period": PERIOD, "Stat": "Sum"}}
+        for number, each in enumerate(found)
+    ]
+    answer = cloudwatch.get_metric_data(
+        MetricDataQueries=queries, StartTime=now - timedelta(hours=1), EndTime=now
+    )
+    counts = Counter(results=0, reports=0)
+    for result in answer["MetricDataResults"]:
+        metric = found[int(result["Id"][1:])]
+        counts[COUNTED[metric["MetricName"]]] += round(sum(result["Values"]))
+    return Hour(**counts)
 
 
 def balance(deployment: "Deployment") -> float | None:
@@ -219,12 +233,3 @@ def _codes(dead: DeadLetters) -> dict[str, int]:
     with dead.held(MAX_LETTERS) as letters:
         reports = [dead.report_on(letter) for letter in letters]
     return dict(Counter(report.code if report else "unknown" for report in reports))
-
-
-def _recent(objects: Iterable[dict[str, object]], since: datetime) -> Counter[bool]:
-    """Count the objects that changed after `since`, by whether they are reports."""
-    return Counter(
-        str(each["Key"]).endswith(REPORT_SUFFIX)
-        for each in objects
-        if isinstance(changed := each["LastModified"], datetime) and changed >= since
-    )

@@ -7,6 +7,16 @@ import pytest
 
 from image_drop_local.emulator.stack import Stack
 from image_drop_local.simulator import Simulator
+from tests.support.iam_requests import Requests
+
+
+@pytest.fixture(scope="module", autouse=True)
+def iam() -> Iterator[Requests]:
+    """What this module's functions ask IAM for; our own reading has to agree with the emulator."""
+    with pytest.MonkeyPatch.context() as patch:
+        requests = Requests.recorded(patch)
+        yield requests
+    assert requests.otherwise() == []
 
 
 @pytest.fixture(scope="module")

@@ -241,7 +241,8 @@ def test_status_tells_when_nobody_is_needed_and_when_somebody_is(
         "firered-image-edit",
         "background-remove",
     }
-    assert overview["last_hour"]["complete"] is True
+    assert overview["last_hour"]["results"] > 0
+    assert overview["balance"] > 0  # the account watch has printed it
 
 
 def test_dead_letters_are_listed_shown_sent_again_and_discarded(
@@ -396,7 +397,7 @@ def test_spend_is_told_to_alarm_topic_in_words(stack: Stack, deployment: Deploym
 def test_wrong_prompt_costs_nothing_once_somebody_pauses_and_cancels(
     run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
 ) -> None:
-    calls = len(venice.calls)
+    paid = sum(call.paid for call in venice.calls)
     photo, left = "wrong/shoes/one.png", "wrong/shoes/left/two.jpg"
     assert "Paused. No call starts from now on" in run("pause").output
     sent = run("put", "shoes", "--to", "wrong", "--prompt", "A red shoo", "--no-wait")
@@ -425,7 +426,7 @@ def test_wrong_prompt_costs_nothing_once_somebody_pauses_and_cancels(
     explained = run("explain", photo, "--logs")
     assert explained.output.startswith(f"{photo}: result.")
     assert "edited mode=edit" in explained.output
-    assert len(venice.calls) == calls + 1
+    assert sum(call.paid for call in venice.calls) == paid + 1
     assert run("explain", left).output.startswith((f"{left}: cancelled.", f"{left}: report."))
 
 

@@ -158,6 +158,32 @@ def test_dry_run_says_that_events_of_bucket_are_off(run: Callable[..., Result], 
     assert "EventBridgeConfiguration" not in found
 
 
+def test_missing_key_is_said_before_bucket_is_changed(run: Callable[..., Result], aws: Aws) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="untouched")
+
+    done = run("deploy", "--yes", "--parameter=ExistingInputBucket=untouched")
+
+    assert done.exit_code == 2
+    assert f"There is no Venice API key in the SSM parameter {KEY}." in done.stderr
+    found = s3.get_bucket_notification_configuration(Bucket="untouched")
+    assert "EventBridgeConfiguration" not in found
+
+
+def test_habits_of_bucket_are_said_and_nothing_stops(run: Callable[..., Result], aws: Aws) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}}
+    s3.put_object_lock_configuration(
+        Bucket="locked", ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+
+    done = run("deploy", "--dry-run", "--parameter=ExistingOutputBucket=locked")
+
+    assert "The bucket locked locks each new object for 30 days (Object Lock)." in done.stdout
+    assert done.exit_code == 0, done.output
+
+
 def test_missing_bucket_is_named(run: Callable[..., Result]) -> None:
     done = run("deploy", "--dry-run", "--parameter=ExistingOutputBucket=no-such-bucket")
 

@@ -116,6 +116,53 @@ def test_bucket_without_events_is_found(deployment: Deployment, stack: Stack) ->
     assert "Nothing came back" in nothing.text
 
 
+def test_nothing_is_sent_where_nothing_can_come_back(
+    deployment: Deployment, stack: Stack, venice: Simulator
+) -> None:
+    s3, bucket = stack.client("s3"), stack.outputs["InputBucketName"]
+    before = s3.get_bucket_notification_configuration(Bucket=bucket)
+    before.pop("ResponseMetadata")
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+    try:
+        *_, last = findings(deployment)
+    finally:
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=before)
+    assert (last.check, last.level) == ("round trip", Level.NOTE)
+    assert last.text == "No test image was sent, because of the problem with events."
+    assert left(stack) == []
+
+
+def test_function_that_cannot_start_is_named_at_once(deployment: Deployment, stack: Stack) -> None:
+    lambda_, name = stack.client("lambda"), stack.physical_id("UploadFunction")
+    lambda_.update_function_configuration(FunctionName=name, Handler="missing.handler")
+    try:
+        [problem] = problems(deployment, round_trip.free())
+    finally:
+        lambda_.update_function_configuration(FunctionName=name, Handler="app.handler")
+    assert problem.text.startswith("UploadFunction cannot start: ")
+    assert "No module named 'missing'" in problem.text
+    assert left(stack) == []
+
+
+def test_pause_meanwhile_ends_wait(deployment: Deployment, stack: Stack) -> None:
+    services, told = deployment.services, list[str]()
+
+    def tell(text: str) -> None:
+        told.append(text)
+        services.circuit_breaker.stop("account_unavailable", "Venice answered 402.", 0.0)
+
+    try:
+        [note] = [
+            each
+            for each in examine(deployment, [round_trip.paid(tell=tell)])
+            if each.level == Level.NOTE
+        ]
+    finally:
+        services.circuit_breaker.resume(services.now())
+    assert "Processing was paused" in note.text
+    assert "S3 may take a minute" in told[-1]
+
+
 def test_stopped_function_is_found(deployment: Deployment, stack: Stack) -> None:
     lambda_, name = stack.client("lambda"), stack.physical_id("RetryFunction")
     lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)

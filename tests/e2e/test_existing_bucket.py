@@ -58,11 +58,13 @@ class Webhook(BaseHTTPRequestHandler):
     """A server of somebody who wants to know. `got`: the secret and the event of each request."""
 
     got: ClassVar[list[tuple[str | None, dict[str, Any]]]] = []
+    status: ClassVar[int] = 204
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.got.append((self.headers["X-Image-Drop-Secret"], json.loads(body)))
-        self.send_response(204)
+        self.send_response(self.status)
+        self.send_header("Location", "https://shop.example/new")
         self.end_headers()
 
     @override
@@ -165,6 +167,38 @@ def test_webhook_gets_events_with_secret(system: System) -> None:
     assert event["detail-type"] == "Image Edited"
     assert event["detail"]["output"]["key"] == "photos/out/hook.jpg.png"
     assert event["detail"]["event_id"]
+
+
+def test_event_that_webhook_did_not_take_is_sent_again(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = system.stack.physical_id("WebhookDeadLetterQueue")
+    reason = {
+        name: {"DataType": "String", "StringValue": text}
+        for name, text in (("ERROR_CODE", "SDK_CLIENT_ERROR"), ("ERROR_MESSAGE", "status code 301"))
+    }
+    for number in range(12):
+        body = json.dumps({"source": "image-drop", "detail": {"reference": f"dead {number}"}})
+        system.sqs.send_message(QueueUrl=queue, MessageBody=body, MessageAttributes=reason)
+
+    listed = command(system, "dead", "events")
+    monkeypatch.setattr(Webhook, "status", 301)
+    refused = command(system, "dead", "events", "--redeliver")
+    monkeypatch.setattr(Webhook, "status", 204)
+    Webhook.got.clear()
+    sent = command(system, "dead", "events", "--redeliver")
+
+    assert "12  SDK_CLIENT_ERROR: status code 301" in listed.output
+    assert refused.exit_code == 1
+    assert "answered 301 and named https://shop.example/new." in refused.output
+    assert "About 12 events are left." in refused.output
+    assert (sent.exit_code, sent.output) == (0, "Delivered 12 events.\n")
+    ours = [each for each in Webhook.got if each[1]["detail"]["reference"].startswith("dead ")]
+    assert sorted(each[1]["detail"]["reference"] for each in ours) == sorted(
+        f"dead {number}" for number in range(12)
+    )
+    assert {secret for secret, _ in ours} == {"s3cret"}
+    assert command(system, "dead", "events").output == "There are none.\n"
 
 
 def test_instructions_above_prefix_do_not_count(system: System) -> None:

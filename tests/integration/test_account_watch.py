@@ -449,6 +449,17 @@ def test_trial_that_reaches_daily_limit_does_not_resume(
     assert stage.paid == 1
 
 
+def test_spent_day_does_not_resume_without_trial(stage: Stage, mapping: MappingState) -> None:
+    stage.configure(DAILY_SPEND_LIMIT_USD="0.03")
+    stage.drop("before.jpg", tags=CUT_OUT)
+    stage.pause()
+
+    stage.watch()
+
+    assert paused_and_stopped(stage, mapping)
+    assert stage.services.circuit_breaker.status().reason == "daily_spend_limit"
+
+
 def test_trial_without_call_does_not_resume(stage: Stage, mapping: MappingState) -> None:
     wanted = CUT_OUT | {"keep_original": True, "finish": {"size": "90x90"}}
     stage.drop("a.jpg", sidecar=wanted)

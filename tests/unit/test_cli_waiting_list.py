@@ -32,3 +32,8 @@ def test_what_has_arrived_is_gone(waiting: WaitingList) -> None:
 def test_it_counts_by_model_whose_rate_is_limited(waiting: WaitingList) -> None:
     waiting.add(PendingResult("a.jpg", None, 0.0, rate_model=model) for model in ("x", "y", "x"))
     assert waiting.counts() == {"x": 2, "y": 1}
+
+    for each in waiting.due(1, 0, 2):
+        waiting.remove(each)
+        waiting.remove(each)  # gone already
+    assert waiting.counts() == {"x": 1}

@@ -326,6 +326,52 @@ class TestExistingBuckets:
         self.encrypt(account, bucket, "arn:aws:kms:us-east-1:123456789012:alias/aws/s3")
         assert self.obstacles(account, bucket) == []
 
+    def habits(self, account: Aws, name: str) -> list[str]:
+        return [each.text for each in existing_buckets.habits(account, name)]
+
+    def test_bucket_without_versions_is_usable_and_named(self, account: Aws, bucket: str) -> None:
+        [text] = self.habits(account, bucket)
+        assert "keeps no versions" in text
+        assert self.obstacles(account, bucket) == []
+
+        s3 = account.client("s3")
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        assert self.habits(account, bucket) == []
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+        assert self.habits(account, bucket) == [text]
+
+    @pytest.mark.parametrize(
+        ("retention", "words"),
+        [({"Days": 1}, "for 1 day (Object Lock)"), ({"Years": 7}, "for 7 years (Object Lock)")],
+    )
+    def test_default_retention_is_named_and_lock_alone_is_not(
+        self, account: Aws, retention: dict[str, int], words: str
+    ) -> None:
+        s3 = account.client("s3")
+        s3.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+        assert self.habits(account, "locked") == []
+
+        rule = {"DefaultRetention": {"Mode": "COMPLIANCE", **retention}}
+        s3.put_object_lock_configuration(
+            Bucket="locked",
+            ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule},
+        )
+        [text] = self.habits(account, "locked")
+        assert words in text
+        assert self.obstacles(account, "locked") == []
+
+    def test_requester_pays_is_named(self, account: Aws, bucket: str) -> None:
+        s3 = account.client("s3")
+        with Stubber(s3) as stubber:  # moto has no request payment
+            stubber.add_response("get_bucket_request_payment", {"Payer": "Requester"})
+            stubber.add_client_error(
+                "get_object_lock_configuration", "ObjectLockConfigurationNotFoundError"
+            )
+            stubber.add_response("get_bucket_versioning", {"Status": "Enabled"})
+            [text] = self.habits(account, bucket)
+        assert "is Requester Pays" in text
+        assert "the owner pays" in text
+
     def test_stacks_own_bucket_for_results_counts_as_well(self, account: Aws, bucket: str) -> None:
         own = f"shop-output-{account.account}-{account.region}"
         values = template.defaults(TEXT) | {"ExistingInputBucket": own}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def test_untouched_stack_has_nothing_to_tell_and_needs_nobody(stack: QuietStack)
     overview = gather(stack.deployment)
     assert not overview.needs_you
     assert (overview.queue.total, overview.dead, overview.today.usd) == (0, 0, 0.0)
-    assert overview.last_hour == Hour(results=0, reports=0, complete=True)
+    assert overview.last_hour == Hour(results=0, reports=0)
     assert overview.balance is None
     assert overview.backfill is None
     lines = shown(overview)
@@ -45,6 +46,27 @@ def test_untouched_stack_has_nothing_to_tell_and_needs_nobody(stack: QuietStack)
     assert "queue empty" in lines
     assert "processing running" in lines
     assert "spent today $0.00" in lines[lines.index("processing running") + 1]
+
+
+def test_last_hour_is_counted_from_metrics_of_this_stack(stack: QuietStack) -> None:
+    cloudwatch, now = stack.deployment.client("cloudwatch"), datetime.now(UTC)
+
+    def put(metric: str, name: str, value: str, number: float, ago: float, service: str) -> None:
+        dimensions = [{"Name": name, "Value": value}, {"Name": "service", "Value": service}]
+        data = {"MetricName": metric, "Dimensions": dimensions, "Value": number}
+        data["Timestamp"] = now - timedelta(minutes=ago)
+        cloudwatch.put_metric_data(Namespace="ImageDrop", MetricData=[data])
+
+    put("Edited", "mode", "edit", 3, 30, "image-drop")
+    put("Edited", "mode", "background-remove", 1, 2, "image-drop")
+    put("Edited", "mode", "multi-edit", 7, 70, "image-drop")
+    put("Edited", "mode", "edit", 9, 2, "another-stack")
+    put("Failed", "code", "too_small", 1, 2, "image-drop")
+    put("Failed", "code", "refused", 1, 50, "image-drop")
+
+    overview = gather(stack.deployment)
+    assert overview.last_hour == Hour(results=4, reports=2)
+    assert "last hour 4 results, 2 reports" in shown(overview)
 
 
 def test_folders_whose_file_changed_are_announced(stack: QuietStack) -> None:

@@ -130,6 +130,44 @@ def discard(
     _conclude(chosen, keys or (), "Deleted the dead letter of")
 
 
+@app.command()
+@on_stack
+def events(
+    deployment: "Deployment",
+    redeliver: Annotated[
+        bool, typer.Option("--redeliver", help="Send the events to the webhook again.")
+    ] = False,
+) -> None:
+    """Show the events that your webhook did not take, or send them again.
+
+    The exit code is 1 if some are left.
+    """
+    from image_drop_cli.dead_events import DeadEvents
+
+    dead = DeadEvents.of(deployment)
+    if dead is None:
+        fail(f"The stack {deployment.name} has no webhook. Set WebhookUrl to get one.", Exit.USAGE)
+    if redeliver:
+        done = dead.redeliver()
+        say(f"Delivered {counted(done.delivered, 'event')}.")
+        if done.refusal:
+            say(
+                f"{done.refusal} About {counted(dead.count(), 'event')} are left. Mend the "
+                "webhook or correct WebhookUrl, then run the command again.",
+                err=True,
+            )
+            raise typer.Exit(Exit.NEEDS_YOU)
+        return
+    if not (count := dead.count()):
+        say("There are none.")
+        return
+    say(f"The webhook did not take {counted(count, 'event')}:")
+    for reason, number in dead.reasons().items():
+        say(f"  {number:,}  {reason}")
+    say("Send them again with `image-drop dead events --redeliver`.")
+    raise typer.Exit(Exit.NEEDS_YOU)
+
+
 def _require_choice(keys: Sequence[str] | None, *, every: bool) -> None:
     if keys and every:
         fail("Both keys and --all were given. Use one of them.", Exit.USAGE)

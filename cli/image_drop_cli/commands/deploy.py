@@ -65,9 +65,10 @@ def deploy(
             chosen = chosen.also(_answers(chosen, files.template))
         existing_buckets.check(target.aws, target.stack, chosen.__getitem__)
         webhook.check(target.aws, chosen["WebhookUrl"], chosen["WebhookSecretParameter"])
-        _provide_events(target, chosen[existing_buckets.INPUT], yes=yes, dry_run=dry_run)
         if not dry_run:
             _provide_key(target, chosen["VeniceApiKeyParameter"], key, ask=not yes)
+        _describe(target, existing_buckets.names(chosen.__getitem__))
+        _provide_events(target, chosen[existing_buckets.INPUT], yes=yes, dry_run=dry_run)
         changed = _Deployment(target, stacks, files, chosen, yes=yes, dry_run=dry_run).run()
     if dry_run:
         return
@@ -248,6 +249,21 @@ def _answers(parameters: "Parameters", text: str) -> "dict[str, str]":
             say(wrong, err=True)
         answers[question.parameter] = answer
     return answers
+
+
+def _describe(target: Target, existing: "Mapping[str, str]") -> None:
+    """Say what is different in existing buckets. Nothing of it is in the way."""
+    from botocore.exceptions import ClientError
+
+    from image_drop_cli.aws import explained
+    from image_drop_cli.deploying import existing_buckets
+
+    for name in dict.fromkeys(existing.values()):
+        try:
+            for each in existing_buckets.habits(target.aws, name):
+                say(each.text, each.cure)
+        except ClientError as error:
+            say(f"Not all settings of the bucket {name} could be read. {explained(error)}")
 
 
 def _provide_events(target: Target, bucket: str, *, yes: bool, dry_run: bool) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from image_drop_cli.deployment import Deployment
     from image_drop_cli.doctor.finding import Finding
+    from image_drop_cli.doctor.round_trip import Tell
 
 _MARKS = {  # of the same width
     "fine": "[green]fine[/]   ",
@@ -50,16 +51,22 @@ def doctor(
 def show(deployment: "Deployment", *, paid: bool = False) -> int:
     """Print the findings as they come, and return how many are problems."""
     screen, problems = console(), 0
-    for each in findings(deployment, paid=paid):
-        problems += each.level == "problem"
-        screen.print(f"{_MARKS[each.level]}  {escape(each.check)}: {escape(each.text)}")
-        if each.cure:
-            screen.print(f"           {escape(each.cure)}")
+    with screen.status("Looking at the stack …") as status:  # nothing of it if this is no terminal
+        for each in findings(deployment, paid=paid, tell=status.update):
+            problems += each.level == "problem"
+            screen.print(f"{_MARKS[each.level]}  {escape(each.check)}: {escape(each.text)}")
+            if each.cure:
+                screen.print(f"           {escape(each.cure)}")
     return problems
 
 
-def findings(deployment: "Deployment", *, paid: bool = False) -> "Iterator[Finding]":
-    """Yield all findings; the round trip comes last, because it takes longest."""
+def findings(
+    deployment: "Deployment", *, paid: bool = False, tell: "Tell" = lambda _: None
+) -> "Iterator[Finding]":
+    """Yield all findings; the round trip comes last, because it takes longest.
+
+    `tell` is told what is waited for. Nothing is sent through a stack that cannot answer.
+    """
     from image_drop_cli.doctor import round_trip, stack_checks, venice_checks
     from image_drop_cli.doctor.finding import examine
 
@@ -74,6 +81,13 @@ def findings(deployment: "Deployment", *, paid: bool = False) -> "Iterator[Findi
         stack_checks.roles,
         stack_checks.concurrency,
         stack_checks.alarms,
-        round_trip.paid() if paid else round_trip.free(),
     )
-    return examine(deployment, checks)
+    found = []
+    for each in examine(deployment, checks):
+        found.append(each)
+        yield each
+    if (reason := round_trip.pointless(found)) is not None:
+        yield reason
+        return
+    last = round_trip.paid(tell=tell) if paid else round_trip.free(tell=tell)
+    yield from examine(deployment, [last])

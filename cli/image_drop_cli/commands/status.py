@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from image_drop_cli.overview import Functions, Overview, Rate, Today
 
 REFRESH = 2.0  # seconds
-COUNT_AGAIN = 60.0  # seconds; counting the last hour lists the bucket
+COUNT_AGAIN = 60.0  # seconds; the metrics of the last hour are no newer
 
 
 @on_stack
@@ -112,11 +112,7 @@ def _rows(overview: "Overview") -> Iterator[tuple[str, str]]:
         yield f"  {model}", f"${usd:,.2f} for {calls}"
     yield "dead letters", _dead(overview)
     hour = overview.last_hour
-    yield (
-        "last hour",
-        f"{counted(hour.results, 'result')}, {counted(hour.reports, 'report')}"
-        + ("" if hour.complete else " among the first 100,000 objects of the bucket"),
-    )
+    yield "last hour", f"{counted(hour.results, 'result')}, {counted(hour.reports, 'report')}"
     if overview.backfill:
         yield "backfill", escape(backfill_status(overview.backfill))
     if overview.folders and (overview.folders.running or overview.folders.folders):

@@ -11,15 +11,17 @@ from botocore.exceptions import ClientError
 
 from image_drop.settings import overlap
 from image_drop_cli.aws import Aws, DeploymentError
+from image_drop_cli.wording import counted
 
 INPUT, OUTPUT = "ExistingInputBucket", "ExistingOutputBucket"
 _OWN = {INPUT: "input", OUTPUT: "output"}
 _NO_ENCRYPTION = "ServerSideEncryptionConfigurationNotFoundError"
+_NO_LOCK = "ObjectLockConfigurationNotFoundError"
 
 
 @dataclass(frozen=True)
-class Obstacle:
-    """What keeps a stack from using a bucket, and what to do about it."""
+class Remark:
+    """What is special about a bucket, and what to do about it."""
 
     text: str
     cure: str
@@ -48,7 +50,7 @@ def check(aws: Aws, stack: str, value: Callable[[str], str]) -> None:
             raise DeploymentError(f"{obstacle.text} {obstacle.cure}")
 
 
-def obstacles(aws: Aws, name: str, parameter: str, kms_key: str) -> Iterator[Obstacle]:
+def obstacles(aws: Aws, name: str, parameter: str, kms_key: str) -> Iterator[Remark]:
     """Yield what is in the way of using a bucket. `kms_key`: the one that the functions may use."""
     s3 = aws.client("s3")
     try:
@@ -61,10 +63,35 @@ def obstacles(aws: Aws, name: str, parameter: str, kms_key: str) -> Iterator[Obs
         yield _elsewhere(name, region, aws)
     key = _key_of(s3, name)
     if key and not key.endswith("alias/aws/s3") and not kms_key.endswith(key):
-        yield Obstacle(
+        yield Remark(
             f"The bucket {name} encrypts its objects with the KMS key {key}, and the functions may "
             "not use that.",
             "Set KmsKeyArn to the ARN of this key.",
+        )
+
+
+def habits(aws: Aws, name: str) -> Iterator[Remark]:
+    """Yield what a stack works with, and what is different in such a bucket.
+
+    Raise `ClientError` if the person may not read the bucket's settings.
+    """
+    s3, owner = aws.client("s3"), {"Bucket": name, "ExpectedBucketOwner": aws.account}
+    if s3.get_bucket_request_payment(**owner).get("Payer") == "Requester":
+        yield Remark(  # S3's API reference of x-amz-request-payer: owners need not send it
+            f"The bucket {name} is Requester Pays. Image Drop is in the owner's account, so the "
+            "owner pays for its requests.",
+            "Programs of other accounts have to send x-amz-request-payer with theirs.",
+        )
+    if retention := _retention(s3, owner):
+        yield Remark(
+            f"The bucket {name} locks each new object for {retention} (Object Lock). Old results, "
+            "and reports and kept answers that Image Drop removes, stay as older versions so long.",
+            "To save that storage, name a bucket without a default retention.",
+        )
+    if s3.get_bucket_versioning(**owner).get("Status") != "Enabled":
+        yield Remark(
+            f"The bucket {name} keeps no versions, so what is overwritten or deleted is gone.",
+            "To keep it for a while, turn on versioning, with a lifecycle rule for old versions.",
         )
 
 
@@ -89,13 +116,13 @@ def send_events(aws: Aws, name: str) -> None:
     )
 
 
-def _unusable(error: ClientError, name: str, parameter: str, aws: Aws) -> Obstacle:
+def _unusable(error: ClientError, name: str, parameter: str, aws: Aws) -> Remark:
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     headers = error.response["ResponseMetadata"].get("HTTPHeaders", {})
     if status == 404:
-        return Obstacle(f"There is no bucket {name}.", f"Correct {parameter}.")
+        return Remark(f"There is no bucket {name}.", f"Correct {parameter}.")
     if status == 403:
-        return Obstacle(
+        return Remark(
             f"The bucket {name} belongs to another account, or you may not use it (s3:ListBucket).",
             f"Ask for the permission, or name a bucket of the account {aws.account} with "
             f"{parameter}.",
@@ -105,8 +132,8 @@ def _unusable(error: ClientError, name: str, parameter: str, aws: Aws) -> Obstac
     raise error
 
 
-def _elsewhere(name: str, region: str, aws: Aws) -> Obstacle:
-    return Obstacle(
+def _elsewhere(name: str, region: str, aws: Aws) -> Remark:
+    return Remark(
         f"The bucket {name} is in the region {region}, and the stack in {aws.region}.",
         f"Deploy the stack there with --region {region}, or name another bucket.",
     )
@@ -122,3 +149,17 @@ def _key_of(s3: Any, name: str) -> str:
         raise
     [rule, *_] = found["ServerSideEncryptionConfiguration"]["Rules"]
     return str(rule.get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID", ""))
+
+
+def _retention(s3: Any, owner: dict[str, str]) -> str:
+    """Return how long a bucket locks each new object, such as "30 days"; empty if it does not."""
+    try:
+        found = s3.get_object_lock_configuration(**owner)["ObjectLockConfiguration"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == _NO_LOCK:
+            return ""
+        raise
+    default = found.get("Rule", {}).get("DefaultRetention", {})
+    if years := default.get("Years"):
+        return counted(years, "year")
+    return counted(default["Days"], "day") if default.get("Days") else ""

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from image_drop.storage.queue_trigger import MOST
+from image_drop_cli.dead_events import DeadEvents
 from image_drop_cli.deploying import existing_buckets
 from image_drop_cli.deploying.stacks import Stacks
 from image_drop_cli.doctor.finding import Finding, fine, note, problem
@@ -71,7 +72,7 @@ def events(deployment: "Deployment") -> Iterator[Finding]:
     found = deployment.client("s3").get_bucket_notification_configuration(
         Bucket=deployment.input_bucket, ExpectedBucketOwner=deployment.aws.account
     )
-    function = _function(deployment, "UploadFunction")
+    function = deployment.function("UploadFunction")
     told = [
         each
         for each in found.get("LambdaFunctionConfigurations", [])
@@ -93,7 +94,7 @@ def events(deployment: "Deployment") -> Iterator[Finding]:
 def _events_of_existing_bucket(deployment: "Deployment") -> Iterator[Finding]:
     name = deployment.input_bucket
     rule = deployment.client("events").describe_rule(
-        Name=_physical_id(deployment, "ExistingBucketRule").rpartition("/")[2]
+        Name=deployment.physical_id("ExistingBucketRule").rpartition("/")[2]
     )
     if not existing_buckets.sends_events(deployment.aws, name):
         yield problem(
@@ -116,14 +117,20 @@ def buckets(deployment: "Deployment") -> Iterator[Finding]:
     """Look whether buckets that existed before can be used."""
     value = deployment.parameters.get
     existing = existing_buckets.names(lambda name: value(name, ""))
+    usable = dict.fromkeys(existing.values())
     for parameter, name in existing.items():
         found = existing_buckets.obstacles(deployment.aws, name, parameter, value("KmsKeyArn", ""))
-        yield from (problem("buckets", each.text, each.cure) for each in found)
+        for each in found:
+            usable.pop(name, None)
+            yield problem("buckets", each.text, each.cure)
+    for name in usable:
+        habits = existing_buckets.habits(deployment.aws, name)
+        yield from (note("buckets", each.text, each.cure) for each in habits)
 
 
 def functions(deployment: "Deployment") -> Iterator[Finding]:
     """Look whether the functions can run: their state, and their concurrency."""
-    stopped, found = [], [_function(deployment, name) for name in FUNCTIONS]
+    stopped, found = [], [deployment.function(name) for name in FUNCTIONS]
     for each in found:
         if each.get("State") == "Failed":
             yield problem("functions", f"{each['FunctionName']}: {each['StateReason']}", REDEPLOY)
@@ -163,7 +170,7 @@ def concurrency(deployment: "Deployment") -> Iterator[Finding]:
 def queue(deployment: "Deployment") -> Iterator[Finding]:
     """Look whether the retry queue is worked off, and for dead letters."""
     mappings = deployment.client("lambda").list_event_source_mappings(
-        FunctionName=_function(deployment, "RetryFunction")["FunctionName"]
+        FunctionName=deployment.function("RetryFunction")["FunctionName"]
     )["EventSourceMappings"]
     status = deployment.services.circuit_breaker.status()
     if status.stopped:
@@ -187,6 +194,13 @@ def queue(deployment: "Deployment") -> Iterator[Finding]:
             f"There are {counted(dead, 'dead letter')}.",
             "See why with `image-drop dead list`. Retry them with `image-drop dead redrive --all`.",
         )
+    events = DeadEvents.of(deployment)
+    if events and (count := events.count()):
+        yield note(
+            "webhook",
+            f"The webhook did not take {counted(count, 'event')}.",
+            "See why with `image-drop dead events`. Send them again with --redeliver.",
+        )
 
 
 def roles(deployment: "Deployment") -> Iterator[Finding]:
@@ -194,7 +208,7 @@ def roles(deployment: "Deployment") -> Iterator[Finding]:
     iam = deployment.client("iam")
     denied = []
     for name in EDITING:
-        role = _function(deployment, name)["Role"]
+        role = deployment.function(name)["Role"]
         for resource, actions in _needed(deployment).items():
             results = iam.simulate_principal_policy(
                 PolicySourceArn=role, ActionNames=actions, ResourceArns=[resource]
@@ -226,7 +240,7 @@ def alarms(deployment: "Deployment") -> Iterator[Finding]:
         )
         return
     subscriptions = deployment.client("sns").list_subscriptions_by_topic(
-        TopicArn=_physical_id(deployment, "AlarmTopic")
+        TopicArn=deployment.physical_id("AlarmTopic")
     )["Subscriptions"]
     if any(each["SubscriptionArn"].startswith("arn:") for each in subscriptions):
         yield fine("alarms", f"{email} is told of alarms.")
@@ -254,16 +268,3 @@ def _needed(deployment: "Deployment") -> dict[str, list[str]]:
         f"arn:{partition}:sqs:{here}:{queue}": ["sqs:SendMessage"],
         f"arn:{partition}:ssm:{here}:parameter{key}": ["ssm:GetParameter"],
     }
-
-
-def _function(deployment: "Deployment", name: str) -> Any:
-    return deployment.client("lambda").get_function_configuration(
-        FunctionName=_physical_id(deployment, name)
-    )
-
-
-def _physical_id(deployment: "Deployment", name: str) -> str:
-    found = deployment.client("cloudformation").describe_stack_resource(
-        StackName=deployment.name, LogicalResourceId=name
-    )
-    return str(found["StackResourceDetail"]["PhysicalResourceId"])

@@ -141,7 +141,9 @@ class UploadRun:
             return Step((sent,))
         if result.already:
             return self._follower.resume(sent, result.instructions_changed_at)
-        return Step((sent,), tuple(self._follower.expected(file.key)))
+        # Nobody waits for it otherwise, and to tell what will come takes several requests.
+        expected = tuple(self._follower.expected(file.key)) if self._follow else ()
+        return Step((sent,), expected)
 
 
 def _first_done(futures: set[Future[Step]]) -> set[Future[Step]]:

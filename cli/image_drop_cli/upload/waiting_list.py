@@ -1,6 +1,7 @@
 """The results that have not arrived yet."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ class WaitingList:
             " id INTEGER PRIMARY KEY, checked_at REAL DEFAULT 0)"
         )
         self._database.execute("CREATE INDEX by_check ON pending (checked_at)")
-        self._database.execute("CREATE INDEX by_model ON pending (rate_model)")
+        self._counts: Counter[str] = Counter()  # SQLite would look at every row for them
 
     def close(self) -> None:
         """Remove the file."""
@@ -42,6 +43,8 @@ class WaitingList:
 
     def add(self, pending: Iterable[PendingResult]) -> None:
         """Add results to wait for."""
+        pending = list(pending)
+        self._counts.update(each.rate_model for each in pending)
         self._database.executemany(
             "INSERT INTO pending (key, variant, since, output_key, edit_id, rate_model)"
             " VALUES (?, ?, ?, ?, ?, ?)",
@@ -50,7 +53,8 @@ class WaitingList:
 
     def remove(self, pending: PendingResult) -> None:
         """Remove a result that has arrived, or will not."""
-        self._database.execute("DELETE FROM pending WHERE id = ?", (pending.id,))
+        removed = self._database.execute("DELETE FROM pending WHERE id = ?", (pending.id,)).rowcount
+        self._counts[pending.rate_model] -= removed
 
     def due(self, now: float, interval: float, limit: int) -> list[PendingResult]:
         """Return up to `limit` results not returned for `interval` seconds, the oldest first."""
@@ -67,6 +71,4 @@ class WaitingList:
 
     def counts(self) -> dict[str, int]:
         """Return how many results are pending, by the model whose rate Venice limits."""
-        return dict(
-            self._database.execute("SELECT rate_model, count(*) FROM pending GROUP BY rate_model")
-        )
+        return {model: count for model, count in self._counts.items() if count}

@@ -85,7 +85,7 @@ def try_to_resume(status: "Status", services: "Services", invocation: Invocation
             return
         accepted = trial is Trial.ACCEPTED
     now = services.now()
-    if accepted and (spent := services.billing.spent_error(now)):
+    if spent := services.billing.spent_error(now):
         paid_call.pause(spent, services)
         return
     if services.circuit_breaker.resume(now, stop=status.id, accepted=accepted):

@@ -279,10 +279,11 @@ def _import_emulator(concurrency: int) -> tuple[Any, "Bursts", Callable[[], None
         from ministack import app
         from ministack.core import iam_actions
 
-    from image_drop_local.emulator import deliveries
+    from image_drop_local.emulator import deliveries, metrics
     from image_drop_local.emulator.bursts import Bursts
 
     deliveries.install()
+    metrics.install()
     iam_actions._action_from_target = _permission
     bursts = Bursts(concurrency, starts=max(1, (os.process_cpu_count() or 1) // 2))
     bursts.install()
