@@ -206,7 +206,7 @@ class Deployment:
         else:
             self.concurrency.submit(partial(self._upload, upload))
 
-    def _stored(self, bucket: str, key: str) -> None:
+    def _stored(self, _name: str, bucket: str, key: str) -> None:
         if bucket == OUTPUT and key.endswith(".png.png"):
             self.done.setdefault(key.removesuffix(".png"), self.world.time)
 

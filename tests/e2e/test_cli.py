@@ -305,6 +305,56 @@ def test_retry_sends_image_round_again_but_does_not_pay_twice(
     assert len(venice.calls) == calls
 
 
+def test_wrong_prompt_costs_nothing_once_it_is_cancelled(
+    run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
+) -> None:
+    paid = sum(call.paid for call in venice.calls)
+    photo, left = "wrong/shoes/one.png", "wrong/shoes/left/two.jpg"
+    assert "Paused. No call starts from now on" in run("pause").output
+    sent = run("put", "shoes", "--to", "wrong", "--prompt", "A red shoo", "--no-wait")
+    assert "Resume with `image-drop resume`." in sent.output
+    assert "image-drop has been paused for" in run("status").output
+    until(lambda: run("explain", photo).output.startswith(f"{photo}: paused."))
+
+    cancelled = run("cancel", "wrong/")
+    time.sleep(1)  # S3 knows whole seconds
+    right = run(
+        "put",
+        "shoes/one.png",
+        "--to",
+        "wrong/shoes",
+        "--prompt",
+        "A red shoe",
+        "--overwrite",
+        "--no-wait",
+    )
+    resumed = run("resume")
+
+    assert "For 3 images there, nothing had been paid already." in cancelled.output
+    assert (right.exit_code, resumed.exit_code) == (0, 0), resumed.output
+    run("retry", photo)
+    until(lambda: deployment.services.output_bucket.find_output(f"{photo}.png"))
+    explained = run("explain", photo, "--logs")
+    assert explained.output.startswith(f"{photo}: result.")
+    assert "edited mode=edit" in explained.output
+    assert sum(call.paid for call in venice.calls) == paid + 1
+    assert run("explain", left).output.startswith((f"{left}: cancelled.", f"{left}: report."))
+
+
+def test_limit_counts_today_and_large_sums_are_confirmed(
+    run: Callable[..., Result], shoes: Path, venice: Simulator
+) -> None:
+    assert "may cost $80.00" in run("limit", "80").output
+    assert "of $80.00 (the limit of today only)" in run("status").output
+    calls = len(venice.calls)
+    dear = ("put", "shoes", "--to", "dear", "--prompt", "red", "--confirm-over", "0.05")
+
+    assert "Add --yes" in run(*dear).stderr
+    assert run(*dear, "--dry-run", "--json").exit_code == 0
+    assert len(venice.calls) == calls
+    assert "2 results" in run(*dear, "--yes").output
+
+
 def test_after_work_files_costs_and_older_results_are_at_hand(
     run: Callable[..., Result], deployment: Deployment, shoes: Path
 ) -> None:
@@ -338,8 +388,8 @@ def test_after_work_files_costs_and_older_results_are_at_hand(
     assert sum(micro(part["usd"]) for part in by_folder["parts"]) == micro(day.usd)
     assert "█" in run("spend").output
     lines = run("manifest", "after/", "--csv").stdout.splitlines()
-    assert [line.split(",")[3] for line in lines[1:]] == ["result", "report", "result"]
-    assert "not_an_image" in run("manifest", "after/").output
+    assert [line.split(",")[3] for line in lines[1:]] == ["report", "result", "result"]
+    assert "damaged_image" in run("manifest", "after/").output
 
     assert "after/shoes/one.png.png" in run("clean", "after/").output  # nobody answers
     assert "Removed 1 older result." in run("clean", "after/", "--yes").output
@@ -392,56 +442,6 @@ def test_spend_is_told_to_alarm_topic_in_words(stack: Stack, deployment: Deploym
     text = " ".join(until(mails))
     assert "80 % of the spend limit of $50.0 for 2026-11-24 (UTC) is used up." in text
     assert "Image Drop spent $0.08 at Venice on 2026-11-24 (UTC), for 2 calls." in text
-
-
-def test_wrong_prompt_costs_nothing_once_somebody_pauses_and_cancels(
-    run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
-) -> None:
-    paid = sum(call.paid for call in venice.calls)
-    photo, left = "wrong/shoes/one.png", "wrong/shoes/left/two.jpg"
-    assert "Paused. No call starts from now on" in run("pause").output
-    sent = run("put", "shoes", "--to", "wrong", "--prompt", "A red shoo", "--no-wait")
-    assert "Resume with `image-drop resume`." in sent.output
-    assert "image-drop has been paused for" in run("status").output
-    until(lambda: run("explain", photo).output.startswith(f"{photo}: paused."))
-
-    cancelled = run("cancel", "wrong/")
-    time.sleep(1)  # S3 knows whole seconds
-    right = run(
-        "put",
-        "shoes/one.png",
-        "--to",
-        "wrong/shoes",
-        "--prompt",
-        "A red shoe",
-        "--overwrite",
-        "--no-wait",
-    )
-    resumed = run("resume")
-
-    assert "For 3 images there, nothing had been paid already." in cancelled.output
-    assert (right.exit_code, resumed.exit_code) == (0, 0), resumed.output
-    run("retry", photo)
-    until(lambda: deployment.services.output_bucket.find_output(f"{photo}.png"))
-    explained = run("explain", photo, "--logs")
-    assert explained.output.startswith(f"{photo}: result.")
-    assert "edited mode=edit" in explained.output
-    assert sum(call.paid for call in venice.calls) == paid + 1
-    assert run("explain", left).output.startswith((f"{left}: cancelled.", f"{left}: report."))
-
-
-def test_limit_counts_today_and_large_sums_are_confirmed(
-    run: Callable[..., Result], shoes: Path, venice: Simulator
-) -> None:
-    assert "may cost $80.00" in run("limit", "80").output
-    assert "of $80.00 (the limit of today only)" in run("status").output
-    calls = len(venice.calls)
-    dear = ("put", "shoes", "--to", "dear", "--prompt", "red", "--confirm-over", "0.05")
-
-    assert "Add --yes" in run(*dear).stderr
-    assert run(*dear, "--dry-run", "--json").exit_code == 0
-    assert len(venice.calls) == calls
-    assert "2 results" in run(*dear, "--yes").output
 
 
 def test_backfill_is_started_watched_and_cancelled(run: Callable[..., Result]) -> None:

@@ -87,7 +87,7 @@ def scan(number: int, counted: Callable[[Any], Any] = lambda client: client) -> 
     world, meter = World(START, seed=1), Meter()
     s3 = Computed(
         world.now,
-        lambda bucket, key: None,
+        lambda name, bucket, key: None,
         buckets={
             "in": Numbered("photos/{:07}.jpg".format, number, lambda _: UPLOADED),
             "out": Numbered(

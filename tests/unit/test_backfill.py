@@ -68,7 +68,7 @@ class Buckets(S3):
 
 
 def buckets(**at_most: int) -> Buckets:
-    return Buckets(lambda: START, lambda bucket, key: None, at_most=at_most)
+    return Buckets(lambda: START, lambda name, bucket, key: None, at_most=at_most)
 
 
 @dataclass

@@ -98,9 +98,10 @@ def put(
         raise typer.Exit(Exit.NEEDS_YOU if plan.problems or plan.not_sent else Exit.DONE)
     require_consent(plan, confirm_over, yes=yes)
     run = UploadRun(deployment, out if wait else None, overwrite=overwrite, follow=wait)
-    events, counts = run.events(files()), Counts()
+    events = run.events(files())
     if wait:
         events = noted(events, deployment, out)
+    counts = Counts()
     try:
         if json:
             _show_json(events, counts)

@@ -66,6 +66,15 @@ class Billing:
         ).get("Item", {})
         return _day(date_of(now), item)
 
+    def limit_on(self, now: float, orders: Orders | None = None) -> float:
+        """Return the limit of the day of `now`: its own, if one was set, else every day's.
+
+        `orders`: if they were just read, which saves a read.
+        """
+        orders = orders or OrderStore(self.dynamodb, self.table).current()
+        own = orders.limit_on(date_of(now))
+        return self.limit_usd if own is None else own
+
     def days(self, dates: Sequence[str]) -> list[Day]:
         """Return the spend of up to 100 days of UTC, in one request; days without any left out."""
         items = self.records.read_with(*(_day_id(date) for date in dates))
@@ -79,15 +88,6 @@ class Billing:
             UpdateExpression="ADD announced :mark",
             ExpressionAttributeValues={":mark": {"SS": [mark]}},
         )
-
-    def limit_on(self, now: float, orders: Orders | None = None) -> float:
-        """Return the limit of the day of `now`: its own, if one was set, else every day's.
-
-        `orders`: if they were just read, which saves a read.
-        """
-        orders = orders or OrderStore(self.dynamodb, self.table).current()
-        own = orders.limit_on(date_of(now))
-        return self.limit_usd if own is None else own
 
     def spent_error(self, now: float) -> SpendLimitError | None:
         """Return the error when nothing is left of the day's limit, else None."""
