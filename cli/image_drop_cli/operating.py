@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from image_drop.state.billing import date_of
 from image_drop.state.circuit_breaker import BY_HAND, Status
+from image_drop.state.scans import Scan
 from image_drop_cli.tally import Tally, tally
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ class Change:
 class Cancelled:
     """Edits below `prefix` that were asked for before `at` are dropped.
 
-    `tally`: of the images there, with their calls of the last 14 days.
+    `tally`: of the images there, with their calls of the last 14 days. `scans`: backfills that are
+    still running there, and queue more.
     """
 
     prefix: str
     at: float
     tally: Tally
+    scans: tuple[Scan, ...]
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,11 @@ def cancel(prefix: str, deployment: "Deployment", now: float) -> Cancelled:
 
     Raise `TooManyCancellationsError`.
     """
-    deployment.services.orders.cancel(prefix, now)
-    return Cancelled(prefix, now, tally(prefix, deployment, now - MOST_WAIT))
+    services = deployment.services
+    services.orders.cancel(prefix, now)
+    scans = (services.scans.current(), services.folder_scans.current())
+    running = tuple(each for each in scans if each and each.running and _overlap(each, prefix))
+    return Cancelled(prefix, now, tally(prefix, deployment, now - MOST_WAIT), running)
 
 
 def limit_today(usd: float, deployment: "Deployment", now: float) -> DayLimit:
@@ -94,6 +100,10 @@ def limit_today(usd: float, deployment: "Deployment", now: float) -> DayLimit:
         processing = resume(deployment, now).now
     spent = services.billing.day(now).at_most_usd
     return DayLimit(date_of(now), usd, services.billing.limit_usd, spent, processing)
+
+
+def _overlap(scan: Scan, prefix: str) -> bool:
+    return scan.prefix.startswith(prefix) or prefix.startswith(scan.prefix)
 
 
 def wake_account_watch(deployment: "Deployment") -> bool:

@@ -178,6 +178,11 @@ class TestCancel:
         assert cancelled.tally.paid_calls == 1
         assert len([key for key in stage.outputs() if key.endswith(".error.json")]) == 1
 
+    def test_backfill_that_still_queues_more_is_told(self, stage: Stage) -> None:
+        stage.services.scans.start("p/sub/", stage.clock.now())
+        assert [scan.prefix for scan in cancel(stage, "p/").scans] == ["p/sub/"]
+        assert cancel(stage, "q/").scans == ()
+
     def test_shorter_prefix_takes_place_of_longer_ones(self, stage: Stage) -> None:
         orders = stage.services.orders
         for number in range(99):

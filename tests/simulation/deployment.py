@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
@@ -215,6 +216,7 @@ class Cloud:
             "Records": [
                 {
                     "eventName": name,
+                    "eventTime": datetime.fromtimestamp(self.world.now(), UTC).isoformat(),
                     "s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}},
                 }
             ]

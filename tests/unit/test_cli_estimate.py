@@ -44,5 +44,9 @@ def test_work_of_others_in_queue_comes_first(services: Services) -> None:
 def test_nobody_knows_how_long_processing_is_paused(services: Services) -> None:
     services.circuit_breaker.stop("account_unavailable", "Venice answered 402.", services.now())
     assert estimate({"a": 1}, services) == Progress(
-        pending=1, limit=20, seconds_left=None, paused="Venice answered 402."
+        pending=1,
+        limit=20,
+        seconds_left=None,
+        paused="Venice answered 402. It resumes by itself within five minutes after the cause is "
+        "gone.",
     )

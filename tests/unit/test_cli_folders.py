@@ -52,7 +52,7 @@ def test_what_folder_needs_goes_before_its_images(shoes: Path) -> None:
 def test_hidden_files_lone_sidecars_and_results_stay_at_home(shoes: Path) -> None:
     for name in (".DS_Store", ".git/config", "package.json", "out/one.jpg.png", "one.jpg"):
         file(shoes, name)
-    assert keys(local_files([shoes], exclude=shoes / "out")) == ["shoes/one.jpg"]
+    assert keys(local_files([shoes], exclude=[shoes / "out"])) == ["shoes/one.jpg"]
 
 
 def test_file_beside_image_is_its_sidecar_as_it_is(shoes: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from PIL import ImageFont
 
-from image_drop_local.demo.contact_sheet import FONTS, draw, legible
+from image_drop_cli.contact_sheet import FONTS, draw, legible
 
 NAMES = "Küche – 3 × 4 Größe “Äpfel” ½ Ålesund œuvre 東京 a\u0308.jpg… 🙂"
 

@@ -90,6 +90,11 @@ def cancel(
         "The others get the report `cancelled` when their turn comes, without a call. What you "
         "upload or retry from now on is edited.",
     )
+    for scan in cancelled.scans:
+        say(
+            f"A backfill of {scan.prefix or 'the whole bucket'} is still running and queues more. "
+            "Stop it with `image-drop backfill cancel`."
+        )
 
 
 @on_stack

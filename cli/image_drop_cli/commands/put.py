@@ -1,36 +1,18 @@
 """`image-drop put`: upload images, follow their edits, fetch the results."""
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.filesize import decimal
-from rich.markup import escape
 
-from image_drop_cli.connection import Exit, Json, console, fail, on_stack, say, say_json
+from image_drop_cli.connection import Exit, Json, fail, on_stack, say, say_json
 from image_drop_cli.instruction_options import Overwrite, with_instructions
-from image_drop_cli.plan_words import (
-    CONFIRM_OVER,
-    ConfirmOver,
-    DryRun,
-    Yes,
-    require_consent,
-    sentences,
-)
-from image_drop_cli.progress_bar import progress_bar
-from image_drop_cli.wording import counted
+from image_drop_cli.plan_words import CONFIRM_OVER, ConfirmOver, DryRun, Yes, require_consent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from rich.console import Console
+    from collections.abc import Sequence
 
     from image_drop_cli.deployment import Deployment
-    from image_drop_cli.upload.events import Event, LeftAtHome, NotSent
-    from image_drop_cli.upload.folders import LocalFile
-    from image_drop_cli.upload.plan import Plan
-    from image_drop_cli.upload.run import UploadRun
 
 OUT = Path("image-drop-out")
 
@@ -60,6 +42,26 @@ def put(
         ),
     ] = True,
     overwrite: Overwrite = False,
+    sample: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Edit N images first, spread over the folder, and show them before the others.",
+        ),
+    ] = 0,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Then wait for new images in the folders, until Ctrl-C."),
+    ] = False,
+    move_done: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            file_okay=False,
+            help="With --watch, move each image here when its results have arrived.",
+        ),
+    ] = None,
     confirm_over: ConfirmOver = CONFIRM_OVER,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -76,37 +78,26 @@ def put(
     You can stop with Ctrl-C: images that are uploaded are still processed. Run the same command
     again to continue; it uploads only what is missing. With --json, each line is one event.
     """
-    from image_drop.uploads import starts_nothing
-    from image_drop_cli.manifest import noted
-    from image_drop_cli.upload.folders import local_files, only_images
+    from image_drop_cli.put_output import tell_plan
+    from image_drop_cli.putting import Putting
     from image_drop_cli.upload.plan import plan_upload
-    from image_drop_cli.upload.run import UploadRun
 
-    if starts_nothing(f"{to.strip('/')}/image" if to else "image"):
-        fail(
-            f"Images in {to} are never edited: the folder is hidden, or holds layers. Choose "
-            "another folder with --to.",
-            Exit.USAGE,
-        )
-
-    def files() -> "Iterator[LocalFile | LeftAtHome | NotSent]":
-        return only_images(local_files(paths, to, instructions, exclude=out))
-
-    plan = plan_upload(files(), deployment)
-    _tell(plan, json=json)
+    _require_sense(paths, to, watch=watch, wait=wait, sample=sample, move_done=move_done)
+    putting = Putting(
+        deployment, tuple(paths), to, instructions, out, wait, overwrite, json, move_done
+    )
+    plan = plan_upload(putting.files(), deployment)
+    tell_plan(plan, json=json)
     if dry_run:
         raise typer.Exit(Exit.NEEDS_YOU if plan.problems or plan.not_sent else Exit.DONE)
-    require_consent(plan, confirm_over, yes=yes)
-    run = UploadRun(deployment, out if wait else None, overwrite=overwrite, follow=wait)
-    events = run.events(files())
-    if wait:
-        events = noted(events, deployment, out)
-    counts = Counts()
     try:
-        if json:
-            _show_json(events, counts)
+        if sample:
+            require_consent(plan.part(sample), confirm_over, yes=yes)
+            sheet = putting.sample(plan, sample)
+            _require_going_on(plan.usd, sheet, yes=yes)
         else:
-            _show(run, events, counts, plan)
+            require_consent(plan, confirm_over, yes=yes)
+        counts = putting.watch() if watch else putting.carry_out(plan)
     except KeyboardInterrupt:
         say(
             "",
@@ -115,121 +106,52 @@ def put(
             err=True,
         )
         raise typer.Exit(Exit.INTERRUPTED) from None
-    if not json:
+    if json:
+        say_json({"event": "end"} | counts.as_dict(), indent=0)
+    else:
         say(counts.summary(out if wait else None))
     raise typer.Exit(counts.exit_code)
 
 
-class Counts:
-    """How many events of each kind; a million files need no more memory than one."""
+def _require_sense(
+    paths: "Sequence[Path]",
+    to: str,
+    *,
+    watch: bool,
+    wait: bool,
+    sample: int,
+    move_done: Path | None,
+) -> None:
+    """End the command if its options do not fit together."""
+    from image_drop.uploads import starts_nothing
 
-    def __init__(self) -> None:
-        self._counts = Counter(
-            sent=0, already_uploaded=0, results=0, reports=0, left_at_home=0, not_sent=0
+    if starts_nothing(f"{to.strip('/')}/image" if to else "image"):
+        fail(
+            f"Images in {to} are never edited: the folder is hidden, or holds layers. Choose "
+            "another folder with --to.",
+            Exit.USAGE,
         )
-
-    def add(self, event: "Event") -> None:
-        """Count an event."""
-        from image_drop_cli.upload.events import Arrived, LeftAtHome, Sent
-
-        match event:
-            case Sent(already=already):
-                self._counts["already_uploaded" if already else "sent"] += 1
-            case Arrived(report=report):
-                self._counts["reports" if report else "results"] += 1
-            case LeftAtHome():
-                self._counts["left_at_home"] += 1
-            case _:
-                self._counts["not_sent"] += 1
-
-    @property
-    def sent(self) -> int:
-        """How many images are in the bucket."""
-        return self._counts["sent"] + self._counts["already_uploaded"]
-
-    @property
-    def arrived(self) -> int:
-        """How many results and reports have arrived."""
-        return self._counts["results"] + self._counts["reports"]
-
-    @property
-    def exit_code(self) -> Exit:
-        """Whether something needs the person."""
-        needs_you = self._counts["reports"] or self._counts["not_sent"]
-        return Exit.NEEDS_YOU if needs_you else Exit.DONE
-
-    def summary(self, out: Path | None) -> str:
-        """Return one line for the end."""
-        if not self._counts.total():
-            return "No images found."
-        named = {
-            "sent": f"{self._counts['sent']:,} sent",
-            "already_uploaded": f"{self._counts['already_uploaded']:,} already uploaded",
-            "results": counted(self._counts["results"], "result"),
-            "reports": counted(self._counts["reports"], "report"),
-            "left_at_home": f"{self._counts['left_at_home']:,} left at home",
-            "not_sent": f"{self._counts['not_sent']:,} not sent",
-        }
-        parts = [text for name, text in named.items() if self._counts[name]]
-        where = f" See {out}/." if out and self.arrived else ""
-        return ", ".join(parts) + "." + where
-
-    def as_dict(self) -> dict[str, int]:
-        """Return all counts by name, for JSON."""
-        return dict(self._counts)
+    if watch and not all(path.is_dir() for path in paths):
+        fail("--watch needs folders. Name the folder instead of its files.", Exit.USAGE)
+    if move_done and not (watch and wait):
+        fail("--move-done needs --watch, and does not go with --no-wait.", Exit.USAGE)
+    if sample and not wait:
+        fail("--sample shows results, so it does not go with --no-wait.", Exit.USAGE)
 
 
-def _tell(plan: "Plan", *, json: bool) -> None:
-    import msgspec
-
-    if json:
-        say_json({"event": "plan"} | msgspec.to_builtins(plan), indent=0)
-    else:
-        say(*sentences(plan))
-
-
-def _show(run: "UploadRun", events: "Iterable[Event | None]", counts: Counts, plan: "Plan") -> None:
-    screen = console()
-    with progress_bar(screen, plan) as bar:
-        for event in events:
-            if event:
-                counts.add(event)
-                _print_event(event, screen)
-            bar.update(run, counts.arrived, counts.sent)
-
-
-def _print_event(event: "Event", screen: "Console") -> None:
-    from image_drop.storage.output_bucket import Report
-    from image_drop_cli.upload.events import Arrived, LeftAtHome, NotSent
-
-    match event:
-        case Arrived(report=Report() as report):
-            screen.print(
-                f"[yellow]report[/]    {escape(event.output_key)}: {escape(report.title)}. "
-                f"{escape(report.detail)} {escape(report.what_to_do)}"
-            )
-        case Arrived(already=already, path=path):
-            note = "  [dim]finished earlier[/]" if already else ""
-            name = escape(str(path or event.output_key))
-            screen.print(f"[green]result[/]    {name}  {decimal(event.size)}{note}")
-        case LeftAtHome(key=key, reason=reason):
-            screen.print(f"[dim]at home[/]   {escape(key)}: {escape(reason)}")
-        case NotSent(key=key, reason=reason):
-            screen.print(f"[red]not sent[/]  {escape(key)}: {escape(reason)}")
-
-
-def _show_json(events: "Iterable[Event | None]", counts: Counts) -> None:
-    import msgspec
-
-    names = {
-        "Sent": "sent",
-        "NotSent": "not-sent",
-        "LeftAtHome": "left-at-home",
-        "Arrived": "arrived",
-    }
-    for event in events:
-        if event:
-            counts.add(event)
-            line = {"event": names[type(event).__name__]}
-            say_json(line | msgspec.to_builtins(event, enc_hook=str), indent=0)
-    say_json({"event": "end"} | counts.as_dict(), indent=0)
+def _require_going_on(usd: float, sheet: Path | None, *, yes: bool) -> None:
+    """Ask whether the sample is good. End the command unless the answer is yes."""
+    if sheet:
+        say(f"The sample is in {sheet}.")
+    if yes:
+        return
+    try:
+        agreed = typer.confirm(f"Go on with all of them, for about ${usd:,.2f} in total?")
+    except typer.Abort:  # nobody is there to answer
+        agreed = False
+    if not agreed:
+        say(
+            "Stopped after the sample. Run the command again without --sample to go on: what is "
+            "there is not paid again."
+        )
+        raise typer.Exit(Exit.NEEDS_YOU)

@@ -30,11 +30,14 @@ class LocalFile:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+type File = LocalFile | LeftAtHome | NotSent
+
+
 def local_files(
     paths: Iterable[Path],
     to: str = "",
     instructions: Mapping[str, Any] | None = None,
-    exclude: Path | None = None,
+    exclude: Iterable[Path] = (),
 ) -> Iterator[LocalFile | NotSent]:
     """Yield what is to be sent for `paths`, one after the other, whatever their number.
 
@@ -42,11 +45,11 @@ def local_files(
     The folder file and the layers of a folder come before the images that need them. A file
     `shoe.jpg.json` next to `shoe.jpg` is its sidecar; `instructions` override what it says.
 
-    Hidden files are skipped, and so are instructions without their image, and the folder
-    `exclude`, which holds fetched results. Links out of a folder, links to folders, pipes and
+    Hidden files are skipped, and so are instructions without their image, and the folders
+    `exclude`, such as that of fetched results. Links out of a folder, links to folders, pipes and
     devices become a `NotSent`.
     """
-    walk = _Walk(instructions or {}, exclude.resolve() if exclude else None)
+    walk = _Walk(instructions or {}, frozenset(each.resolve() for each in exclude))
     prefix = f"{to.strip('/')}/" if to.strip("/") else ""
     for path in paths:
         if path.is_dir():
@@ -58,9 +61,7 @@ def local_files(
             yield walk.file(path, prefix + path.name, path.parent.resolve())
 
 
-def only_images(
-    files: Iterable[LocalFile | NotSent],
-) -> Iterator[LocalFile | LeftAtHome | NotSent]:
+def only_images(files: Iterable[LocalFile | NotSent]) -> Iterator[File]:
     """Leave files at home that are no images by their first bytes, whatever their names say."""
     for file in files:
         if isinstance(file, LocalFile) and not _is_instructions(file.key):
@@ -109,7 +110,7 @@ class _Walk:
     """
 
     instructions: Mapping[str, Any]
-    exclude: Path | None
+    exclude: frozenset[Path]
 
     def folder(self, folder: Path, prefix: str, root: Path) -> Iterator[LocalFile | NotSent]:
         """Yield everything below a folder, in the order in which it is sent."""
@@ -129,7 +130,7 @@ class _Walk:
                 if starts_nothing(key) or entry.name == LAYERS_FOLDER:
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    if path.resolve() == self.exclude:
+                    if path.resolve() in self.exclude:
                         continue
                     yield from self.folder(path, f"{key}/", root)
                 elif not entry.name.endswith(SIDECAR_SUFFIX):

@@ -16,7 +16,7 @@ from image_drop_cli.overview import balance
 from image_drop_cli.planning import plan_variants
 from image_drop_cli.upload.estimate import seconds_for
 from image_drop_cli.upload.events import LeftAtHome, NotSent
-from image_drop_cli.upload.folders import LocalFile
+from image_drop_cli.upload.folders import File, LocalFile
 from image_drop_cli.upload.preview import Preview
 from image_drop_cli.wording import how_it_resumes
 
@@ -72,6 +72,19 @@ class Plan:
     left_at_home: int = 0
     not_sent: int = 0
     sampled: int = 0
+
+    def part(self, images: int) -> "Plan":
+        """Return about what a few of the images cost, as a share of all."""
+        share = min(1.0, images / self.images) if self.images else 1.0
+        return replace(
+            self,
+            images=min(images, self.images),
+            done=round(self.done * share),
+            calls=round(self.calls * share),
+            usd=round(self.usd * share, 6),
+            by_model=(),
+            problems=(),
+        )
 
     @property
     def results(self) -> int:
@@ -148,9 +161,7 @@ class Sum:
         )
 
 
-def plan_upload(
-    files: Iterable[LocalFile | LeftAtHome | NotSent], deployment: "Deployment"
-) -> Plan:
+def plan_upload(files: Iterable[File], deployment: "Deployment") -> Plan:
     """Return what sending these files will do; nothing is sent, and no call is made.
 
     An image whose edit is in the queue already counts as if it were new.
@@ -211,7 +222,7 @@ class _UploadPlanner:
         seen = replace(services, input_bucket=replace(services.input_bucket, s3=preview))
         return cls(deployment, seen, preview)
 
-    def add(self, file: LocalFile | LeftAtHome | NotSent) -> None:
+    def add(self, file: File) -> None:
         """Count a file."""
         match file:
             case LeftAtHome():

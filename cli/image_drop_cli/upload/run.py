@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from image_drop.uploads import SIDECAR_SUFFIX, starts_nothing
 from image_drop_cli.upload.estimate import Progress, estimate
 from image_drop_cli.upload.events import Event, LeftAtHome, NotSent, Sent
-from image_drop_cli.upload.folders import BlockedFolders, LocalFile
+from image_drop_cli.upload.folders import BlockedFolders, File, LocalFile
 from image_drop_cli.upload.follower import Follower
 from image_drop_cli.upload.sender import Sender
 from image_drop_cli.upload.steps import Step, guarded
@@ -32,6 +32,7 @@ POLL_INTERVAL = 0.25  # seconds from one round to the next
 POLL_FRACTION = 0.05
 POLL_WHILE_PAUSED = 60 * POLL_FRACTION  # seconds
 PROGRESS_TTL = 1.0  # seconds
+_END = NotSent("", "There are no more files.")
 
 
 class UploadRun:
@@ -60,8 +61,10 @@ class UploadRun:
         self._progress = Progress()
         self._estimated_at = -PROGRESS_TTL
 
-    def events(self, files: Iterable[LocalFile | LeftAtHome | NotSent]) -> Iterator[Event | None]:
+    def events(self, files: Iterable[File | None]) -> Iterator[Event | None]:
         """Yield what happens, as it happens, and None a few times a second in between.
+
+        `files` may yield None: there is no file now, but there may be one later.
 
         Raise boto3's errors if AWS cannot be used, or not any more. The stack still processes what
         was sent by then, and the same run continues from there.
@@ -80,17 +83,23 @@ class UploadRun:
             self._estimated_at = time.monotonic()
         return self._progress
 
+    def is_waiting_for(self, key: str) -> bool:
+        """Return whether results of an image are still to come."""
+        return self._waiting.has(key)
+
     def _events(
-        self, files: Iterator[LocalFile | LeftAtHome | NotSent], pool: ThreadPoolExecutor
+        self, files: Iterator[File | None], pool: ThreadPoolExecutor
     ) -> Iterator[Event | None]:
         sending: set[Future[Step]] = set()
         checking: set[Future[Step]] = set()
         more = True
         while more or sending or checking or (self._follow and self._waiting.counts()):
             while more and len(sending) < 2 * THREADS:
-                file = next(files, None)
-                if file is None:
+                file = next(files, _END)
+                if file is _END:
                     more = False
+                elif file is None:
+                    break
                 elif (step := self._before_images(file)) is not None:
                     yield from step.events
                 elif isinstance(file, LocalFile):
@@ -115,7 +124,7 @@ class UploadRun:
         interval = POLL_WHILE_PAUSED if left is None else max(POLL_INTERVAL, POLL_FRACTION * left)
         return self._waiting.due(time.monotonic(), interval, CHECKS)
 
-    def _before_images(self, file: LocalFile | LeftAtHome | NotSent) -> Step | None:
+    def _before_images(self, file: File) -> Step | None:
         """Send at once what the images of a folder need; return None for an image."""
         if isinstance(file, LeftAtHome):
             return Step((file,))

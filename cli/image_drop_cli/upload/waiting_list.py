@@ -35,6 +35,7 @@ class WaitingList:
             " id INTEGER PRIMARY KEY, checked_at REAL DEFAULT 0)"
         )
         self._database.execute("CREATE INDEX by_check ON pending (checked_at)")
+        self._database.execute("CREATE INDEX by_key ON pending (key)")
         self._counts: Counter[str] = Counter()  # SQLite would look at every row for them
 
     def close(self) -> None:
@@ -68,6 +69,11 @@ class WaitingList:
             "UPDATE pending SET checked_at = ? WHERE id = ?", [(now, each.id) for each in due]
         )
         return due
+
+    def has(self, key: str) -> bool:
+        """Return whether results of an image are pending."""
+        row = self._database.execute("SELECT 1 FROM pending WHERE key = ? LIMIT 1", (key,))
+        return row.fetchone() is not None
 
     def counts(self) -> dict[str, int]:
         """Return how many results are pending, by the model whose rate Venice limits."""

@@ -26,14 +26,15 @@ from rich.table import Table
 from image_drop.events import SOURCE
 from image_drop.settings import VENICE_BASE_URL
 from image_drop.storage.output_bucket import Report
+from image_drop_cli import contact_sheet
 from image_drop_cli.aws import DeploymentError
+from image_drop_cli.contact_sheet import Pair
 from image_drop_cli.deployment import Deployment
 from image_drop_cli.progress_bar import progress_bar
 from image_drop_cli.upload.events import Arrived, Event, NotSent, Sent
 from image_drop_cli.upload.folders import LocalFile
 from image_drop_cli.upload.run import UploadRun
-from image_drop_local.demo import contact_sheet, photo_cases, terminal_picture
-from image_drop_local.demo.contact_sheet import Pair
+from image_drop_local.demo import photo_cases, terminal_picture
 from image_drop_local.demo.photo_cases import Case
 from image_drop_local.emulator.stack import STACK_NAME, Stack
 from image_drop_local.simulator import Simulator
