@@ -164,7 +164,12 @@ def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
         model=catalogue.name(mode, chosen.model),
         rate_model=catalogue.rate_model(mode, chosen.model),
         call_digest=call_digest,
-        id=_digest(call_digest, variant, chosen.finish, background.etag if background else None),
+        id=_digest(
+            call_digest,
+            variant,
+            chosen.finish and chosen.finish.identity,
+            background.etag if background else None,
+        ),
         output_key=output_bucket.output_key(
             services.settings.output_key_format,
             image.key,

@@ -127,6 +127,7 @@ def _conclude_result(
         at=job.services.now(),
         reference=metadata.get("reference", ""),
         seconds=float(metadata.get("seconds", "0")),
+        check=metadata.get("check", ""),
     )
     attempts = len(job.hold.record.calls_for(digest, drops[0]))
     event = None if same else events.encoded(edited(result, attempts, job))

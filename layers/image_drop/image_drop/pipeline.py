@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from image_drop import edits, outcomes, paid_answers, paid_call, refusals, reports
+from image_drop import edits, outcomes, paid_answers, paid_call, refusals, reports, results
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import (
     CancelledError,
@@ -23,6 +23,7 @@ from image_drop.instructions.sources import Variants
 from image_drop.invocation import Invocation
 from image_drop.job import Job, busy_storage_is_retryable, in_hand
 from image_drop.paid_answers import Paid
+from image_drop.results import Result
 from image_drop.services import Services
 from image_drop.state.scans import TooManyFoldersError
 from image_drop.storage import output_bucket
@@ -176,11 +177,12 @@ def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     paid = paid_answers.kept_answer(edit, job) or paid_call.make_call(edit, photos, job)
     with paid_answers.kept_on_failure(edit, paid, job):
         png = paid_answers.checked_png(paid.answer, job.services.settings.keep_metadata)
-        result = png, "image/png"
+        result = Result(png, "image/png")
         if edit.instructions.finish:
             paid_answers.keep_answer(edit, paid, job)
-            result = draw_finish(edit, png, job.services)
-        metadata = metadata_of(edit, paid, photos, job.services.now() - started, job.services)
+            result = results.draw_finish(edit, png, job.services)
+        seconds = job.services.now() - started
+        metadata = results.metadata_of(edit, paid, photos, result, seconds, job.services)
         with outcomes.found_on_failure(job):
             stored = store_result(edit, png, result, metadata, there, job)
     outcomes.conclude_result(edit, stored, paid.settlement, job)
@@ -262,52 +264,10 @@ def prepare_layer(layer: InputObject, image: Photo, edit: Edit, services: Servic
     return photo
 
 
-def draw_finish(edit: Edit, png: bytes, services: Services) -> tuple[bytes, str]:
-    """Return the finished result and its media type."""
-    from image_drop.imaging import canvas  # imports Pillow, which other edits do not need
-
-    assert edit.instructions.finish is not None
-    try:
-        background = _read(edit.background, services) if edit.background else None
-        finished = canvas.render(edit.instructions.finish, png, background)
-    except (ImageError, LayerError) as error:
-        raise LayerError(
-            f"The finish could not be drawn. {error.detail} Venice's answer is kept, so the edit "
-            "with a corrected finish costs nothing."
-        ) from error
-    return finished, edit.instructions.finish.media_type
-
-
-def metadata_of(
-    edit: Edit, paid: Paid, photos: tuple[Photo | str, ...], seconds: float, services: Services
-) -> dict[str, str]:
-    """Return a result's metadata, which suffice to finish its bookkeeping after a crash."""
-    first, settlement = photos[0], paid.settlement
-    return output_bucket.with_metadata_of_image(
-        {
-            "edit-id": edit.id,
-            "call": settlement.call_id if settlement else None,
-            "cost-usd": f"{settlement.usd if settlement else 0:.6f}",
-            "seconds": f"{seconds:.1f}",
-            "variant": edit.variant,
-            "reference": edit.instructions.reference,
-            "source-key": edit.image.key,
-            "source-etag": edit.image.etag,
-            "mode": edit.mode,
-            "model": paid.answer.model or edit.model,
-            "venice-request-id": paid.answer.request_id,
-            "changes": None if isinstance(first, str) else " ".join(first.changes),
-            "blurred": "true" if paid.answer.blurred else None,
-            "ignored": "; ".join(services.input_bucket.ignored(edit.image)),
-        },
-        services.input_bucket.passed_through(edit.image),
-    )
-
-
 def store_result(
     edit: Edit,
     png: bytes,
-    result: tuple[bytes, str],
+    result: Result,
     metadata: dict[str, str],
     there: Stored | None,
     job: Job,
@@ -322,7 +282,9 @@ def store_result(
         try:
             if edit.original_key:
                 paid_answers.publish_answer(edit, png, job)
-            return bucket.store_output(edit.output_key, *result, metadata, there)
+            return bucket.store_output(
+                edit.output_key, result.data, result.media_type, metadata, there
+            )
         except ResultChangedError:
             there = bucket.find_output(edit.output_key)
             require_own(edit, there, job)

@@ -73,6 +73,10 @@ class Instructions(
         Annotated[str, Meta(min_length=1, max_length=256, pattern=PRINTABLE)] | None,
         Meta(description="An id of your own, which the result, the report and the events carry."),
     ] = None
+    presets: Annotated[
+        dict[Annotated[str, Meta(pattern=VARIANT_NAME)], Finish] | None,
+        Meta(description="Presets of your own for finish, by name."),
+    ] = None
     variants: Annotated[
         dict[Annotated[str, Meta(pattern=VARIANT_NAME)], "Instructions"] | None,
         Meta(
@@ -100,8 +104,10 @@ TAKES = {
     "finish": "an object, or the name of a preset",
     "keep_original": "true or false",
     "reference": "a text of 1 to 256 printable characters",
+    "presets": "an object of names (lower-case letters, digits, hyphens), each with the keys of a "
+    "finish",
     "variants": "an object of 1 to 20 names (lower-case letters, digits, hyphens), each with "
-    "instructions that have no variants of their own",
+    "instructions that have no variants or presets of their own",
 }
 
 
