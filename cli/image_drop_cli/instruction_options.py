@@ -14,7 +14,7 @@ INSTRUCTION_OPTIONS = {
         str | None,
         typer.Option(
             metavar="MODE",
-            help="Kind of edit: edit, multi-edit or background-remove.",
+            help="Kind of edit: edit, multi-edit, background-remove or upscale.",
             rich_help_panel=PANEL,
         ),
     ],

@@ -250,7 +250,7 @@ class Promises(Auditor):
                 left = int(item["expiration"]["N"]) - self.cloud.world.time
                 if left < MESSAGES_LIVE - (self.cloud.world.time - START):
                     yield f"the item {id} expires before its message"
-        known = {*CATALOGUE, "unknown", "background-remove"}
+        known = {*CATALOGUE, "unknown", "background-remove", "upscale"}
         rate = AtomicItem(self.services.limiter.dynamodb, "state", "rate", Rates())
         for model in rate.read()[0].logs:
             if model not in known:

@@ -13,7 +13,7 @@ from image_drop.errors import (
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.instructions.schema import Instructions, Mode
+from image_drop.instructions.schema import PROMPTED, Instructions, Mode
 from image_drop.instructions.sources import (
     OneEdit,
     Source,
@@ -206,7 +206,7 @@ def price(wanted: Instructions, catalogue: Catalogue) -> float:
         mode,
         client.parameters(wanted),
         1 + len(layers),
-        enhanced=bool(wanted.enhance_prompt) and mode is not Mode.BACKGROUND_REMOVE,
+        enhanced=bool(wanted.enhance_prompt) and mode in PROMPTED,
     )
 
 

@@ -17,7 +17,13 @@ from image_drop.errors import (
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.imaging.photos import MAX_READ_TOGETHER, Photo, check_together, prepare_photo
+from image_drop.imaging.photos import (
+    MAX_READ_TOGETHER,
+    Photo,
+    check_together,
+    check_upscale,
+    prepare_photo,
+)
 from image_drop.instructions.schema import Mode
 from image_drop.instructions.sources import Variants
 from image_drop.invocation import Invocation
@@ -218,6 +224,8 @@ def prepare_images(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
     """
     require_readable_together(edit)
     image = _prepared(_read(edit.image, services), edit, services)
+    if edit.mode is Mode.UPSCALE:
+        check_upscale(image)
     photos = [image]
     sent: list[Photo | str] = [image]
     for layer in edit.layers:

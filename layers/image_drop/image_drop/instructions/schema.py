@@ -22,10 +22,27 @@ class Mode(StrEnum):
     EDIT = "edit"
     MULTI_EDIT = "multi-edit"
     BACKGROUND_REMOVE = "background-remove"
+    UPSCALE = "upscale"
+
+
+PROMPTED = (Mode.EDIT, Mode.MULTI_EDIT)  # the modes that need a prompt, and take a model
 
 
 AspectRatio = Literal["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:3", "4:5"]
 Quality = Literal["low", "medium", "high"]
+
+
+class Upscale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the mode upscale enlarges an image. The limits are Venice's of 2026-10-02."""
+
+    scale: Annotated[
+        Annotated[float, Meta(ge=2, le=4)],
+        Meta(description="how many times as wide and high; above 2 costs more"),
+    ] = 2.0
+    creativity: Annotated[
+        Annotated[float, Meta(ge=0, le=0.02)] | None,
+        Meta(description="how much Venice may invent; left out, Venice's own 0.01"),
+    ] = None
 
 
 class Instructions(
@@ -39,7 +56,7 @@ class Instructions(
     ] = None
     prompt: Annotated[
         Annotated[str, Meta(min_length=1, max_length=32_768, pattern=r"\S")] | None,
-        Meta(description="What to do, in words. background-remove does not use it."),
+        Meta(description="What to do, in words. background-remove and upscale do not use it."),
     ] = None
     model: Annotated[
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}" + END)] | None,
@@ -61,6 +78,13 @@ class Instructions(
         None
     )
     quality: Quality | None = None
+    upscale: Annotated[
+        Annotated[float, Meta(ge=2, le=4)] | Upscale | None,
+        Meta(
+            description="For the mode upscale: how many times as wide and high, 2 to 4; or an "
+            "object with scale and creativity."
+        ),
+    ] = None
     safe_mode: bool | None = None
     enhance_prompt: bool | None = None
     finish: Annotated[
@@ -89,8 +113,17 @@ class Instructions(
         """Return the keys that are set, as plain JSON values."""
         return msgspec.to_builtins(self)  # type: ignore[no-any-return]
 
+    @property
+    def enlarged(self) -> Upscale:
+        """How the mode upscale enlarges the image."""
+        if isinstance(self.upscale, Upscale):
+            return self.upscale
+        return Upscale(scale=self.upscale or 2.0)
+
 
 KEYS = tuple(field.name for field in msgspec.structs.fields(Instructions))
+# Newer keys do not make a tag of another tool a near miss.
+NEARLY = tuple(key for key in KEYS if key not in ("presets", "upscale"))
 TAKES = {
     "mode": "one of " + ", ".join(Mode),
     "prompt": "a text of 1 to 32,768 characters, not only white space",
@@ -99,6 +132,8 @@ TAKES = {
     "layers": "a list of 1 to 9 keys or https URLs (in a tag: separated by spaces)",
     "resolution": "a word such as 1K, 2K or 4K",
     "quality": "one of " + ", ".join(get_args(Quality)),
+    "upscale": 'a number from 2 to 4, or an object such as {"scale": 4, "creativity": 0.01} with a '
+    "creativity from 0 to 0.02",
     "safe_mode": "true or false",
     "enhance_prompt": "true or false",
     "finish": "an object, or the name of a preset",

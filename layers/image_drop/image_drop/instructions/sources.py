@@ -24,7 +24,7 @@ from image_drop.errors import (
     UnreadableInstructionsError,
 )
 from image_drop.instructions.finish import Finish, check_preset
-from image_drop.instructions.schema import KEYS, TAKES, Instructions, Mode
+from image_drop.instructions.schema import KEYS, NEARLY, PROMPTED, TAKES, Instructions, Mode
 
 MAX_FILE_BYTES = 65_536
 MAX_REFERENCE = 1200  # bytes, percent-encoded: what a result's metadata have room for
@@ -189,7 +189,8 @@ def _split_layers(texts: Mapping[str, str]) -> dict[str, Any]:
 
 def _unknown_key(source: Source, key: str) -> UnknownKeyError | None:
     # If other tools write there too, only a key very similar to ours counts as a mistake.
-    nearest = nearest_of(key, KEYS, similarity=0.7 if source.strict else 0.85)
+    words, similarity = (KEYS, 0.7) if source.strict else (NEARLY, 0.85)
+    nearest = nearest_of(key, words, similarity)
     if nearest:
         return UnknownKeyError(
             f"The key {key!r} in {source.name} does not exist. Did you mean {nearest!r}?"
@@ -288,7 +289,7 @@ def _settle(merged: Instructions, variant: str | None) -> Instructions:
             raise NoInstructionsError(f"There is neither a mode nor a prompt for {what}.")
         mode = Mode.MULTI_EDIT if merged.layers else Mode.EDIT
         merged = msgspec.structs.replace(merged, mode=mode)
-    if merged.mode is not Mode.BACKGROUND_REMOVE and merged.prompt is None:
+    if merged.mode in PROMPTED and merged.prompt is None:
         raise MissingPromptError(f"The mode of {what} is {merged.mode}, but there is no prompt.")
     if merged.mode is Mode.MULTI_EDIT:
         _check_layers(merged)
