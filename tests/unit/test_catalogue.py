@@ -144,7 +144,7 @@ class TestPrice:
         assert priced(answered="firered-image-edit-v1.1") == 0.04
 
     @given(
-        model=st.sampled_from(sorted(set(simulator.MODELS) - {REMOVAL_MODEL})),
+        model=st.sampled_from(sorted(set(simulator.MODELS) - {REMOVAL_MODEL, UPSCALE_MODEL})),
         images=st.integers(1, 6),
         enhanced=st.booleans(),
         data=st.data(),

@@ -22,6 +22,7 @@ from image_drop.errors import (
 )
 from image_drop.imaging import photos
 from image_drop.job import Job
+from image_drop.state.answers import Known
 from image_drop.state.billing import Settlement
 from image_drop.state.edit_record import Call, Record
 from image_drop.storage import output_bucket
@@ -32,11 +33,15 @@ from image_drop.venice.client import Answer
 
 @dataclass(frozen=True)
 class Paid:
-    """An answer, with its call and the settlement; both None if it was paid for earlier."""
+    """An answer, with its call and the settlement; both None if it was paid for earlier.
+
+    `reused`: where it was found, if it was paid for under another name, see `reuse`.
+    """
 
     answer: Answer
     call: Call | None = None
     settlement: Settlement | None = None
+    reused: Known | None = None
 
 
 def checked_png(answer: Answer, keep_metadata: bool) -> bytes:
@@ -52,9 +57,14 @@ def checked_png(answer: Answer, keep_metadata: bool) -> bytes:
 
 
 def kept_answer(edit: Edit, job: Job) -> Paid | None:
-    """Return the kept answer to the same call, or None."""
+    """Return the kept answer to the same call, or None.
+
+    An original belongs to a result that is there already, so it is no new draw.
+    """
     record = job.hold.record
-    key = record.kept_key if record.kept_digest == edit.call_digest else edit.original_key
+    fresh = edit.instructions.fresh or job.upload.fresh
+    original = None if fresh else edit.original_key
+    key = record.kept_key if record.kept_digest == edit.call_digest else original
     found = job.services.output_bucket.read_output(key) if key else None
     if found is None or found[0].metadata.get("call-digest") != edit.call_digest:
         return None
@@ -73,8 +83,8 @@ HEADERS = {  # an answer's headers by the names that they have in its metadata
 
 def keep_answer(edit: Edit, paid: Paid, job: Job) -> None:
     """Keep an answer where the next try finds it, and settle its call in the same write."""
-    if job.hold.record.kept_digest == edit.call_digest:
-        return
+    if paid.reused or job.hold.record.kept_digest == edit.call_digest:
+        return  # it is there already
     key = output_bucket.answer_key(edit.call_digest)
     answer = paid.answer
     job.services.output_bucket.put_output(

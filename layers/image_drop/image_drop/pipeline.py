@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from image_drop import edits, outcomes, paid_answers, paid_call, refusals, reports, results
+from image_drop import edits, outcomes, paid_answers, paid_call, refusals, reports, results, reuse
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import (
     CancelledError,
@@ -48,6 +48,7 @@ class Outcome(StrEnum):
 
     EDITED = "edited"
     FINISHED = "finished"  # from an answer that was paid earlier, without a call
+    REUSED = "reused"  # from an answer that was paid for the same picture under another name
     DONE_BEFORE = "done before"
     REPORTED = "reported"
     SUPERSEDED = "superseded"
@@ -180,22 +181,36 @@ def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     started = job.services.now()
     require_own(edit, there, job)
     photos = prepare_images(edit, job.services)
-    paid = paid_answers.kept_answer(edit, job) or paid_call.make_call(edit, photos, job)
+    paid = (
+        paid_answers.kept_answer(edit, job)
+        or reuse.earlier_answer(edit, photos, job)
+        or paid_call.make_call(edit, photos, job)
+    )
     with paid_answers.kept_on_failure(edit, paid, job):
-        png = paid_answers.checked_png(paid.answer, job.services.settings.keep_metadata)
-        result = Result(png, "image/png")
-        if edit.instructions.finish:
-            paid_answers.keep_answer(edit, paid, job)
-            result = results.draw_finish(edit, png, job.services)
+        png, result = finished(edit, paid, job)
         seconds = job.services.now() - started
         metadata = results.metadata_of(edit, paid, photos, result, seconds, job.services)
         with outcomes.found_on_failure(job):
             stored = store_result(edit, png, result, metadata, there, job)
-    outcomes.conclude_result(edit, stored, paid.settlement, job)
+    note = reuse.note_of(edit, photos, paid, result, png, stored, job)
+    outcomes.conclude_result(edit, stored, paid.settlement, job, note)
     clean_up(edit, job)
     log(edit, paid, job.services.now() - started)
     outcomes.announce(job)
+    if paid.reused:
+        return Outcome.REUSED
     return Outcome.EDITED if paid.call else Outcome.FINISHED
+
+
+def finished(edit: Edit, paid: Paid, job: Job) -> tuple[bytes, Result]:
+    """Return Venice's answer as PNG, and the result to be stored."""
+    if before := results.finished_before(edit, paid):
+        return before.data, before
+    png = paid_answers.checked_png(paid.answer, job.services.settings.keep_metadata)
+    if not edit.instructions.finish:
+        return png, Result(png, "image/png")
+    paid_answers.keep_answer(edit, paid, job)
+    return png, results.draw_finish(edit, png, job.services)
 
 
 def catch_up(edit: Edit, there: Stored | None, job: Job) -> Outcome:
@@ -343,6 +358,7 @@ def log(edit: Edit, paid: Paid, duration: float) -> None:
         measure({"DeprecatedModel": 1}, model=answer.model or edit.rate_model)
     logger.info("edited", key=edit.image.key, mode=edit.mode, edit_id=edit.id)
     measure({"Edited": 1, "Duration": duration}, mode=edit.mode)
+    reuse.log(paid, edit)
 
 
 def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:

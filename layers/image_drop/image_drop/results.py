@@ -7,21 +7,34 @@ from image_drop.errors import ImageError, LayerError
 from image_drop.imaging.photos import Photo
 from image_drop.paid_answers import Paid
 from image_drop.services import Services
+from image_drop.state.billing import MICRO
 from image_drop.storage import output_bucket
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is stored. `check`: whether it passes the rules of its preset, if it has one."""
+    """What is stored. `check`: whether it passes the rules of its preset, if it has one.
+
+    `fill`: see `canvas.Drawn`.
+    """
 
     data: bytes
     media_type: str
     check: str | None = None
+    fill: float = 0.0
+
+
+def finished_before(edit: Edit, paid: Paid) -> Result | None:
+    """Return the finished result that was made under another name, checked anew, or None."""
+    if not (paid.reused and paid.reused.finished):
+        return None
+    answer, fill = paid.answer, paid.reused.fill
+    return Result(answer.data, answer.media_type, _checked(edit, answer.data, fill), fill)
 
 
 def draw_finish(edit: Edit, png: bytes, services: Services) -> Result:
     """Return the finished result, checked against the rules of its preset."""
-    from image_drop.imaging import canvas, result_check  # import Pillow, which others do not need
+    from image_drop.imaging import canvas  # imports Pillow, which other edits do not need
 
     finish = edit.instructions.finish
     assert finish is not None
@@ -36,9 +49,15 @@ def draw_finish(edit: Edit, png: bytes, services: Services) -> Result:
             f"The finish could not be drawn. {error.detail} Venice's answer is kept, so the edit "
             "with a corrected finish costs nothing."
         ) from error
-    rules = finish.checked_against
-    check = result_check.check_result(rules, drawn.data, drawn.fill) if rules else None
-    return Result(drawn.data, finish.media_type, check)
+    check = _checked(edit, drawn.data, drawn.fill)
+    return Result(drawn.data, finish.media_type, check, drawn.fill)
+
+
+def _checked(edit: Edit, data: bytes, fill: float) -> str | None:
+    from image_drop.imaging import result_check  # imports Pillow
+
+    rules = edit.instructions.finish and edit.instructions.finish.checked_against
+    return result_check.check_result(rules, data, fill) if rules else None
 
 
 def metadata_of(
@@ -56,6 +75,8 @@ def metadata_of(
             "edit-id": edit.id,
             "call": settlement.call_id if settlement else None,
             "cost-usd": f"{settlement.usd if settlement else 0:.6f}",
+            "reused-from": paid.reused.key if paid.reused else None,
+            "saved-usd": f"{paid.reused.micro_usd / MICRO:.6f}" if paid.reused else None,
             "seconds": f"{seconds:.1f}",
             "variant": edit.variant,
             "reference": edit.instructions.reference,

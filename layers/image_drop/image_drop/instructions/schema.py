@@ -97,6 +97,13 @@ class Instructions(
         Annotated[str, Meta(min_length=1, max_length=256, pattern=PRINTABLE)] | None,
         Meta(description="An id of your own, which the result, the report and the events carry."),
     ] = None
+    fresh: Annotated[
+        bool | None,
+        Meta(
+            description="true: always a new call, also for a picture that was paid for under "
+            "another name."
+        ),
+    ] = None
     presets: Annotated[
         dict[Annotated[str, Meta(pattern=VARIANT_NAME)], Finish] | None,
         Meta(description="Presets of your own for finish, by name."),
@@ -123,7 +130,7 @@ class Instructions(
 
 KEYS = tuple(field.name for field in msgspec.structs.fields(Instructions))
 # Newer keys do not make a tag of another tool a near miss.
-NEARLY = tuple(key for key in KEYS if key not in ("presets", "upscale"))
+NEARLY = tuple(key for key in KEYS if key not in ("fresh", "presets", "upscale"))
 TAKES = {
     "mode": "one of " + ", ".join(Mode),
     "prompt": "a text of 1 to 32,768 characters, not only white space",
@@ -139,6 +146,7 @@ TAKES = {
     "finish": "an object, or the name of a preset",
     "keep_original": "true or false",
     "reference": "a text of 1 to 256 printable characters",
+    "fresh": "true or false",
     "presets": "an object of names (lower-case letters, digits, hyphens), each with the keys of a "
     "finish",
     "variants": "an object of 1 to 20 names (lower-case letters, digits, hyphens), each with "
