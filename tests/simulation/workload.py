@@ -347,6 +347,8 @@ class People:
             there = self.cloud.s3.current(INPUT, key)
             if starts_nothing(key) or key.endswith(".json") or there is None:
                 continue
+            if key.startswith(UNTRUSTED) and not act.key.startswith(UNTRUSTED):
+                continue  # who copies a stranger's words makes them his own
             new = f"{act.key}copy-{act.number}-{number}.jpg"
             if sidecar := self.cloud.s3.current(INPUT, f"{key}.json"):
                 self.cloud.s3.put(INPUT, f"{new}.json", sidecar.body or b"")
