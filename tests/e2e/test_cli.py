@@ -305,7 +305,7 @@ def test_retry_sends_image_round_again_but_does_not_pay_twice(
     assert len(venice.calls) == calls
 
 
-def test_wrong_prompt_costs_nothing_once_it_is_cancelled(
+def test_wrong_prompt_costs_nothing_after_pause_and_cancel(
     run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
 ) -> None:
     paid = sum(call.paid for call in venice.calls)
@@ -388,8 +388,8 @@ def test_after_work_files_costs_and_older_results_are_at_hand(
     assert sum(micro(part["usd"]) for part in by_folder["parts"]) == micro(day.usd)
     assert "█" in run("spend").output
     lines = run("manifest", "after/", "--csv").stdout.splitlines()
-    assert [line.split(",")[3] for line in lines[1:]] == ["result", "report", "result"]
-    assert "not_an_image" in run("manifest", "after/").output
+    assert [line.split(",")[3] for line in lines[1:]] == ["report", "result", "result"]
+    assert "damaged_image" in run("manifest", "after/").output
 
     assert "after/shoes/one.png.png" in run("clean", "after/").output  # nobody answers
     assert "Removed 1 older result." in run("clean", "after/", "--yes").output

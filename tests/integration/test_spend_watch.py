@@ -84,6 +84,16 @@ def test_limit_that_is_raised_has_levels_of_its_own(stage: Stage) -> None:
     assert levels(stage) == [50]
 
 
+def test_limit_that_is_lowered_for_today_is_used_up(stage: Stage) -> None:
+    stage.configure(DAILY_SPEND_LIMIT_USD="50")
+    stage.drop("a.jpg", tags=CUT_OUT)
+    assert levels(stage) == []
+    stage.services.orders.limit_today(0.05, stage.clock.now())
+    stage.drop("b.jpg", tags=CUT_OUT)  # does not fit
+    reached = announced(stage)
+    assert [(each["percent"], each["limit_usd"]) for each in reached] == [(50, 0.05), (100, 0.05)]
+
+
 def test_stack_without_limit_has_no_levels(stage: Stage) -> None:
     stage.configure(DAILY_SPEND_LIMIT_USD="0")
     stage.drop("a.jpg", tags=CUT_OUT)

@@ -22,9 +22,7 @@ def charged(stage: Stage) -> float:
 
 def found(stage: Stage, **wanted: Any) -> Spending:
     """The spend, by the clock of the stage."""
-    deployment = deployment_of(stage)
-    deployment.__dict__["services"] = stage.services
-    return spending(deployment, **wanted)
+    return spending(deployment_of(stage), **wanted)
 
 
 @pytest.fixture

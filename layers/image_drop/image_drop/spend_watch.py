@@ -6,6 +6,7 @@ is sent at least once, with the same `event_id` each time.
 """
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,23 +29,31 @@ def watch(services: "Services") -> None:
     """Announce what is new about the spend of today and of the last days."""
     now, table = services.now(), services.billing.table
     for day in services.billing.days(_recent_dates(now)):
-        full = _may_be_full(day, now) and _is_full(day, services.circuit_breaker.status())
+        full = None
+        if _may_be_full(day, now):
+            full = _full_limit(day, services.circuit_breaker.status())
         for mark, event in news(day, now, table, full=full):
             logger.info("spend announced", date=day.date, what=mark)
             if services.bus.announce(event):
                 services.billing.note_announced(day.date, mark)
 
 
-def news(day: Day, now: float, table: str, *, full: bool) -> list[tuple[str, News]]:
+def news(day: Day, now: float, table: str, *, full: float | None) -> list[tuple[str, News]]:
     """Return what has to be announced of a day, with the mark of each, see `Day.announced`.
 
-    `full`: a call did not fit into what is left of the limit. `table`: distinguishes the events of
-    two stacks.
+    `full`: the limit into which a call did not fit, in US dollars. `table`: distinguishes the
+    events of two stacks.
     """
+    if full is not None:
+        day = replace(day, limit_usd=full)  # it may have been lowered since the last reservation
     found: list[tuple[str, News]] = [
         _level(day, percent, table)
         for percent in LEVELS
-        if day.limit_usd and (full or _spent(day) * 100 >= micro(day.limit_usd) * percent)
+        if day.limit_usd
+        and (
+            _spent(day) * 100 >= micro(day.limit_usd) * percent
+            or (full is not None and percent == LEVELS[-1])
+        )
     ]
     if now >= _end_of(day) + SETTLED_AFTER:
         found.append(_end(day, table))
@@ -89,14 +98,9 @@ def _may_be_full(day: Day, now: float) -> bool:
     return day.date == date_of(now) and 0 < _spent(day) < micro(day.limit_usd)
 
 
-def _is_full(day: Day, status: "Status") -> bool:
-    """Return whether processing is paused because a call did not fit into the day's limit."""
-    return (
-        status.stopped
-        and status.limit_usd is not None
-        and micro(status.limit_usd) == micro(day.limit_usd)
-        and date_of(status.since) == day.date
-    )
+def _full_limit(day: Day, status: "Status") -> float | None:
+    """Return the limit of the day into which a call did not fit, so that processing is paused."""
+    return status.limit_usd if status.stopped and date_of(status.since) == day.date else None
 
 
 def _end_of(day: Day) -> float:
