@@ -24,6 +24,20 @@ def backfill(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None
 Backfill = Callable[[], None]
 
 
+def test_scheduled_scan_leaves_cancelled_images_alone(stage: Stage, backfill: Backfill) -> None:
+    stage.pause()
+    stage.drop("a.jpg", tags=CUT_OUT)
+    stage.services.orders.cancel("", stage.clock.now() + 1)
+    stage.pass_time(3600)
+    backfill()
+
+    stage.services.circuit_breaker.resume(stage.clock.now())
+    stage.work_off()
+
+    assert stage.report("a.jpg")["code"] == "cancelled"
+    assert stage.calls == 0
+
+
 def test_everything_in_old_bucket_gets_its_result_or_its_report(
     stage: Stage, backfill: Backfill
 ) -> None:

@@ -15,6 +15,7 @@ from tests.simulation.deployment import INPUT, OUTPUT
 from tests.simulation.journal import HIDDEN, ROUND, Pause
 from tests.simulation.words import UNTRUSTED
 
+IN_FLIGHT = 120.0  # seconds from reading the orders to the call: a slot may be awaited
 PATIENCE = 5 * ROUND  # in which a pause ends when the account works and an image waits
 TOGETHER = 120.0  # seconds between calls for the same instructions, if nothing goes wrong
 REFUSED_TRIES = 3  # of an image whose model Venice refuses while it accepts others
@@ -30,6 +31,7 @@ class Borders(Auditor):
         yield from self.objects()
         yield from self.kept_answers()
         yield from self.tries()
+        yield from self.cancelled()
         for pause in self.cloud.journal.pauses:
             yield from self.held_up(pause)
 
@@ -107,9 +109,20 @@ class Borders(Auditor):
                     if failed < (min(most, REFUSED_TRIES) if refused else most):
                         yield f"{key} was given up after {failed} failures of {most}"
 
+    def cancelled(self) -> Iterator[str]:
+        """No call begins for what was cancelled, and nobody has asked for since."""
+        for at, prefix in self.people.cancelled:
+            for id, record in self.records.items():
+                key = id.partition(f"{INPUT}/")[2]
+                if not key.startswith(prefix) or self.people.asked_since(key, at - 1):
+                    continue
+                for call in record.calls:
+                    if call.at > at + IN_FLIGHT:
+                        yield f"{key} was called {call.at - at:.0f} s after it was cancelled"
+
     def held_up(self, pause: Pause) -> Iterator[str]:
         """A pause ends soon when the account works and an image waits that Venice accepts."""
-        if pause.spent:
+        if pause.spent or pause.by_hand:
             return
         back = [at for at in self.people.away_until if at < pause.end]
         for each in self.cloud.announcements:

@@ -216,7 +216,7 @@ class Cloud:
             "Records": [
                 {
                     "eventName": name,
-                    "eventTime": datetime.fromtimestamp(self.world.now(), UTC).isoformat(),
+                    "eventTime": datetime.fromtimestamp(self.world.time, UTC).isoformat(),
                     "s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}},
                 }
             ]

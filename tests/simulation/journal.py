@@ -13,10 +13,11 @@ OLD_VERSION = 600.0  # seconds for which functions of an old deployment may stil
 
 @dataclass(frozen=True)
 class Pause:
-    """A time in which processing was paused. `spent`: for the daily limit."""
+    """A time in which processing was paused: for the daily limit, by a person, or else."""
 
     begin: float
     spent: bool
+    by_hand: bool = False
     end: float = math.inf
 
 
@@ -79,13 +80,14 @@ class Journal:
         """
         self.switched_at = at
         last = self.pauses[-1] if self.pauses and self.pauses[-1].end == math.inf else None
-        spent = status.stopped and status.limit_usd is not None
-        if last and (not status.stopped or last.spent != spent):
+        why = status.stopped and status.limit_usd is not None, status.by_hand
+        others = last is None or (last.spent, last.by_hand) != why
+        if last and (not status.stopped or others):
             self.pauses[-1] = replace(last, end=at)
-            tried = not status.stopped and not last.spent and paid_at > last.begin
+            tried = not (status.stopped or last.spent or last.by_hand) and paid_at > last.begin
             if tried and committed_usd >= self.daily_limit(at):
                 self.broken.append(
                     f"processing resumed although ${committed_usd:.2f} of the day are spent"
                 )
-        if status.stopped and (last is None or last.spent != spent):
-            self.pauses.append(Pause(at, spent))
+        if status.stopped and others:
+            self.pauses.append(Pause(at, *why))

@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 from image_drop import edits
 from image_drop.edits import Edit
-from image_drop.errors import ImageDropError, ImageError, PermanentError, subclasses
+from image_drop.errors import CancelledError, ImageDropError, ImageError, PermanentError, subclasses
 from image_drop.state.atomic_item import AtomicItem
 from image_drop.state.edit_record import OutcomeKind, record_id
 from image_drop.state.rates import Rates
@@ -20,7 +20,8 @@ from tests.simulation.money import Money
 from tests.simulation.words import UNKNOWN_MODEL
 from tests.simulation.workload import RUBBISH, People
 
-SINGLETONS = ("rate", "circuit-breaker", "backfill", "backfill-folders", "catalogue")
+SINGLETONS = ("rate", "circuit-breaker", "orders", "backfill", "backfill-folders", "catalogue")
+CANCELLED = CancelledError.code
 BAD_IMAGES = [each.code for each in subclasses(ImageError)]
 MESSAGES_LIVE = 14 * 86_400.0  # seconds; SQS forgets them then
 ROUNDS = 5 * ROUND  # in which a pause is announced, even if faults strike some of them
@@ -91,6 +92,8 @@ class Promises(Auditor):
         there = report and report.metadata.get("code")
         if there == "retries_exhausted" and self.trouble:
             return
+        if there == CANCELLED and edit and self.people.was_cancelled(key):
+            return
         if edit and report and report.metadata.get("edit-id") == edit.id:
             return  # Venice refused it before its catalogue was known
         if there != code and not self._report_was_removed(key, variant):
@@ -109,6 +112,8 @@ class Promises(Auditor):
             return
         if report:
             about, code = report.metadata.get("edit-id"), report.metadata.get("code")
+            if code == CANCELLED and self.people.was_cancelled(edit.image.key):
+                return
             if about not in (None, edit.id):
                 yield f"{what} has a report {code} about something older"
             elif (

@@ -220,6 +220,19 @@ def late_tags(rng: random.Random) -> Iterator[Step]:
         yield at, "put tags", "shop/a.jpg", rng.choice((CUT, RED, {"mode": "edit"}))
 
 
+def wrong_prompt(rng: random.Random) -> Iterator[Step]:
+    """Somebody pauses a drop with the wrong prompt, cancels it, and drops it again."""
+    for number in range(rng.randrange(2, 8)):
+        yield number, "upload with tags", f"shop/w{number}.jpg", RED
+    at = rng.uniform(1, 60)
+    if rng.random() < 0.7:
+        yield at, "pause by hand", "", {}
+    yield at + 5, "cancel", "shop/w", {}
+    for number in range(rng.randrange(3)):
+        yield at + 20 + number, "upload with tags", f"shop/w{number}.jpg", CUT
+    yield at + rng.uniform(30, 900), "resume by hand", "", {}
+
+
 def similar_keys(rng: random.Random) -> Iterator[Step]:
     """Two images whose results may get in each other's way."""
     kept = {**CUT, "finish": {"size": "90x90", "format": "jpeg"}, "keep_original": True}
@@ -249,4 +262,5 @@ STORIES: Mapping[Callable[[random.Random], Iterator[Step]], int] = {
     overtaken_edit: 5,
     folder_changes: 2,
     late_tags: 2,
+    wrong_prompt: 4,
 }

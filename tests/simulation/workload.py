@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from image_drop.state.circuit_breaker import BY_HAND
 from image_drop.storage import retry_queue
 from image_drop.uploads import Upload
 from tests.simulation.deployment import INPUT, OUTPUT, Cloud
@@ -53,6 +54,9 @@ KINDS: Mapping[str, int] = {
     "wave": 1,
     "bus away": 2,
     "deploy": 2,
+    "pause by hand": 2,
+    "resume by hand": 3,
+    "cancel": 3,
 }
 INSTRUCTIONS: tuple[Mapping[str, Any], ...] = (
     {"mode": "background-remove"},
@@ -181,6 +185,7 @@ class People:
     away_until: list[float] = field(default_factory=list)  # when the account came back
     poisoned: set[str] = field(default_factory=set)  # images that Venice refuses
     s3_was_busy: bool = False
+    cancelled: list[tuple[float, str]] = field(default_factory=list)  # when, and below what
 
     def __post_init__(self) -> None:
         self.cloud.s3.put(INPUT, PRIVATE, picture(0))
@@ -199,6 +204,7 @@ class People:
         """Put the account in order, so that everything can come to its end."""
         self.limits.append(self.cloud.world.time)
         self.account_back(None)
+        self.resume_by_hand(None)
         self.cloud.venice.change(bad_keys=(), limit=20, latency=EDIT)
         limit = float(self.cloud.environment["DAILY_SPEND_LIMIT_USD"])
         waiting = len(self.cloud.sqs.messages) * (10 if self.poisoned else 1)
@@ -223,6 +229,19 @@ class People:
         return not any(
             key.startswith(prefix) and at >= self.begun.get(key, 0.0) for at, prefix in self.changed
         )
+
+    def asked_since(self, key: str, since: float) -> bool:
+        """Whether anything may have started an image since a time."""
+        asked = [*self.asked, *self.changed]
+        return any(at > since and key.startswith(prefix) for at, prefix in asked)
+
+    def was_cancelled(self, key: str) -> bool:
+        """Whether somebody has dropped what was asked for since something last started it.
+
+        S3 knows whole seconds, so what comes within the same one may be dropped, too.
+        """
+        begun = self.begun.get(key, 0.0)
+        return any(key.startswith(prefix) and at > begun - 1 for at, prefix in self.cancelled)
 
     def has_layer(self, key: str) -> bool:
         """Whether the image may wait for a layer."""
@@ -390,6 +409,19 @@ class People:
     def deploy(self, act: Act) -> None:
         self.cloud.redeploy()
 
+    def pause_by_hand(self, act: Act) -> None:
+        self.cloud.onlooker().circuit_breaker.stop(BY_HAND, "Somebody did.", self.cloud.world.now())
+
+    def resume_by_hand(self, _: Act | None) -> None:
+        breaker = self.cloud.onlooker().circuit_breaker
+        if (status := breaker.status()).by_hand:
+            breaker.resume(self.cloud.world.now(), stop=status.id)
+
+    def cancel(self, act: Act) -> None:
+        prefix = act.key.rpartition("/")[0] if act.number % 2 else act.key
+        self.cancelled.append((self.cloud.world.time, prefix))
+        self.cloud.onlooker().orders.cancel(prefix, self.cloud.world.now())
+
 
 _ACTS = {
     "upload": People.upload,
@@ -422,4 +454,7 @@ _ACTS = {
     "S3 is busy": People.s3_busy,
     "latency changes": People.latency_changes,
     "deploy": People.deploy,
+    "pause by hand": People.pause_by_hand,
+    "resume by hand": People.resume_by_hand,
+    "cancel": People.cancel,
 }

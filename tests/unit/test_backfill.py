@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_drop import backfill, uploads
-from image_drop.backfill import Outputs
 from image_drop.errors import StorageBusyError
 from image_drop.services import Services
 from image_drop.state.scans import AlreadyRunningError, Scan, ScanStore
+from image_drop.storage.listings import AHEAD, Listing, Outputs
 from image_drop.uploads import Upload
 from tests.simulation.aws.dynamodb import DynamoDB
 from tests.simulation.aws.others import Parameters
@@ -215,7 +215,8 @@ class TestWhatIsQueued:
 
         place.tick()
 
-        assert place.taken() == [Upload(IN, "a.jpg", sidecar=True)]
+        [taken] = place.taken()
+        assert (taken.key, taken.sidecar) == ("a.jpg", True)
 
     def test_instructions_without_image_are_not_queued(self, place: Place) -> None:
         place.have("report.json", "a.jpg.json")
@@ -330,11 +331,11 @@ class TestTheWalk:
             s3.have(IN, key, minutes)
         for name, tail, minutes in results:
             s3.have(OUT, name + tail, minutes)
-        walked = Outputs(backfill.Listing(s3, OUT, ""))
+        walked = Outputs(Listing(s3, OUT, ""))
 
         missing, cursor, more = set(), "", True
         while more:
-            page, more = backfill.Listing(s3, IN, "").after(cursor)
+            page, more = Listing(s3, IN, "").after(cursor)
             wanted = {key: backfill.result_keys("{key}.png", key) for key, _, _ in page}
             found = walked.find_results(wanted, page[-1].key) if page else {}
             for key, changed_at, _ in page:
@@ -367,7 +368,7 @@ class TestTheWalk:
         place.tick()
 
         assert place.queued() == ["a"]
-        assert place.s3.requests[OUT, "list"] <= backfill.AHEAD / 1000 + 1
+        assert place.s3.requests[OUT, "list"] <= AHEAD / 1000 + 1
 
 
 class TestTheCap:

@@ -24,12 +24,10 @@ not begin with `{key}` puts them in another order. Then the scan looks for each 
 by one: by HEAD, up to ten requests an image if the format holds `{mode}`, else up to four.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import batched
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -39,26 +37,23 @@ from image_drop.instructions.schema import Mode
 from image_drop.state.edit_record import Record, record_id
 from image_drop.state.scans import DAY, AlreadyRunningError, Scan, ScanStore
 from image_drop.storage import output_bucket
+from image_drop.storage.listings import PAGE, Listed, Listing, Outputs
 from image_drop.telemetry import logger, measure
 from image_drop.uploads import SIDECAR_SUFFIX, Upload
 from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
     from image_drop.services import Services
 
 WORK_MINUTES = 24 * 60  # of work that the queue may hold
 REFILL = 0.5  # a queue fuller than this part is left alone, so that each request lists many keys
 LAST_SECONDS = 60.0  # of an invocation, in which no page is begun; a page may take half of them
-PAGE = 1000  # keys; S3's limit for a request
 HEAD_PAGE = 100  # keys, if each needs up to ten requests
 RECORDS_PAGE = 100  # records; DynamoDB's limit for a request
 ABOUT_INSTRUCTIONS = {  # codes of reports that other instructions may change
     each.code for base in (InstructionsError, LayerError) for each in subclasses(base)
 }
 UNLIMITED = 10**9  # images
-AHEAD = 10_000  # keys of the output listing that are kept beyond the current page
 
 
 def run(services: "Services", seconds_left: Callable[[], float]) -> Scan | None:
@@ -143,14 +138,6 @@ def _due(services: "Services") -> Scan | None:
 # --- one page --------------------------------------------------------------------------------
 
 
-class Listed(NamedTuple):
-    """A key in a listing, and when the object's upload began."""
-
-    key: str
-    changed_at: datetime
-    etag: str = ""
-
-
 class Step(NamedTuple):
     """The outcome of one page of the input bucket. `cursor`: everything up to this key is seen."""
 
@@ -172,35 +159,10 @@ class Candidate(NamedTuple):
         """Return the same as an explicit retry, which makes a removed result again."""
         return self._replace(upload=msgspec.structs.replace(self.upload, retry=retry))
 
-
-@dataclass(frozen=True)
-class Listing:
-    """The keys of a bucket below a prefix, in S3's order, which is by Unicode code point.
-
-    `root`: the bucket's own prefix, to which the keys and `prefix` are relative.
-    """
-
-    s3: "S3Client"
-    bucket: str
-    prefix: str
-    root: str = ""
-    size: int = PAGE
-
-    def after(self, key: str) -> tuple[list[Listed], bool]:
-        """Return one page of the keys after `key`, and whether there are more."""
-        start: dict[str, Any] = {"StartAfter": self.root + key} if key else {}
-        answer = self.s3.list_objects_v2(
-            Bucket=self.bucket, Prefix=self.root + self.prefix, MaxKeys=self.size, **start
-        )
-        page = [
-            Listed(
-                each["Key"].removeprefix(self.root),
-                each["LastModified"],
-                each.get("ETag", "").strip('"'),
-            )
-            for each in answer.get("Contents", ())
-        ]
-        return page, answer["IsTruncated"]
+    def as_asked_before(self) -> "Candidate":
+        """Return the same as nothing new: what was cancelled since the upload stays so."""
+        asked_at = self.changed_at.timestamp()
+        return self._replace(upload=msgspec.structs.replace(self.upload, asked_at=asked_at))
 
 
 def _walk(services: "Services", current: Scan) -> Callable[[str, int], Step]:
@@ -234,7 +196,9 @@ def _walk(services: "Services", current: Scan) -> Callable[[str, int], Step]:
         if current.again:
             missing = without_instructions(missing, services)
         elif current.automatic:
-            missing = without_outcome(missing, current, services)
+            missing = [
+                each.as_asked_before() for each in without_outcome(missing, current, services)
+            ]
         else:
             missing = [each.again(f"backfill-{current.started:.0f}") for each in missing]
         if len(missing) <= room:
@@ -365,39 +329,3 @@ def _is_image(candidate: Candidate) -> bool:
 
 def _images(found: Iterable[Candidate]) -> int:
     return sum(map(_is_image, found))
-
-
-@dataclass
-class Outputs:
-    """The output bucket, listed in step with the input bucket, and only where needed.
-
-    A result's key begins with its image's key and so comes after it, but results are not in the
-    order of their images: of `a` and `a.b`, `a.b.png` comes before `a.png`. So keys beyond the
-    current page are kept for the next pages, and keys too far ahead are not looked for.
-    """
-
-    listing: Listing
-    ahead: list[Listed] = field(default_factory=list)
-    position: str = ""  # listed up to here, apart from gaps without a wanted key
-    more: bool = True
-
-    def find_results(self, wanted: Mapping[str, Iterable[str]], end: str) -> dict[str, datetime]:
-        """Return the result keys that exist, and since when. `wanted`: result keys by image key.
-
-        `end`: later calls ask for no image up to this key. A result that is not found may still
-        exist, more than `AHEAD` keys ahead.
-        """
-        image_of = {key: image for image, keys in wanted.items() for key in keys}
-        order = sorted(image_of)
-        found = {each.key: each.changed_at for each in self.ahead if each.key in image_of}
-        self.ahead = [each for each in self.ahead if each.key > end]
-        while self.more and len(self.ahead) < AHEAD:
-            next_one = bisect_right(order, self.position)
-            if next_one == len(order):
-                break
-            # Skip foreign objects between the last result and the next image.
-            page, self.more = self.listing.after(max(self.position, image_of[order[next_one]]))
-            found |= {each.key: each.changed_at for each in page if each.key in image_of}
-            self.ahead += [each for each in page if each.key > end]
-            self.position = page[-1].key if page else order[-1]
-        return found

@@ -185,7 +185,9 @@ def gave_up(
             if not dead:  # it has its outcome; what is left is to settle and to announce it
                 pipeline.work_on(job)
     except (SupersededError, WaitsForImageError):
-        services.queue.send(msgspec.structs.replace(upload, variant=None, failures=0))
+        at = invocation.asked_at(upload)
+        whole = msgspec.structs.replace(upload, variant=None, failures=0, asked_at=at)
+        services.queue.send(whole)
         return True
     except StorageBusyError as busy:
         logger.warning("not given up", key=upload.key, reason=busy.detail)
