@@ -293,15 +293,19 @@ def test_retry_sends_image_round_again_but_does_not_pay_twice(
     refused = run("put", "shoes/one.png", "--to", "again", "--mode", "background-remove")
     assert refused.exit_code == 1, refused.output
 
-    retried = run("retry", "again/one.png")
+    told = run("retry", "again/", "--code", "refused", "--dry-run")
+    assert "1 image: 1 call, $0.03 (bria-bg-remover)" in told.output
+    retried = run("retry", "again/", "--code", "refused")
 
-    assert retried.exit_code == 0
-    assert "Queued again/one.png.png." in retried.output
+    assert retried.exit_code == 0, retried.output
+    assert "Queued 1 image." in retried.output
     until(lambda: deployment.services.output_bucket.find_output("again/one.png.png"))
     until(lambda: deployment.services.output_bucket.find_output("again/one.png.error.json") is None)
     calls = len(venice.calls)
     assert "not paid for again" in run("retry", "again/one.png").output
     assert run("retry", "again/nothing.png").exit_code == 1
+    assert "No image has to be retried." in run("retry", "again/").output
+    assert run("retry").exit_code == run("retry", "--code", "nonsense").exit_code == 2
     assert len(venice.calls) == calls
 
 

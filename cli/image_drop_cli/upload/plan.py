@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from random import Random
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
 
 MAX_LISTED = 100_000  # results of a folder; in a larger one, each is asked for
+THREADS = 8  # images that are looked at at a time
 MAX_LOOKED_AT = 500  # images of a backfill; each takes some requests
 
 
@@ -119,6 +121,18 @@ class Sum:
             error.code, error.detail, error.advice, images, first
         )
 
+    def add(self, other: "Sum") -> None:
+        """Add what was added up elsewhere."""
+        self.images += other.images
+        self.done += other.done
+        self.calls += other.calls
+        self.rates += other.rates
+        for model, usd in other.usd.items():
+            self.usd[model] = self.usd.get(model, 0.0) + usd
+        for cause, problem in other.problems.items():
+            known = self.problems.get(cause, replace(problem, images=0))
+            self.problems[cause] = replace(known, images=known.images + problem.images)
+
     def add_call(self, edit: Edit, usd: float) -> None:
         """Note a call that will be made."""
         self.calls[edit.model] += 1
@@ -174,23 +188,33 @@ def plan_upload(files: Iterable[File], deployment: "Deployment") -> Plan:
 
 def plan_backfill(prefix: str, deployment: "Deployment", most: int = MAX_LOOKED_AT) -> Plan:
     """Return what a backfill of a prefix will do, projected from up to `most` of its images."""
-    services = deployment.services
-    found = (each.key for each in backfill.missing(prefix, services))
+    missing = backfill.missing(prefix, deployment.services)
+    return plan_images((each.key for each in missing), deployment, most)
+
+
+def plan_images(found: Iterable[str], deployment: "Deployment", most: int = MAX_LOOKED_AT) -> Plan:
+    """Return what editing images of the bucket will do, projected from up to `most` of them."""
+    services, bucket = deployment.services, deployment.input_bucket
     keys, count = _sample(found, most, services.rng)
     total = Sum()
-    for key in keys:
-        total.images += 1
-        try:
-            upload = Upload(deployment.input_bucket, key)
-            wanted = edits.load_instructions(upload, services)
-        except PermanentError as error:
-            total.add_problem(error, key)
-            continue
-        for edit in _edits(wanted, services, total):
-            found_there = services.output_bucket.find_output(edit.output_key)
-            done = found_there is not None and found_there.edit_id == edit.id
-            _count(edit, services, total, done=done)
+    with ThreadPoolExecutor(THREADS, "plan") as pool:
+        for one in pool.map(lambda key: _sum_of(key, bucket, services), keys):
+            total.add(one)
     return total.plan(deployment, count)
+
+
+def _sum_of(key: str, bucket: str, services: Services) -> Sum:
+    total = Sum(images=1)
+    try:
+        wanted = edits.load_instructions(Upload(bucket, key), services)
+    except PermanentError as error:
+        total.add_problem(error, key)
+        return total
+    for edit in _edits(wanted, services, total):
+        found_there = services.output_bucket.find_output(edit.output_key)
+        done = found_there is not None and found_there.edit_id == edit.id
+        _count(edit, services, total, done=done)
+    return total
 
 
 def _sample[T](found: Iterable[T], most: int, rng: Random) -> tuple[list[T], int]:
