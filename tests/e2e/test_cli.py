@@ -360,15 +360,16 @@ def test_limit_counts_today_and_large_sums_are_confirmed(
 
 
 def test_after_work_files_costs_and_older_results_are_at_hand(
-    run: Callable[..., Result], deployment: Deployment, shoes: Path
+    run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
 ) -> None:
     cut_out = ("--to", "after", "--mode", "background-remove")
     run("put", "shoes", *cut_out)
-    changed = run(
-        "put", "shoes/one.png", "--to", "after/shoes", *cut_out[2:], "--finish", "amazon",
-        "--overwrite",
-    )  # fmt: skip
+    paid = sum(call.paid for call in venice.calls)
+    finished = ("put", "shoes/one.png", "--to", "after/shoes", *cut_out[2:], "--finish", "amazon")
+    changed = run(*finished)
     assert changed.exit_code == 0, changed.output
+    assert "1 new finish is drawn without a call." in changed.output
+    assert sum(call.paid for call in venice.calls) == paid
     with Path("image-drop-out/manifest.csv").open(encoding="utf-8-sig", newline="") as file:
         [row] = csv.DictReader(file)
     assert (row["file"], row["result"]) == ("after/shoes/one.png", "after/shoes/one.png.jpg")
