@@ -68,7 +68,7 @@ def test_result_that_is_there_is_not_counted(stack: QuietStack, tmp_path: Path) 
     assert "1 result is there already." in "\n".join(sentences(same))
 
 
-def test_other_instructions_are_told_with_results_that_they_change(
+def test_results_that_other_instructions_change_are_told(
     stack: QuietStack, tmp_path: Path
 ) -> None:
     shop = tmp_path / "shop"
