@@ -1,20 +1,19 @@
 """What `million` measures, one function for each row: the commands' own code, AWS computed.
 
-Each takes the number of images, and returns how many requests it made. A process of its own calls
-it (`measured`). Nothing of the stand-ins grows with the number of images, so memory is the code's.
+Each takes the number of images and a folder of `FILES` tiny files, and returns how many requests it
+made. A process of its own calls it (`measured`). Of the stand-ins, only the retry queue holds what
+was sent to it, which is a day of work at most. So the rest of the memory is the code's.
 """
 
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import batched, repeat
+from itertools import batched
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any, override
 
 import boto3
@@ -22,7 +21,9 @@ import boto3
 from image_drop_cli.aws import Aws
 from image_drop_cli.deployment import PARAMETERS, Deployment
 from image_drop_cli.overview import gather
-from image_drop_cli.upload.folders import LocalFile, local_files
+from image_drop_cli.upload.events import LeftAtHome, NotSent
+from image_drop_cli.upload.folders import LocalFile, local_files, only_images
+from image_drop_cli.upload.plan import plan_upload
 from image_drop_cli.upload.run import CHECKS, UploadRun
 from image_drop_cli.upload.waiting_list import PendingResult, WaitingList
 from tests.simulation.aws.dynamodb import DynamoDB
@@ -30,8 +31,7 @@ from tests.simulation.aws.errors import client_error
 from tests.simulation.aws.s3 import S3
 from tests.unit.million_images import scan
 
-THOUSAND = 1000
-FILES = 10_000  # real files; a longer listing reads their folder again
+FILES = 1000  # real ones; a longer listing reads their folder again
 LOOKS = 1000
 OUTPUTS = {
     "InputBucketName": "in",
@@ -45,29 +45,35 @@ INSTRUCTIONS = {"mode": "background-remove"}
 Figures = dict[str, float]
 
 
-def plan(number: str) -> Figures:
+def find(number: str, folder: str) -> Figures:
     """Read so many directory entries, and settle the key and the sidecar of each."""
-    with _folder(int(number)) as files:
-        found = sum(1 for _ in files)
+    found = sum(1 for _ in _listing(int(number), folder))
     assert found == int(number)
     return {"images": found, "requests": 0}
 
 
-def send(number: str) -> Figures:
+def plan(number: str, folder: str) -> Figures:
+    """Plan so many files, as `put` does before it sends them."""
+    requests: Counter[str] = Counter()
+    planned = plan_upload(_listing(int(number), folder), _deployment(requests, int(number)))
+    assert planned.calls == int(number)
+    return {"images": planned.images, "requests": requests.total()}
+
+
+def send(number: str, folder: str) -> Figures:
     """Send so many files, each with a sidecar, as `put --no-wait` does."""
     requests: Counter[str] = Counter()
     deployment = _deployment(requests, int(number))
-    with _folder(int(number)) as files:
-        run = UploadRun(deployment, None, follow=False)
-        sent = sum(1 for event in run.events(files) if event)
+    run = UploadRun(deployment, None, follow=False)
+    sent = sum(1 for event in run.events(_listing(int(number), folder)) if event)
     return {"images": sent, "requests": requests.total()}
 
 
-def follow(number: str) -> Figures:
+def follow(number: str, _: str) -> Figures:
     """Look a thousand times at which of so many results are due, after all of them were sent."""
     waiting = WaitingList()
     numbers = range(int(number))
-    for some in batched(numbers, THOUSAND, strict=False):
+    for some in batched(numbers, 1000, strict=False):
         waiting.add(PendingResult(f"photos/{each:07}.jpg", None, 0.0) for each in some)
     began = time.process_time()
     for moment in range(LOOKS):
@@ -78,7 +84,7 @@ def follow(number: str) -> Figures:
     return {"images": int(number), "requests": 0, "own_cpu": taken}
 
 
-def status(number: str) -> Figures:
+def status(number: str, _: str) -> Figures:
     """Gather what `status` shows of a stack with so many results and queued images."""
     requests: Counter[str] = Counter()
     overview = gather(_deployment(requests, int(number)))
@@ -87,7 +93,7 @@ def status(number: str) -> Figures:
     return {"images": int(number), "requests": requests.total()}
 
 
-def backfill(number: str) -> Figures:
+def backfill(number: str, _: str) -> Figures:
     """Go through a bucket of which nine in ten images were edited before, until all are."""
     requests: Counter[str] = Counter()
     figures = scan(int(number), partial(Counting, requests))
@@ -113,12 +119,22 @@ class Counting:
         return act(**given)
 
 
+@dataclass
 class EmptyBucket(S3):
-    """S3 that takes everything and has nothing."""
+    """S3 that takes everything and has nothing. Counts its own pages."""
+
+    requests: Counter[str] = field(default_factory=Counter)
 
     @override
     def head_object(self, **_: object) -> Any:
         raise client_error("404", 404, "HeadObject")
+
+    def get_paginator(self, _: str) -> "EmptyBucket":
+        return self
+
+    def paginate(self, **_: object) -> Iterator[Any]:
+        self.requests["list_objects_v2"] += 1
+        yield {}
 
     @override
     def put_object(self, **_: object) -> dict[str, Any]:
@@ -173,7 +189,7 @@ class Account:
 
 def _deployment(requests: Counter[str], number: int) -> Deployment:
     clients = {
-        "s3": EmptyBucket(time.time, lambda *_: None),
+        "s3": EmptyBucket(time.time, lambda *_: None, requests=requests),
         "sqs": Queues(number),
         "dynamodb": DynamoDB(time.time, Random(1)),
         "cloudwatch": Metrics(requests, number),
@@ -184,12 +200,7 @@ def _deployment(requests: Counter[str], number: int) -> Deployment:
     return Deployment("image-drop", Aws(boto3.Session(), None, counting), OUTPUTS, given)
 
 
-@contextmanager
-def _folder(number: int) -> Iterator[Iterator[LocalFile]]:
-    """Yield the listing of a folder with tiny files, as often as it takes for so many."""
-    real = min(number, FILES)
-    with TemporaryDirectory(prefix="image-drop-") as name:
-        for each in range(real):
-            (Path(name) / f"{each:07}.jpg").write_bytes(b"a photo")
-        found = local_files(repeat(Path(name), number // real), instructions=INSTRUCTIONS)
-        yield (each for each in found if isinstance(each, LocalFile))
+def _listing(number: int, folder: str) -> Iterator[LocalFile | LeftAtHome | NotSent]:
+    """Yield the files of a folder with `FILES` files, as often as it takes, in as many folders."""
+    for each in range(number // FILES):
+        yield from only_images(local_files([Path(folder)], f"{each:04}", INSTRUCTIONS))

@@ -309,7 +309,7 @@ def test_retry_sends_image_round_again_but_does_not_pay_twice(
     assert len(venice.calls) == calls
 
 
-def test_wrong_prompt_costs_nothing_once_it_is_cancelled(
+def test_wrong_prompt_costs_nothing_after_pause_and_cancel(
     run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
 ) -> None:
     paid = sum(call.paid for call in venice.calls)

@@ -248,7 +248,7 @@ def test_command_line_works_below_prefixes(system: System, tmp_path: Any) -> Non
     assert put.exit_code == 0, put.output
     assert system.s3.head_object(Bucket=BUCKET, Key="photos/in/cup.jpg")
     assert (out / "cup.jpg.png").exists()
-    assert "done" in explained.output
+    assert "cup.jpg: result. The result cup.jpg.png was stored" in explained.output
     assert status["last_hour"]["results"] >= 3
     assert status["last_hour"]["reports"] >= 1
 

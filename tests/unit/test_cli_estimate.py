@@ -43,10 +43,6 @@ def test_work_of_others_in_queue_comes_first(services: Services) -> None:
 
 def test_nobody_knows_how_long_processing_is_paused(services: Services) -> None:
     services.circuit_breaker.stop("account_unavailable", "Venice answered 402.", services.now())
-    assert estimate({"a": 1}, services) == Progress(
-        pending=1,
-        limit=20,
-        seconds_left=None,
-        paused="Venice answered 402. It resumes by itself within five minutes after the cause is "
-        "gone.",
-    )
+    progress = estimate({"a": 1}, services)
+    assert (progress.pending, progress.limit, progress.seconds_left) == (1, 20, None)
+    assert progress.paused.startswith("Venice answered 402. It resumes by itself")

@@ -1,5 +1,6 @@
 """What `put` and `backfill` say before they spend: calls, dollars, and what is wrong already."""
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -68,9 +69,7 @@ def test_result_that_is_there_is_not_counted(stack: QuietStack, tmp_path: Path) 
     assert "1 result is there already." in "\n".join(sentences(same))
 
 
-def test_results_that_other_instructions_change_are_told(
-    stack: QuietStack, tmp_path: Path
-) -> None:
+def test_results_that_other_instructions_change_are_told(stack: QuietStack, tmp_path: Path) -> None:
     shop = tmp_path / "shop"
     for name in ("a.jpg", "b.jpg"):
         stack.send(LocalFile(file(shop, name, photo()), f"shop/{name}", b'{"prompt":"red"}'))
@@ -123,6 +122,32 @@ def test_what_is_wrong_already_is_told_once_for_all_images(
     assert problem.key.startswith("shop/")
     assert (plan.calls, plan.usd, plan.results) == (0, 0, 3)
     assert any(f"3 images will get the report {code}" in line for line in sentences(plan))
+
+
+def test_sidecar_of_bucket_counts_for_new_image(stack: QuietStack, tmp_path: Path) -> None:
+    photos(tmp_path / "shop", 2)
+    stack.s3.put_object(Bucket=INPUT_BUCKET, Key="shop/0.jpg.json", Body=b'{"prompt":"red"}')
+
+    plan = planned(stack, tmp_path / "shop")
+
+    assert (plan.calls, plan.usd) == (1, 0.04)
+    assert [each.code for each in plan.problems] == ["no_instructions"]
+
+
+def test_memory_does_not_grow_with_files_without_sidecars(
+    stack: QuietStack, tmp_path: Path
+) -> None:
+    path = file(tmp_path, "a.jpg", photo())
+
+    def taken(count: int) -> int:
+        tracemalloc.start()
+        plan_upload((LocalFile(path, f"shop/{n}.jpg") for n in range(count)), stack.deployment)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    taken(10)  # what is made once
+    assert taken(1000) < taken(100) + 300_000  # 6 MB, when each missing sidecar was remembered
 
 
 def test_files_that_are_no_images_stay_at_home(stack: QuietStack, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,13 @@ from image_drop_cli.planning import plan_variants
 from image_drop_cli.upload.estimate import seconds_for
 from image_drop_cli.upload.events import LeftAtHome, NotSent
 from image_drop_cli.upload.folders import File, LocalFile
+from image_drop_cli.upload.listed_folders import ListedFolders
 from image_drop_cli.upload.preview import Preview
 from image_drop_cli.wording import how_it_resumes
 
 if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
 
-MAX_LISTED = 100_000  # results of a folder; in a larger one, each is asked for
 THREADS = 8  # images that are looked at at a time
 MAX_LOOKED_AT = 500  # images of a backfill; each takes some requests
 
@@ -242,20 +241,23 @@ def _sample[T](found: Iterable[T], most: int, rng: Random) -> tuple[list[T], int
 
 @dataclass
 class _UploadPlanner:
-    """Plans one file after the other. `results`: keys of the output bucket, as far as known."""
+    """Plans one file after the other. `results`: of the output bucket."""
 
     deployment: "Deployment"
     services: Services
     preview: Preview
+    results: ListedFolders
     total: Sum = field(default_factory=Sum)
-    results: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, deployment: "Deployment") -> "_UploadPlanner":
         services = deployment.services
-        preview: Any = Preview(services.input_bucket.s3, services.input_bucket.prefix)
+        s3, inputs = deployment.client("s3"), services.input_bucket
+        listed = ListedFolders(s3, deployment.input_bucket)
+        preview: Any = Preview(inputs.s3, inputs.prefix, listed)
         seen = replace(services, input_bucket=replace(services.input_bucket, s3=preview))
-        return cls(deployment, seen, preview)
+        results = ListedFolders(s3, services.settings.output_bucket)
+        return cls(deployment, seen, preview, results)
 
     def add(self, file: File) -> None:
         """Count a file."""
@@ -289,7 +291,7 @@ class _UploadPlanner:
         """Return the result that is there, or the one without a finish of the same image."""
         bucket = self.services.output_bucket
         for key in (edit.output_key, edit.plain_key):
-            if self._may_be_there(key) and (found := bucket.find_output(key)):
+            if self.results.may_have(bucket.place(key).key) and (found := bucket.find_output(key)):
                 return found
         return None
 
@@ -302,21 +304,6 @@ class _UploadPlanner:
             return edits.plan_edit(wanted, edit.variant, self.services)
         finally:
             self.preview.exact = False
-
-    def _may_be_there(self, output_key: str) -> bool:
-        """Return whether a listing of its folder has the key, or is too long to tell."""
-        folder = output_key[: output_key.rfind("/") + 1]
-        if folder not in self.results:
-            self.results[folder] = frozenset(islice(self._listed(folder), MAX_LISTED + 1))
-        return output_key in self.results[folder] or len(self.results[folder]) > MAX_LISTED
-
-    def _listed(self, folder: str) -> Iterator[str]:
-        place = self.services.output_bucket.place(folder + "x")
-        prefix = place.key.removesuffix("x")
-        pages = self.deployment.client("s3").get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=place.bucket, Prefix=prefix, Delimiter="/"):
-            for each in page.get("Contents", ()):
-                yield folder + each["Key"].removeprefix(prefix)
 
 
 def _edits(wanted: Wanted, services: Services, total: Sum) -> Iterator[Edit]:

@@ -12,25 +12,24 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from image_drop.storage.s3 import MISSING, code_of
-from image_drop.uploads import SIDECAR_SUFFIX
+from image_drop.uploads import SIDECAR_SUFFIX, starts_nothing
 from image_drop_cli.upload.folders import LocalFile
-
-_MISSING = ClientError(
-    {"Error": {"Code": "NoSuchKey", "Message": "The key does not exist."}}, "GetObject"
-)
+from image_drop_cli.upload.listed_folders import ListedFolders
 
 
 @dataclass
 class Preview:
     """An S3 client that only reads: local files first, then the bucket.
 
-    What the bucket has is asked once for each key, since many images share a folder file. Files
-    that images need stay here; images themselves only while they are planned, see `showing`.
-    `prefix`: of the input bucket.
+    What many images share, folder files and layers, is asked of the bucket once. What belongs to
+    one image is asked only if the folder's listing has it, and not kept. Files that images need
+    stay here; images themselves only while they are planned, see `showing`. `prefix`: of the input
+    bucket, `listed`: of its keys.
     """
 
     s3: Any
     prefix: str
+    listed: ListedFolders
     _local: dict[str, tuple[LocalFile, bytes | None]] = field(default_factory=dict)
     _answers: dict[tuple[str, str], Mapping[str, Any] | None] = field(default_factory=dict)
     exact: bool = False
@@ -89,11 +88,14 @@ class Preview:
         }
 
     def _asked(self, operation: str, bucket: str, key: str) -> Mapping[str, Any]:
-        if (operation, key) not in self._answers:
-            self._answers[operation, key] = self._ask(operation, bucket, key)
-        answer = self._answers[operation, key]
+        if not starts_nothing(key.removeprefix(self.prefix)):
+            answer = self._ask(operation, bucket, key) if self.listed.may_have(key) else None
+        elif (operation, key) in self._answers:
+            answer = self._answers[operation, key]
+        else:
+            answer = self._answers[operation, key] = self._ask(operation, bucket, key)
         if answer is None:
-            raise _MISSING
+            raise _missing(operation)
         return answer
 
     def _ask(self, operation: str, bucket: str, key: str) -> Mapping[str, Any] | None:
@@ -104,3 +106,8 @@ class Preview:
                 return None
             raise
         return {**answer, "Body": answer["Body"].read()} if "Body" in answer else answer
+
+
+def _missing(operation: str) -> ClientError:
+    """Return a new error: one that is raised again and again keeps all its frames."""
+    return ClientError({"Error": {"Code": "NoSuchKey", "Message": "No such key."}}, operation)
