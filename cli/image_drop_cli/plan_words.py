@@ -31,6 +31,11 @@ def sentences(plan: "Plan") -> Iterator[str]:
     if len(plan.by_model) > 1:
         for each in plan.by_model:
             yield f"  {each.model}: {counted(each.calls, 'call')}, ${each.usd:,.2f}"
+    if plan.replaced:
+        free = ""
+        if plan.free:
+            free = f" {_are(plan.free, 'new finish', 'new finishes')} drawn without a call."
+        yield f"{counted(plan.replaced, 'result')} there will change with the instructions.{free}"
     yield from _money(plan)
     if plan.paused:
         yield f"Processing is paused: {plan.paused}"
@@ -64,7 +69,9 @@ def require_consent(plan: "Plan", confirm_over: float, *, yes: bool) -> None:
         raise typer.Exit(Exit.NEEDS_YOU)
 
 
-def _are(count: int, noun: str) -> str:
+def _are(count: int, noun: str, several: str = "") -> str:
+    if several and count != 1:
+        return f"{count:,} {several} are"
     return f"{counted(count, noun)} {'is' if count == 1 else 'are'}"
 
 
