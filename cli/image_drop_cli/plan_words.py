@@ -32,6 +32,11 @@ def sentences(plan: "Plan") -> Iterator[str]:
     if len(plan.by_model) > 1:
         for each in plan.by_model:
             yield f"  {each.model}: {counted(each.calls, 'call')}, ${each.usd:,.2f}"
+    if plan.replaced:
+        free = ""
+        if plan.free:
+            free = f" {_are(plan.free, 'new finish', 'new finishes')} drawn without a call."
+        yield f"{counted(plan.replaced, 'result')} there will change with the instructions.{free}"
     yield from _money(plan)
     if plan.paused:
         yield f"Processing is paused: {plan.paused}"
@@ -47,10 +52,10 @@ def sentences(plan: "Plan") -> Iterator[str]:
             f"{problem.key}. {problem.detail} {problem.what_to_do}"
         )
     if (more := len(plan.problems) - MOST_PROBLEMS) > 0:
-        yield f"{counted(more, 'other problem')} of this kind; --json has them all."
+        yield f"{counted(more, 'other problem')}; --json has them all."
 
 
-def require_consent(plan: "Plan", confirm_over: float, *, yes: bool, json: bool) -> None:
+def require_consent(plan: "Plan", confirm_over: float, *, yes: bool, json: bool = False) -> None:
     """Ask if the plan costs more than `confirm_over`. End the command unless the answer is yes.
 
     `json`: a program reads the output, so nobody is asked.
@@ -77,7 +82,9 @@ def confirmed(question: str) -> bool | None:
         return None
 
 
-def _are(count: int, noun: str) -> str:
+def _are(count: int, noun: str, several: str = "") -> str:
+    if several and count != 1:
+        return f"{count:,} {several} are"
     return f"{counted(count, noun)} {'is' if count == 1 else 'are'}"
 
 

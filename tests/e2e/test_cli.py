@@ -293,15 +293,19 @@ def test_retry_sends_image_round_again_but_does_not_pay_twice(
     refused = run("put", "shoes/one.png", "--to", "again", "--mode", "background-remove")
     assert refused.exit_code == 1, refused.output
 
-    retried = run("retry", "again/one.png")
+    told = run("retry", "again/", "--code", "refused", "--dry-run")
+    assert "1 image: 1 call, $0.03 (bria-bg-remover)" in told.output
+    retried = run("retry", "again/", "--code", "refused")
 
-    assert retried.exit_code == 0
-    assert "Queued again/one.png.png." in retried.output
+    assert retried.exit_code == 0, retried.output
+    assert "Queued 1 image." in retried.output
     until(lambda: deployment.services.output_bucket.find_output("again/one.png.png"))
     until(lambda: deployment.services.output_bucket.find_output("again/one.png.error.json") is None)
     calls = len(venice.calls)
     assert "not paid for again" in run("retry", "again/one.png").output
     assert run("retry", "again/nothing.png").exit_code == 1
+    assert "No image has to be retried." in run("retry", "again/").output
+    assert run("retry").exit_code == run("retry", "--code", "nonsense").exit_code == 2
     assert len(venice.calls) == calls
 
 
@@ -356,15 +360,16 @@ def test_limit_counts_today_and_large_sums_are_confirmed(
 
 
 def test_after_work_files_costs_and_older_results_are_at_hand(
-    run: Callable[..., Result], deployment: Deployment, shoes: Path
+    run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
 ) -> None:
     cut_out = ("--to", "after", "--mode", "background-remove")
     run("put", "shoes", *cut_out)
-    changed = run(
-        "put", "shoes/one.png", "--to", "after/shoes", *cut_out[2:], "--finish", "amazon",
-        "--overwrite",
-    )  # fmt: skip
+    paid = sum(call.paid for call in venice.calls)
+    finished = ("put", "shoes/one.png", "--to", "after/shoes", *cut_out[2:], "--finish", "amazon")
+    changed = run(*finished)
     assert changed.exit_code == 0, changed.output
+    assert "1 new finish is drawn without a call." in changed.output
+    assert sum(call.paid for call in venice.calls) == paid
     with Path("image-drop-out/manifest.csv").open(encoding="utf-8-sig", newline="") as file:
         [row] = csv.DictReader(file)
     assert (row["file"], row["result"]) == ("after/shoes/one.png", "after/shoes/one.png.jpg")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from image_drop_cli.explanation import explain
 from image_drop_cli.older_results import (
     find_older_results,
     older_results,
@@ -37,6 +38,8 @@ def test_older_result_next_to_present_one_is_found_and_removed(changed: Stage) -
     assert older.image == "shop/a.jpg"
     assert older_results("shop/b.jpg", deployment_of(changed)) == ()
     assert older_results("shop/none.jpg", deployment_of(changed)) == ()
+
+    assert explain("shop/a.jpg", deployment_of(changed)).older == ("shop/a.jpg.png",)
 
     remove(older, changed.services)
 

@@ -69,6 +69,16 @@ def test_result_that_is_there_is_not_counted(stack: QuietStack, tmp_path: Path) 
     assert "1 result is there already." in "\n".join(sentences(same))
 
 
+def test_results_that_other_instructions_change_are_told(stack: QuietStack, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    for name in ("a.jpg", "b.jpg"):
+        stack.send(LocalFile(file(shop, name, photo()), f"shop/{name}", b'{"prompt":"red"}'))
+        stack.make(f"shop/{name}")
+    plan = planned(stack, shop, prompt="blue")
+    assert (plan.replaced, plan.calls, plan.done, plan.usd) == (2, 2, 0, 0.08)
+    assert "2 results there will change with the instructions." in sentences(plan)
+
+
 def test_variants_count_each(stack: QuietStack, tmp_path: Path) -> None:
     photos(tmp_path / "shop", 3)
     variants = {"a": CUT_OUT, "b": {"prompt": "red"}}

@@ -92,7 +92,7 @@ def test_files_flow_in_as_they_come_and_never_end(hot: Path, clock: FakeClock) -
     assert settle(files, clock) == ["hot/b.jpg", "LeftAtHome hot/c.txt"]
 
 
-def test_folder_that_tells_nothing_is_looked_at_too(hot: Path, clock: FakeClock) -> None:
+def test_folder_that_tells_nothing_is_looked_at_anyway(hot: Path, clock: FakeClock) -> None:
     files = hot_files(lambda: local_files([hot]), Looks(), threading.Event(), clock.now)
     settle(files, clock)
     file(hot, "b.jpg", photo())

@@ -75,6 +75,9 @@ def _show(explanation: "Explanation") -> None:
         _show_request(request)
     if explanation.problem and not explanation.state:
         screen.print(f"[yellow]{escape(explanation.problem)}[/] {escape(explanation.advice or '')}")
+    if explanation.older:
+        older = escape(", ".join(explanation.older))
+        screen.print(f"Older results next to it: {older}. `image-drop clean` removes them.")
     _show_life(explanation.life)
 
 
