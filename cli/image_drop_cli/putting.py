@@ -16,7 +16,7 @@ from image_drop_cli.connection import say, say_json
 from image_drop_cli.manifest import noted
 from image_drop_cli.put_output import Counts, show, show_json
 from image_drop_cli.upload import sample, watch
-from image_drop_cli.upload.events import Arrived, Event, NotSent
+from image_drop_cli.upload.events import Arrived, Event, NotSent, Sent
 from image_drop_cli.upload.folders import File, LocalFile, local_files, only_images
 from image_drop_cli.upload.run import UploadRun
 
@@ -126,6 +126,8 @@ class HotFolder:
         hot = watch.hot_files(self.putting.walk, self.looks, self.changed, time.monotonic)
         for event in run.events(_with_paths(hot, paths)):
             yield event
+            if isinstance(event, Sent):
+                reported.discard(event.key)
             if not isinstance(event, Arrived):
                 continue
             key = event.key
@@ -134,12 +136,16 @@ class HotFolder:
                 continue
             self.looks.note_finished(key)
             if self.putting.move_done and key not in reported:
-                self._move(key, paths[key], self.putting.move_done)
+                yield self._move(key, paths[key], self.putting.move_done)
 
-    def _move(self, key: str, path: Path, done: Path) -> None:
+    def _move(self, key: str, path: Path, done: Path) -> NotSent | None:
         folder = next(each for each in self.putting.paths if path.is_relative_to(each))
-        watch.move_done(path, folder, done)
+        try:
+            watch.move_done(path, folder, done)
+        except OSError as error:
+            return NotSent(key, f"It could not be moved to {done}: {error.strerror or error}.")
         self.looks.forget(key)
+        return None
 
 
 def _with_paths(files: Iterable[File | None], paths: dict[str, Path]) -> Iterator[File | None]:

@@ -183,6 +183,8 @@ def test_money_that_is_short_is_told() -> None:
         "$4.50 are left at Venice. That is not enough: processing pauses then.",
         "1 image will get the report no_instructions, such as a.jpg. None. Add some.",
     ]
+    many = replace(plan, problems=plan.problems * 25)
+    assert list(sentences(many))[-1] == "5 other problems; --json has them all."
     paused = replace(plan, paused="Somebody paused it.", seconds=None)
     assert "Processing is paused: Somebody paused it." in list(sentences(paused))
 
