@@ -93,35 +93,31 @@ def test_folder_file_of_bucket_counts_for_new_images(stack: QuietStack, tmp_path
     assert planned(stack, tmp_path / "shop").usd == 0.06
 
 
-@pytest.mark.parametrize(
-    ("instructions", "code"),
-    [
-        ({}, "no_instructions"),
-        ({"mode": "edit"}, "missing_prompt"),
-        ({"mode": "multi-edit", "prompt": "x", "layers": ["no.png"]}, "layer_not_there"),
-        ({"prompt": "red", "resolution": "9K"}, "invalid_value"),
-        ({"mode": "background-remove", "finish": "amazonn"}, "invalid_value"),
-        ({"prompt": "red", "model": "dear-edit"}, "model_not_allowed"),
-    ],
-)
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({}, "no_instructions"),
+    ({"mode": "edit"}, "missing_prompt"),
+    ({"mode": "multi-edit", "prompt": "x", "layers": ["no.png"]}, "layer_not_there"),
+    ({"prompt": "red", "resolution": "9K"}, "invalid_value"),
+    ({"mode": "background-remove", "finish": "amazonn"}, "invalid_value"),
+    ({"prompt": "red", "model": "dear-edit"}, "model_not_allowed"),
+]
+
+
 def test_what_is_wrong_already_is_told_once_for_all_images(
-    boto_client: Callable[[str], Any],
-    stack: QuietStack,
-    tmp_path: Path,
-    instructions: dict[str, Any],
-    code: str,
+    boto_client: Callable[[str], Any], stack: QuietStack, tmp_path: Path
 ) -> None:
     strict = quiet_stack(boto_client, AllowedModels="firered-image-edit,bria-bg-remover")
     photos(tmp_path / "shop", 3)
-    file(tmp_path / "shop", ".image-drop.json", instructions)
+    for instructions, code in WRONG:
+        file(tmp_path / "shop", ".image-drop.json", instructions)
 
-    plan = planned(strict, tmp_path / "shop")
+        plan = planned(strict, tmp_path / "shop")
 
-    [problem] = plan.problems
-    assert (problem.code, problem.images) == (code, 3)
-    assert problem.key.startswith("shop/")
-    assert (plan.calls, plan.usd, plan.results) == (0, 0, 3)
-    assert any(f"3 images will get the report {code}" in line for line in sentences(plan))
+        [problem] = plan.problems
+        assert (problem.code, problem.images) == (code, 3)
+        assert problem.key.startswith("shop/")
+        assert (plan.calls, plan.usd, plan.results) == (0, 0, 3)
+        assert any(f"3 images will get the report {code}" in line for line in sentences(plan))
 
 
 def test_sidecar_of_bucket_counts_for_new_image(stack: QuietStack, tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def explain(
     explanation = explanation_of(key, deployment)
     found = lines_about(key, deployment) if logs else None
     if json:
-        say_json({"explanation": explanation, "logs": found} if logs else explanation)
+        import msgspec
+
+        say_json(msgspec.to_builtins(explanation) | ({"logs": found} if logs else {}))
     else:
         _show(explanation)
         if found is not None:
