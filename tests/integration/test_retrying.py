@@ -29,7 +29,7 @@ def chosen(stage: Stage, *names: str, **wanted: str | bool) -> list[str]:
     return [image.key for image in found]
 
 
-def test_failures_are_chosen_by_key_prefix_and_kind(failures: Stage) -> None:
+def test_failures_are_chosen_and_just_those_are_retried(failures: Stage) -> None:
     everything = ["other/dead.jpg", "other/text.jpg", "shop/refused.jpg", "shop/told-nothing.jpg"]
     assert failures.dead() == 1
     assert chosen(failures) == everything
@@ -42,8 +42,6 @@ def test_failures_are_chosen_by_key_prefix_and_kind(failures: Stage) -> None:
     assert chosen(failures, "other/", code="no_instructions") == []
     assert chosen(failures, "shop/good.jpg", "hop/") == []
 
-
-def test_cost_is_told_before_and_paid_after(failures: Stage) -> None:
     deployment = deployment_of(failures)
     images = failed_images(deployment)
     before = failures.services.billing.day(failures.clock.now()).usd
@@ -60,10 +58,8 @@ def test_cost_is_told_before_and_paid_after(failures: Stage) -> None:
     assert {"other/dead.jpg.png", "shop/refused.jpg.png"} <= set(failures.outputs())
     assert chosen(failures) == ["other/text.jpg", "shop/told-nothing.jpg"]
 
-
-def test_result_that_came_meanwhile_is_not_paid_again(failures: Stage) -> None:
     calls = failures.calls
-    retry_images([Failed("shop/good.jpg", None)], deployment_of(failures))
+    retry_images([Failed("shop/good.jpg", None)], deployment)
     failures.work_off()
     assert failures.calls == calls
 
