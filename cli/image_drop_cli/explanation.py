@@ -15,6 +15,7 @@ from image_drop.uploads import starts_nothing
 from image_drop.venice import client
 from image_drop_cli.image_facts import gather, obstacle_to, records_of
 from image_drop_cli.image_state import Moment, State, life_of, state_of
+from image_drop_cli.older_results import older_than
 from image_drop_cli.planning import VariantPlan, plan_variants
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Explanation:
 
     `problem`, `advice`: why there are no calls, and what to do. `state`: where the image as a whole
     is, if it has no calls. `ignored`: instructions that do not count, because strangers can upload
-    where they are.
+    where they are. `older`: keys of results of earlier instructions, next to the present ones.
     """
 
     key: str
@@ -73,6 +74,7 @@ class Explanation:
     ignored: tuple[str, ...] = ()
     state: State | None = None
     life: tuple[Moment, ...] = ()
+    older: tuple[str, ...] = ()
 
     @property
     def needs_you(self) -> bool:
@@ -106,11 +108,14 @@ def explain(key: str, deployment: "Deployment") -> Explanation:
     except PermanentError as error:
         return _without_calls(base, image, error, deployment)
     records = records_of(key, wanted.variants, deployment)
+    plans = list(plan_variants(wanted, services))
     requests = tuple(
         _request(wanted, plan, records[plan.variant], deployment, in_bucket=found is not None)
-        for plan in plan_variants(wanted, services)
+        for plan in plans
     )
-    return replace(base, requests=requests, life=life_of(records))
+    edits = [plan.outcome for plan in plans if found and isinstance(plan.outcome, Edit)]
+    older = tuple(each.stored.key for edit in edits for each in older_than(edit, services))
+    return replace(base, requests=requests, life=life_of(records), older=older)
 
 
 def _without_calls(

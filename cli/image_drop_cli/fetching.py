@@ -4,9 +4,8 @@ import hashlib
 import os
 import zlib
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from botocore.exceptions import (
 
 from image_drop.storage.output_bucket import ANSWERS, MARKS
 from image_drop.storage.s3 import MISSING, REFUSED, code_of
+from image_drop_cli.crew import Crew
 from image_drop_cli.saving import moved_into_place
 
 if TYPE_CHECKING:
@@ -98,18 +98,14 @@ def fetch(
     the bucket cannot be used.
     """
     s3 = deployment.client("s3")
-    objects = listing(deployment, prefix, since)
-    pool = ThreadPoolExecutor(THREADS, "fetch")
-    running: set[Future[Fetched | NotFetched | None]] = set()
-    try:
-        for found in objects:
-            running.add(pool.submit(_fetched, found, out, s3))
-            if len(running) >= 2 * THREADS:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from _results(done)
-        yield from _results(running)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    crew: Crew[Fetched | NotFetched | None] = Crew(THREADS, "fetch")
+    with closing(crew):
+        for found in listing(deployment, prefix, since):
+            crew.begin("fetch", _fetched, found, out, s3)
+            while crew.running["fetch"] >= 2 * THREADS:
+                yield from filter(None, crew.results())
+        while crew.busy:
+            yield from filter(None, crew.results())
 
 
 def local_path(out: Path, key: str) -> Path:
@@ -206,11 +202,3 @@ def is_same(path: Path, found: Found, s3: Any) -> bool:
     head = s3.head_object(Bucket=found.place.bucket, Key=found.place.key, ChecksumMode="ENABLED")
     ours = {"ChecksumSHA256": sha256.digest(), "ChecksumCRC32": crc32.to_bytes(4)}
     return any(head.get(name) == b64encode(value).decode() for name, value in ours.items())
-
-
-def _results(
-    done: Iterable[Future[Fetched | NotFetched | None]],
-) -> Iterator[Fetched | NotFetched]:
-    for future in done:
-        if (result := future.result()) is not None:
-            yield result

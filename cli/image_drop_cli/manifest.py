@@ -117,7 +117,8 @@ def row_of(key: str, variant: str | None, record: Record, since: float = 0.0) ->
         attempts=len(calls),
     )
     if outcome is None:
-        return row
+        code = record.attempt.code if record.attempt else ""  # why it is queued
+        return replace(row, code=code, what_to_do=ADVICE.get(code, "") if code else "")
     return replace(
         row,
         reference=outcome.reference,

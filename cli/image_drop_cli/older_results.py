@@ -47,7 +47,7 @@ def older_results(key: str, deployment: "Deployment") -> tuple[OlderResult, ...]
     except (PermanentError, RetryableError):
         return ()
     edits = [plan.outcome for plan in plans if isinstance(plan.outcome, Edit)]
-    return tuple(older for edit in edits for older in _older(edit, services))
+    return tuple(older for edit in edits for older in older_than(edit, services))
 
 
 def find_older_results(deployment: "Deployment", prefix: str = "") -> list[OlderResult]:
@@ -98,7 +98,8 @@ def _images(keys: Iterable[str], services: "Services") -> Iterator[str]:
             yield source
 
 
-def _older(edit: Edit, services: "Services") -> Iterator[OlderResult]:
+def older_than(edit: Edit, services: "Services") -> Iterator[OlderResult]:
+    """Yield the older results of an edit, see `older_results`; none while its own is not there."""
     bucket = services.output_bucket
     present = bucket.find_output(edit.output_key)
     if present is None or present.edit_id != edit.id:

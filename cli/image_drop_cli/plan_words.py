@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from image_drop_cli.upload.plan import Plan
 
 CONFIRM_OVER = 5.0  # US dollars
+MOST_PROBLEMS = 20  # that are told in words; in JSON, all are
 
 ConfirmOver = Annotated[
     float,
@@ -31,6 +32,11 @@ def sentences(plan: "Plan") -> Iterator[str]:
     if len(plan.by_model) > 1:
         for each in plan.by_model:
             yield f"  {each.model}: {counted(each.calls, 'call')}, ${each.usd:,.2f}"
+    if plan.replaced:
+        free = ""
+        if plan.free:
+            free = f" {_are(plan.free, 'new finish', 'new finishes')} drawn without a call."
+        yield f"{counted(plan.replaced, 'result')} there will change with the instructions.{free}"
     yield from _money(plan)
     if plan.paused:
         yield f"Processing is paused: {plan.paused}"
@@ -40,20 +46,24 @@ def sentences(plan: "Plan") -> Iterator[str]:
             if plan.left_at_home == 1
             else f"{plan.left_at_home:,} files stay at home, because they are no images."
         )
-    for problem in plan.problems:
+    for problem in plan.problems[:MOST_PROBLEMS]:
         yield (
             f"{counted(problem.images, 'image')} will get the report {problem.code}, such as "
             f"{problem.key}. {problem.detail} {problem.what_to_do}"
         )
+    if (more := len(plan.problems) - MOST_PROBLEMS) > 0:
+        yield f"{counted(more, 'other problem')}; --json has them all."
 
 
-def require_consent(plan: "Plan", confirm_over: float, *, yes: bool) -> None:
-    """Ask if the plan costs more than `confirm_over`. End the command unless the answer is yes."""
+def require_consent(plan: "Plan", confirm_over: float, *, yes: bool, json: bool = False) -> None:
+    """Ask if the plan costs more than `confirm_over`. End the command unless the answer is yes.
+
+    `json`: a program reads the output, so nobody is asked.
+    """
     if yes or plan.usd <= confirm_over:
         return
-    try:
-        agreed = typer.confirm(f"Spend about ${plan.usd:,.2f}?")
-    except typer.Abort:  # nobody is there to answer
+    agreed = None if json else confirmed(f"Spend about ${plan.usd:,.2f}?")
+    if agreed is None:
         fail(
             f"This costs about ${plan.usd:,.2f}, more than ${confirm_over:,.2f}, and nobody can be "
             "asked. Add --yes, or raise --confirm-over.",
@@ -64,7 +74,17 @@ def require_consent(plan: "Plan", confirm_over: float, *, yes: bool) -> None:
         raise typer.Exit(Exit.NEEDS_YOU)
 
 
-def _are(count: int, noun: str) -> str:
+def confirmed(question: str) -> bool | None:
+    """Return the answer to a question; None if nobody is there to answer."""
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        return None
+
+
+def _are(count: int, noun: str, several: str = "") -> str:
+    if several and count != 1:
+        return f"{count:,} {several} are"
     return f"{counted(count, noun)} {'is' if count == 1 else 'are'}"
 
 

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -16,7 +16,7 @@ from image_drop_cli.connection import say, say_json
 from image_drop_cli.manifest import noted
 from image_drop_cli.put_output import Counts, show, show_json
 from image_drop_cli.upload import sample, watch
-from image_drop_cli.upload.events import Arrived, Event, NotSent
+from image_drop_cli.upload.events import Arrived, Event, NotSent, Sent
 from image_drop_cli.upload.folders import File, LocalFile, local_files, only_images
 from image_drop_cli.upload.run import UploadRun
 
@@ -43,18 +43,18 @@ class Putting:
 
     def files(self) -> Iterator[File]:
         """Yield what is to be sent."""
-        return only_images(self._walk())
+        return only_images(self.walk())
 
     def carry_out(self, plan: "Plan") -> Counts:
         """Send everything, and follow it."""
-        run, counts = self._run(), Counts()
+        run, counts = self.run(), Counts()
         self._show(self._noted(run.events(self.files())), counts, run, plan)
         return counts
 
     def sample(self, plan: "Plan", count: int) -> Path | None:
         """Edit a few images, draw what became of them, and open it; where it is, if any came."""
         files, again = tee(sample.spread(self.files(), plan.images, count))
-        run, arrived = self._run(), list[Arrived]()
+        run, arrived = self.run(), list[Arrived]()
         events = _remembering(run.events(files), arrived)
         self._show(events, Counts(), run, plan.part(count))
         if not arrived:
@@ -72,15 +72,17 @@ class Putting:
         if not self.json:
             say("Waiting for new images. Ctrl-C stops it.")
         with watch.changes_in(self.paths) as changed:
-            hot = _HotFolder(self, watch.Looks(), changed)
+            hot = HotFolder(self, watch.Looks(), changed)
             self._show(self._noted(hot.events()), counts)
         return counts
 
-    def _walk(self) -> Iterator[LocalFile | NotSent]:
+    def walk(self) -> Iterator[LocalFile | NotSent]:
+        """Yield the files of the folders as they are now, images or not."""
         exclude = [self.out, *([self.move_done] if self.move_done else [])]
         return local_files(self.paths, self.to, self.instructions, exclude)
 
-    def _run(self) -> UploadRun:
+    def run(self) -> UploadRun:
+        """Return a run that sends and follows files."""
         out = self.out if self.wait else None
         return UploadRun(self.deployment, out, overwrite=self.overwrite, follow=self.wait)
 
@@ -101,12 +103,13 @@ class Putting:
 
 
 @dataclass(frozen=True)
-class _HotFolder:
+class HotFolder:
     """A folder that is watched: what is new is sent, what has its results may be moved."""
 
     putting: Putting
     looks: watch.Looks
     changed: threading.Event
+    sleep: Callable[[float], None] = time.sleep
 
     def events(self) -> Iterator[Event | None]:
         """Yield what happens, also after the network was gone or the machine asleep."""
@@ -116,13 +119,15 @@ class _HotFolder:
             except NETWORK_GONE as error:
                 say(f"{explained(error)} Trying again in {TRY_AGAIN:.0f} s.", err=True)
                 self.looks.forget_unfinished()
-                time.sleep(TRY_AGAIN)
+                self.sleep(TRY_AGAIN)
 
     def _events(self) -> Iterator[Event | None]:
-        run, paths, reported = self.putting._run(), dict[str, Path](), set[str]()
-        hot = watch.hot_files(self.putting._walk, self.looks, self.changed, time.monotonic)
+        run, paths, reported = self.putting.run(), dict[str, Path](), set[str]()
+        hot = watch.hot_files(self.putting.walk, self.looks, self.changed, time.monotonic)
         for event in run.events(_with_paths(hot, paths)):
             yield event
+            if isinstance(event, Sent):
+                reported.discard(event.key)
             if not isinstance(event, Arrived):
                 continue
             key = event.key
@@ -131,12 +136,16 @@ class _HotFolder:
                 continue
             self.looks.note_finished(key)
             if self.putting.move_done and key not in reported:
-                self._move(key, paths[key], self.putting.move_done)
+                yield self._move(key, paths[key], self.putting.move_done)
 
-    def _move(self, key: str, path: Path, done: Path) -> None:
+    def _move(self, key: str, path: Path, done: Path) -> NotSent | None:
         folder = next(each for each in self.putting.paths if path.is_relative_to(each))
-        watch.move_done(path, folder, done)
+        try:
+            watch.move_done(path, folder, done)
+        except OSError as error:
+            return NotSent(key, f"It could not be moved to {done}: {error.strerror or error}.")
         self.looks.forget(key)
+        return None
 
 
 def _with_paths(files: Iterable[File | None], paths: dict[str, Path]) -> Iterator[File | None]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from image_drop.errors import RetriesExhaustedError
@@ -78,7 +79,6 @@ def test_folder_goes_through_and_comes_back(
 
     assert first.exit_code == 1, first.output  # of the half photo there is a report
     assert "3 images: 3 calls, $0.09 (bria-bg-remover)." in first.output
-    assert "$50.00 are left of today's limit." in first.output
     assert "first/shoes/notes.jpg: It is not an image." in first.output
     assert "first/shoes/cut-off.png.error.json: The image is damaged." in first.output
     assert "3 sent, 2 results, 1 report, 1 left at home." in first.output
@@ -293,15 +293,19 @@ def test_retry_sends_image_round_again_but_does_not_pay_twice(
     refused = run("put", "shoes/one.png", "--to", "again", "--mode", "background-remove")
     assert refused.exit_code == 1, refused.output
 
-    retried = run("retry", "again/one.png")
+    told = run("retry", "again/", "--code", "refused", "--dry-run")
+    assert "1 image: 1 call, $0.03 (bria-bg-remover)" in told.output
+    retried = run("retry", "again/", "--code", "refused")
 
-    assert retried.exit_code == 0
-    assert "Queued again/one.png.png." in retried.output
+    assert retried.exit_code == 0, retried.output
+    assert "Queued 1 image." in retried.output
     until(lambda: deployment.services.output_bucket.find_output("again/one.png.png"))
     until(lambda: deployment.services.output_bucket.find_output("again/one.png.error.json") is None)
     calls = len(venice.calls)
     assert "not paid for again" in run("retry", "again/one.png").output
     assert run("retry", "again/nothing.png").exit_code == 1
+    assert "No image has to be retried." in run("retry", "again/").output
+    assert run("retry").exit_code == run("retry", "--code", "nonsense").exit_code == 2
     assert len(venice.calls) == calls
 
 
@@ -356,15 +360,16 @@ def test_limit_counts_today_and_large_sums_are_confirmed(
 
 
 def test_after_work_files_costs_and_older_results_are_at_hand(
-    run: Callable[..., Result], deployment: Deployment, shoes: Path
+    run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
 ) -> None:
     cut_out = ("--to", "after", "--mode", "background-remove")
     run("put", "shoes", *cut_out)
-    changed = run(
-        "put", "shoes/one.png", "--to", "after/shoes", *cut_out[2:], "--finish", "amazon",
-        "--overwrite",
-    )  # fmt: skip
+    paid = sum(call.paid for call in venice.calls)
+    finished = ("put", "shoes/one.png", "--to", "after/shoes", *cut_out[2:], "--finish", "amazon")
+    changed = run(*finished)
     assert changed.exit_code == 0, changed.output
+    assert "1 new finish is drawn without a call." in changed.output
+    assert sum(call.paid for call in venice.calls) == paid
     with Path("image-drop-out/manifest.csv").open(encoding="utf-8-sig", newline="") as file:
         [row] = csv.DictReader(file)
     assert (row["file"], row["result"]) == ("after/shoes/one.png", "after/shoes/one.png.jpg")
@@ -442,6 +447,77 @@ def test_spend_is_told_to_alarm_topic_in_words(stack: Stack, deployment: Deploym
     text = " ".join(until(mails))
     assert "80 % of the spend limit of $50.0 for 2026-11-24 (UTC) is used up." in text
     assert "Image Drop spent $0.08 at Venice on 2026-11-24 (UTC), for 2 calls." in text
+
+
+def test_sample_is_shown_and_not_paid_again(
+    stack: Stack, venice: Simulator, tmp_path: Path
+) -> None:
+    shop, out = tmp_path / "shop", tmp_path / "out"
+    shop.mkdir()
+    for number in range(4):
+        with Image.open(photographs() / "coffee.png") as photo:
+            photo.resize((320, 240 + number)).save(shop / f"{number}.png")
+    command = ["put", str(shop), "--out", str(out), "--mode", "background-remove"]
+    environment = {"AWS_ENDPOINT_URL": stack.endpoint_url}
+
+    def run(*more: str, answer: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, [*command, *more], answer, environment)
+        return result.exit_code, result.output
+
+    paid = sum(call.paid for call in venice.calls)
+    stopped = run("--sample", "2", answer="n\n")
+    assert "4 images: 4 calls, $0.12 (bria-bg-remover)." in stopped[1]
+    assert "Go on with all of them, for about $0.12 in total? [y/N]: n" in stopped[1]
+    assert (stopped[0], sum(call.paid for call in venice.calls)) == (1, paid + 2)
+    with Image.open(out / "contact-sheet.png") as sheet:
+        assert sheet.width > 800
+
+    whole = run("--sample", "2", answer="y\n")
+    assert (whole[0], "2 sent, 2 already uploaded, 4 results." in whole[1]) == (0, True)
+    assert sum(call.paid for call in venice.calls) == paid + 4
+
+
+def test_hot_folder_takes_what_comes_and_repeats_nothing(
+    stack: Stack, venice: Simulator, tmp_path: Path
+) -> None:
+    hot, out = tmp_path / "hot", tmp_path / "out"
+    hot.mkdir()
+    (hot / ".image-drop.json").write_text('{"mode": "background-remove"}')
+    shutil.copy(photographs() / "coffee.png", hot / "first.png")
+    paid = sum(call.paid for call in venice.calls)
+    command = [sys.executable, "-m", "image_drop_cli", "put", str(hot), "--watch"]
+
+    with subprocess.Popen(
+        [*command, "--out", str(out), "--move-done", str(hot / "done")],
+        env={**os.environ, "AWS_ENDPOINT_URL": stack.endpoint_url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        until((hot / "done" / "first.png").exists)
+        shutil.copy(photographs() / "rocket.jpg", hot / "second.jpg")
+        until((hot / "done" / "second.jpg").exists)
+        process.send_signal(signal.SIGINT)
+        assert "Waiting for new images." in process.communicate(timeout=30)[0]
+    assert process.returncode == 130
+
+    assert sorted(path.name for path in (out / "hot").iterdir()) == [
+        "first.png.png",
+        "second.jpg.png",
+    ]
+    assert [path.name for path in hot.iterdir() if path.is_file()] == [".image-drop.json"]
+    assert sum(call.paid for call in venice.calls) == paid + 2
+
+
+def test_options_that_do_not_fit_together_are_told(stack: Stack, tmp_path: Path) -> None:
+    photo = shutil.copy(photographs() / "coffee.png", tmp_path / "a.png")
+    for options in (
+        [str(photo), "--watch"],
+        [str(tmp_path), "--move-done", "done"],
+        [str(tmp_path), "--sample", "2", "--no-wait"],
+    ):
+        environment = {"AWS_ENDPOINT_URL": stack.endpoint_url}
+        assert CliRunner().invoke(app, ["put", *options], env=environment).exit_code == 2
 
 
 def test_backfill_is_started_watched_and_cancelled(run: Callable[..., Result]) -> None:

@@ -15,11 +15,15 @@ from typer.testing import CliRunner, Result
 
 from image_drop_cli import app
 from image_drop_cli.aws import Aws
+from image_drop_cli.deploying.artifact_bucket import ArtifactBucket
+from image_drop_cli.deploying.package import RUNTIME_LAYERS, Artifact, runtime_layer
+from image_drop_cli.deploying.sources import find
 from image_drop_cli.deploying.stacks import GONE, Stacks
 from image_drop_local.emulator.stack import bare_aws
 from tests.support.installed import uv
 from tests.support.waiting import until
 
+EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 KEY = "/image-drop/venice-api-key"
 COMMAND = (sys.executable, "-m", "image_drop_cli")
 
@@ -32,7 +36,14 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def aws(url: str) -> Aws:
-    return Aws.connect(endpoint_url=url)
+    """The account. It has a runtime layer without packages, since no function works here."""
+    aws = Aws.connect(endpoint_url=url)
+    bucket = ArtifactBucket(aws)
+    bucket.ensure()
+    for architecture in RUNTIME_LAYERS:
+        digest = runtime_layer(find(), architecture).digest
+        bucket.put(Artifact(digest, lambda: EMPTY_ZIP))
+    return aws
 
 
 @pytest.fixture

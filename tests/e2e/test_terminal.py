@@ -54,6 +54,7 @@ def run(stack: Stack, photo: Path, tmp_path: Path) -> Callable[..., str]:
         ("put", "PHOTO", "--out", "OUT", "--json"),
         ("explain", KEY),
         ("explain", KEY, "--json"),
+        ("explain", KEY, "--logs"),
         ("explain", f"_layers/{KEY}", "--json"),
         ("dead", "list"),
         ("dead", "list", "--json"),

@@ -22,7 +22,7 @@ from image_drop_local.simulator import Simulator
 from tests.support.clock import FakeClock
 from tests.support.stage import MappingState, Stage, client
 
-SERVICES = ("dynamodb", "events", "iam", "awslambda", "s3", "sqs", "ssm")
+SERVICES = ("cloudwatch", "dynamodb", "events", "iam", "awslambda", "s3", "sqs", "ssm")
 
 
 @pytest.fixture

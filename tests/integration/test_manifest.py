@@ -32,10 +32,14 @@ def test_row_tells_outcome_cost_and_what_to_do(stage: Stage) -> None:
     stage.drop("shop/a.jpg", sidecar=PINK | {"reference": "order 7"})
     stage.drop("shop/b.jpg", data=b"a text", sidecar=CUT_OUT | {"reference": "order 8"})
     stage.drop("c.jpg")
+    stage.venice.faults.add(503, times=1)
+    stage.drop("d.jpg", tags=CUT_OUT)
 
     found = rows(stage)
 
-    assert list(found) == ["c.jpg", "shop/a.jpg", "shop/b.jpg"]
+    assert list(found) == ["c.jpg", "d.jpg", "shop/a.jpg", "shop/b.jpg"]
+    assert (found["d.jpg"].outcome, found["d.jpg"].code) == ("unfinished", "venice_unavailable")
+    assert "do not need to do anything" in found["d.jpg"].what_to_do
     a, b = found["shop/a.jpg"], found["shop/b.jpg"]
     assert (a.reference, a.outcome, a.result) == ("order 7", "result", "shop/a.jpg.png")
     assert (a.model, a.usd, a.attempts, a.code) == ("firered-image-edit", 0.04, 1, "")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from image_drop_cli.explanation import explain
 from image_drop_cli.older_results import (
     find_older_results,
     older_results,
@@ -38,6 +39,8 @@ def test_older_result_next_to_present_one_is_found_and_removed(changed: Stage) -
     assert older_results("shop/b.jpg", deployment_of(changed)) == ()
     assert older_results("shop/none.jpg", deployment_of(changed)) == ()
 
+    assert explain("shop/a.jpg", deployment_of(changed)).older == ("shop/a.jpg.png",)
+
     remove(older, changed.services)
 
     assert changed.outputs() == ["shop/a.jpg.jpg", "shop/b.jpg.png"]
@@ -52,27 +55,26 @@ def test_older_result_of_variant_is_found(stage: Stage) -> None:
     assert found(stage) == [("a.jpg.one.png", "a.jpg.one.jpg")]
 
 
-def test_only_result_is_never_older(changed: Stage) -> None:
+def test_nothing_else_is_older(changed: Stage) -> None:
+    def put(key: str, **metadata: str) -> None:
+        changed.s3.put_object(Bucket=changed.output, Key=key, Body=b"x", Metadata=metadata)
+
+    present = changed.metadata("shop/a.jpg.jpg")
+    put("shop/a.jpg.png")  # somebody else's
+    put("shop/a.jpg.webp", **{"edit-id": "1", "source-key": "shop/other.jpg"})
+    assert found(changed) == []
+    put("shop/a.jpg.png", **{"edit-id": "1", "source-key": "shop/a.jpg"})
+    assert found(changed) == [("shop/a.jpg.png", "shop/a.jpg.jpg")]
+
     changed.s3.delete_object(Bucket=changed.output, Key="shop/a.jpg.jpg")
-    assert found(changed) == []
-    assert older_results("shop/a.jpg", deployment_of(changed)) == ()
-
-
-def test_result_is_kept_while_present_one_is_not_made(changed: Stage) -> None:
+    assert found(changed) == []  # the only result
+    put("shop/a.jpg.jpg", **present)
     changed.put_json("shop/a.jpg.json", **JPEG | {"finish": {"preset": "shopify"}})
-    assert found(changed) == []
-
-
-def test_files_of_others_are_kept(changed: Stage) -> None:
-    changed.s3.delete_object(Bucket=changed.output, Key="shop/a.jpg.png")
-    changed.s3.put_object(Bucket=changed.output, Key="shop/a.jpg.png", Body=b"a holiday photo")
-    changed.s3.put_object(
-        Bucket=changed.output,
-        Key="shop/a.jpg.webp",
-        Body=b"of another image",
-        Metadata={"edit-id": "1", "source-key": "shop/other.jpg"},
-    )
-    assert found(changed) == []
+    assert found(changed) == []  # the present one is not made
+    changed.put_json("shop/a.jpg.json", **JPEG)
+    assert len(found(changed)) == 1
+    changed.s3.delete_object(Bucket=INPUT, Key="shop/a.jpg")
+    assert found(changed) == []  # an image that is gone keeps its results
 
 
 def test_result_that_was_replaced_meanwhile_is_kept(changed: Stage) -> None:
@@ -80,11 +82,6 @@ def test_result_that_was_replaced_meanwhile_is_kept(changed: Stage) -> None:
     changed.s3.put_object(Bucket=changed.output, Key="shop/a.jpg.png", Body=b"a newer one")
     remove(older, changed.services)
     assert changed.read("shop/a.jpg.png") == b"a newer one"
-
-
-def test_image_that_is_gone_keeps_its_results(changed: Stage) -> None:
-    changed.s3.delete_object(Bucket=INPUT, Key="shop/a.jpg")
-    assert found(changed) == []
 
 
 def test_same_names_are_found_in_listing() -> None:

@@ -442,3 +442,24 @@ def test_lock_of_function_without_time_left_is_free_at_once(stage: Stage) -> Non
     assert stage.due_in() < 20
     stage.work_off()
     assert stage.outputs() == ["a.jpg.png"]
+
+
+def test_new_finish_of_plain_result_is_drawn_without_call(stage: Stage) -> None:
+    finishes = [{"preset": "amazon"}, {"preset": "shopify"}, {"format": "webp"}]
+    stage.drop("a.jpg", sidecar=CUT_OUT)
+    for finish in finishes:
+        stage.drop("a.jpg", sidecar=CUT_OUT | {"finish": finish})
+        stage.pass_time(1)
+    assert stage.calls == 1
+    assert stage.outputs() == ["a.jpg.jpg", "a.jpg.png", "a.jpg.webp"]
+    assert {stage.metadata(key)["cost-usd"] for key in ("a.jpg.jpg", "a.jpg.webp")} == {"0.000000"}
+    assert stage.metadata("a.jpg.jpg")["model"] == "bria-bg-remover"
+
+
+def test_plain_result_of_other_call_is_not_finished(stage: Stage) -> None:
+    stage.drop("a.jpg", sidecar=CUT_OUT)
+    stage.drop("a.jpg", photo("boot"), sidecar=CUT_OUT | {"finish": {"preset": "amazon"}})
+    assert stage.calls == 2
+    stage.drop("b.jpg", sidecar={"prompt": "pink"})
+    stage.drop("b.jpg", sidecar={"prompt": "blue", "finish": {"preset": "amazon"}})
+    assert stage.calls == 4

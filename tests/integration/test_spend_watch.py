@@ -8,6 +8,8 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from image_drop import spend_watch
+from image_drop.events import SpendLevelReached
+from image_drop.state.billing import Day
 from tests.support.account import TABLE
 from tests.support.interruptions import Fault, Killed
 from tests.support.stage import MappingState, Stage
@@ -49,10 +51,19 @@ def test_each_level_is_announced_once_when_it_is_reached(stage: Stage) -> None:
     assert stage.services.circuit_breaker.status().stopped
 
 
-def test_levels_that_are_passed_in_one_go_are_each_announced(stage: Stage) -> None:
-    for name in "abcd":
-        stage.drop(f"{name}.jpg", tags=CUT_OUT)
-    assert levels(stage) == [50, 80, 100]
+def test_levels_that_are_passed_in_one_go_are_each_announced() -> None:
+    def percents(usd: float, limit_usd: float, *marks: str, full: float | None = None) -> list[int]:
+        day = Day("1970-01-01", usd, limit_usd=limit_usd, announced=frozenset(marks))
+        found = spend_watch.news(day, 0.0, "table", full=full)
+        return [event.percent for _, event in found if isinstance(event, SpendLevelReached)]
+
+    assert percents(0.09, 0.1) == [50, 80]
+    assert percents(0.1, 0.1) == [50, 80, 100]
+    assert percents(0.09, 0.1, full=0.1) == [50, 80, 100]
+    assert percents(0.03, 0.1, full=0.05) == [50, 100]  # lowered since
+    assert percents(0.09, 0.1, "50% of 100000") == [80]
+    assert percents(0.12, 0.2, "50% of 100000") == [50]  # a raised limit has its own
+    assert percents(0.09, 0.0) == []
 
 
 def test_price_that_is_released_again_is_no_level(stage: Stage) -> None:
@@ -72,18 +83,6 @@ def test_unconfirmed_call_counts_as_it_does_for_limit(stage: Stage) -> None:
     assert (half["usd"], half["unconfirmed_usd"]) == (0.03, 0.03)
 
 
-def test_limit_that_is_raised_has_levels_of_its_own(stage: Stage) -> None:
-    stage.drop("a.jpg", tags=CUT_OUT)
-    stage.drop("b.jpg", tags=CUT_OUT)
-    assert levels(stage) == [50]
-    stage.configure(DAILY_SPEND_LIMIT_USD="0.20")
-    assert levels(stage) == []  # no call has been made under it
-    stage.drop("c.jpg", tags=CUT_OUT)
-    assert levels(stage) == []  # 45 %
-    stage.drop("d.jpg", tags=CUT_OUT)
-    assert levels(stage) == [50]
-
-
 def test_limit_that_is_lowered_for_today_is_used_up(stage: Stage) -> None:
     stage.configure(DAILY_SPEND_LIMIT_USD="50")
     stage.drop("a.jpg", tags=CUT_OUT)
@@ -92,14 +91,6 @@ def test_limit_that_is_lowered_for_today_is_used_up(stage: Stage) -> None:
     stage.drop("b.jpg", tags=CUT_OUT)  # does not fit
     reached = announced(stage)
     assert [(each["percent"], each["limit_usd"]) for each in reached] == [(50, 0.05), (100, 0.05)]
-
-
-def test_stack_without_limit_has_no_levels(stage: Stage) -> None:
-    stage.configure(DAILY_SPEND_LIMIT_USD="0")
-    stage.drop("a.jpg", tags=CUT_OUT)
-    stage.pass_time(24 * HOUR)
-    [end] = announced(stage)
-    assert (end["what"], end["limit_usd"], end["usd"]) == (END, 0, 0.03)
 
 
 def test_end_of_day_is_announced_once_its_calls_are_settled(stage: Stage) -> None:

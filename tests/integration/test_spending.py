@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from image_drop.state.billing import micro
 from image_drop.state.edit_record import record_id
 from image_drop_cli.commands.spend import bar
@@ -25,8 +23,7 @@ def found(stage: Stage, **wanted: Any) -> Spending:
     return spending(deployment_of(stage), **wanted)
 
 
-@pytest.fixture
-def three_days(stage: Stage) -> None:
+def test_spend_is_divided_by_day_model_and_folder(stage: Stage) -> None:
     stage.drop("shop/a.jpg", tags=CUT_OUT)
     stage.pass_time(2 * DAY)
     stage.drop("shop/left/b.jpg", sidecar=PINK)
@@ -36,8 +33,6 @@ def three_days(stage: Stage) -> None:
     stage.venice.faults.add("drop_mid", times=1)
     stage.drop("holiday/e.jpg", tags=CUT_OUT)
 
-
-def test_spend_is_divided_by_day(stage: Stage, three_days: None) -> None:
     whole = found(stage)
     assert [(part.usd, part.unconfirmed_usd, part.calls) for part in whole.parts] == [
         (0.03, 0.0, 1),
@@ -50,15 +45,11 @@ def test_spend_is_divided_by_day(stage: Stage, three_days: None) -> None:
     assert whole.aws_usd == 0.0  # a tenth of a cent
     assert len(found(stage, days=400).parts) == 2
 
-
-def test_spend_is_divided_by_model(stage: Stage, three_days: None) -> None:
     assert found(stage, by=By.MODEL).parts == (
         Part("bria-bg-remover", 0.06, None, 2),
         Part("firered-image-edit", 0.04, None, 1),
     )
 
-
-def test_spend_is_divided_by_folder(stage: Stage, three_days: None) -> None:
     assert found(stage, by=By.PREFIX).parts == (
         Part("shop/", 0.07, 0.0, 2),
         Part(TOP, 0.03, 0.0, 1),

@@ -69,6 +69,16 @@ def test_result_that_is_there_is_not_counted(stack: QuietStack, tmp_path: Path) 
     assert "1 result is there already." in "\n".join(sentences(same))
 
 
+def test_results_that_other_instructions_change_are_told(stack: QuietStack, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    for name in ("a.jpg", "b.jpg"):
+        stack.send(LocalFile(file(shop, name, photo()), f"shop/{name}", b'{"prompt":"red"}'))
+        stack.make(f"shop/{name}")
+    plan = planned(stack, shop, prompt="blue")
+    assert (plan.replaced, plan.calls, plan.done, plan.usd) == (2, 2, 0, 0.08)
+    assert "2 results there will change with the instructions." in sentences(plan)
+
+
 def test_variants_count_each(stack: QuietStack, tmp_path: Path) -> None:
     photos(tmp_path / "shop", 3)
     variants = {"a": CUT_OUT, "b": {"prompt": "red"}}
@@ -83,35 +93,31 @@ def test_folder_file_of_bucket_counts_for_new_images(stack: QuietStack, tmp_path
     assert planned(stack, tmp_path / "shop").usd == 0.06
 
 
-@pytest.mark.parametrize(
-    ("instructions", "code"),
-    [
-        ({}, "no_instructions"),
-        ({"mode": "edit"}, "missing_prompt"),
-        ({"mode": "multi-edit", "prompt": "x", "layers": ["no.png"]}, "layer_not_there"),
-        ({"prompt": "red", "resolution": "9K"}, "invalid_value"),
-        ({"mode": "background-remove", "finish": "amazonn"}, "invalid_value"),
-        ({"prompt": "red", "model": "dear-edit"}, "model_not_allowed"),
-    ],
-)
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({}, "no_instructions"),
+    ({"mode": "edit"}, "missing_prompt"),
+    ({"mode": "multi-edit", "prompt": "x", "layers": ["no.png"]}, "layer_not_there"),
+    ({"prompt": "red", "resolution": "9K"}, "invalid_value"),
+    ({"mode": "background-remove", "finish": "amazonn"}, "invalid_value"),
+    ({"prompt": "red", "model": "dear-edit"}, "model_not_allowed"),
+]
+
+
 def test_what_is_wrong_already_is_told_once_for_all_images(
-    boto_client: Callable[[str], Any],
-    stack: QuietStack,
-    tmp_path: Path,
-    instructions: dict[str, Any],
-    code: str,
+    boto_client: Callable[[str], Any], stack: QuietStack, tmp_path: Path
 ) -> None:
     strict = quiet_stack(boto_client, AllowedModels="firered-image-edit,bria-bg-remover")
     photos(tmp_path / "shop", 3)
-    file(tmp_path / "shop", ".image-drop.json", instructions)
+    for instructions, code in WRONG:
+        file(tmp_path / "shop", ".image-drop.json", instructions)
 
-    plan = planned(strict, tmp_path / "shop")
+        plan = planned(strict, tmp_path / "shop")
 
-    [problem] = plan.problems
-    assert (problem.code, problem.images) == (code, 3)
-    assert problem.key.startswith("shop/")
-    assert (plan.calls, plan.usd, plan.results) == (0, 0, 3)
-    assert any(f"3 images will get the report {code}" in line for line in sentences(plan))
+        [problem] = plan.problems
+        assert (problem.code, problem.images) == (code, 3)
+        assert problem.key.startswith("shop/")
+        assert (plan.calls, plan.usd, plan.results) == (0, 0, 3)
+        assert any(f"3 images will get the report {code}" in line for line in sentences(plan))
 
 
 def test_sidecar_of_bucket_counts_for_new_image(stack: QuietStack, tmp_path: Path) -> None:
@@ -177,6 +183,8 @@ def test_money_that_is_short_is_told() -> None:
         "$4.50 are left at Venice. That is not enough: processing pauses then.",
         "1 image will get the report no_instructions, such as a.jpg. None. Add some.",
     ]
+    many = replace(plan, problems=plan.problems * 25)
+    assert list(sentences(many))[-1] == "5 other problems; --json has them all."
     paused = replace(plan, paused="Somebody paused it.", seconds=None)
     assert "Processing is paused: Somebody paused it." in list(sentences(paused))
 

@@ -113,11 +113,32 @@ def test_another_file_under_key_is_left_alone(stack: QuietStack, shoe: LocalFile
     assert stack.body("shoe.jpg") == b"a photo"
 
 
-def test_other_instructions_for_key_are_left_alone(stack: QuietStack, shoe: LocalFile) -> None:
+def test_instructions_of_somebody_else_are_left_alone(stack: QuietStack, shoe: LocalFile) -> None:
     stack.send(shoe)
+    stack.s3.put_object(Bucket=INPUT_BUCKET, Key="shoe.jpg.json", Body=CUT_OUT)
+    assert stack.send(shoe) == [Sent("shoe.jpg", already=True)]
     [event] = stack.send(changed(shoe, sidecar=REPAINT))
     assert isinstance(event, NotSent)
     assert "The bucket already has different instructions at shoe.jpg.json." in event.reason
+    assert stack.body("shoe.jpg.json") == CUT_OUT
+
+
+def test_instructions_that_put_wrote_itself_are_replaced(
+    stack: QuietStack, shoe: LocalFile
+) -> None:
+    stack.send(shoe)
+    stack.make("shoe.jpg")
+    assert stack.send(changed(shoe, sidecar=REPAINT)) == [Sent("shoe.jpg", already=True)]
+    assert stack.body("shoe.jpg.json") == REPAINT
+    assert stack.send(changed(shoe, sidecar=CUT_OUT))[0] == Sent("shoe.jpg", already=True)
+    assert stack.versions("shoe.jpg.json") == 3
+    assert stack.versions("shoe.jpg") == 1
+
+
+def test_own_instructions_do_not_follow_another_image(stack: QuietStack, shoe: LocalFile) -> None:
+    stack.send(shoe)
+    [event] = stack.send(changed(shoe, content=b"another photo", sidecar=REPAINT))
+    assert isinstance(event, NotSent)
     assert stack.body("shoe.jpg.json") == CUT_OUT
 
 

@@ -1,17 +1,20 @@
 """`put --watch`: which files of a hot folder are complete, and what becomes of them afterwards."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
-from image_drop_cli.upload.events import LeftAtHome, NotSent
+from image_drop_cli.putting import TRY_AGAIN, HotFolder, Putting
+from image_drop_cli.upload.events import LeftAtHome, NotSent, Sent
 from image_drop_cli.upload.folders import LocalFile, local_files
 from image_drop_cli.upload.watch import EVERY, SETTLED, Looks, changes_in, hot_files, move_done
 from tests.support.clock import FakeClock
 from tests.support.pictures import photo
-from tests.support.quiet_stack import file
+from tests.support.quiet_stack import file, quiet_stack
 from tests.support.waiting import until
 
 
@@ -89,7 +92,7 @@ def test_files_flow_in_as_they_come_and_never_end(hot: Path, clock: FakeClock) -
     assert settle(files, clock) == ["hot/b.jpg", "LeftAtHome hot/c.txt"]
 
 
-def test_folder_that_tells_nothing_is_looked_at_all_the_same(hot: Path, clock: FakeClock) -> None:
+def test_folder_that_tells_nothing_is_looked_at_anyway(hot: Path, clock: FakeClock) -> None:
     files = hot_files(lambda: local_files([hot]), Looks(), threading.Event(), clock.now)
     settle(files, clock)
     file(hot, "b.jpg", photo())
@@ -129,3 +132,42 @@ def test_done_file_is_moved_with_sidecar_and_replaces_nothing(hot: Path) -> None
     assert len({place.stat().st_size for place in places}) == 3
     assert (done / "sub/a-2.jpg.json").is_file()
     assert list((hot / "sub").iterdir()) == []
+
+
+def test_network_that_comes_back_goes_on_where_it_stopped(
+    boto_client: Callable[[str], Any],
+    input_bucket: str,
+    output_bucket: str,
+    table: str,
+    hot: Path,
+) -> None:
+    stack = quiet_stack(boto_client, DefaultMode="background-remove")
+    s3, gone = stack.s3, [True]
+
+    class Flaky:
+        """S3, whose first request of this test does not get through."""
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "head_object" and gone:
+                gone.clear()
+                raise EndpointConnectionError(endpoint_url="https://s3")
+            return getattr(s3, name)
+
+    stack.deployment.aws._clients["s3"] = Flaky()
+    putting = Putting(
+        stack.deployment,
+        (hot,),
+        to="",
+        instructions={},
+        out=hot.parent / "out",
+        wait=False,
+        overwrite=False,
+        json=False,
+        move_done=None,
+    )
+    waits: list[float] = []
+    folder = HotFolder(putting, Looks(), threading.Event(), waits.append)
+
+    sent = next(event for event in folder.events() if event)
+
+    assert (sent, waits) == (Sent("hot/a.jpg", already=False), [TRY_AGAIN])

@@ -57,7 +57,7 @@ def start(
         say(*sentences(plan))
     if dry_run:
         return
-    require_consent(plan, confirm_over, yes=yes)
+    require_consent(plan, confirm_over, yes=yes, json=json)
     scans = deployment.services.scans
     try:
         scans.start(prefix, time.time())

@@ -42,7 +42,9 @@ def explain(
     explanation = explanation_of(key, deployment)
     found = lines_about(key, deployment) if logs else None
     if json:
-        say_json({"explanation": explanation, "logs": found} if logs else explanation)
+        import msgspec
+
+        say_json(msgspec.to_builtins(explanation) | ({"logs": found} if logs else {}))
     else:
         _show(explanation)
         if found is not None:
@@ -73,6 +75,9 @@ def _show(explanation: "Explanation") -> None:
         _show_request(request)
     if explanation.problem and not explanation.state:
         screen.print(f"[yellow]{escape(explanation.problem)}[/] {escape(explanation.advice or '')}")
+    if explanation.older:
+        older = escape(", ".join(explanation.older))
+        screen.print(f"Older results next to it: {older}. `image-drop clean` removes them.")
     _show_life(explanation.life)
 
 

@@ -7,7 +7,14 @@ import typer
 
 from image_drop_cli.connection import Exit, Json, fail, on_stack, say, say_json
 from image_drop_cli.instruction_options import Overwrite, with_instructions
-from image_drop_cli.plan_words import CONFIRM_OVER, ConfirmOver, DryRun, Yes, require_consent
+from image_drop_cli.plan_words import (
+    CONFIRM_OVER,
+    ConfirmOver,
+    DryRun,
+    Yes,
+    confirmed,
+    require_consent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,11 +99,11 @@ def put(
         raise typer.Exit(Exit.NEEDS_YOU if plan.problems or plan.not_sent else Exit.DONE)
     try:
         if sample:
-            require_consent(plan.part(sample), confirm_over, yes=yes)
+            require_consent(plan.part(sample), confirm_over, yes=yes, json=json)
             sheet = putting.sample(plan, sample)
-            _require_going_on(plan.usd, sheet, yes=yes)
+            _require_going_on(plan.usd, sheet, yes=yes, json=json)
         else:
-            require_consent(plan, confirm_over, yes=yes)
+            require_consent(plan, confirm_over, yes=yes, json=json)
         counts = putting.watch() if watch else putting.carry_out(plan)
     except KeyboardInterrupt:
         say(
@@ -139,19 +146,17 @@ def _require_sense(
         fail("--sample shows results, so it does not go with --no-wait.", Exit.USAGE)
 
 
-def _require_going_on(usd: float, sheet: Path | None, *, yes: bool) -> None:
+def _require_going_on(usd: float, sheet: Path | None, *, yes: bool, json: bool) -> None:
     """Ask whether the sample is good. End the command unless the answer is yes."""
     if sheet:
         say(f"The sample is in {sheet}.")
     if yes:
         return
-    try:
-        agreed = typer.confirm(f"Go on with all of them, for about ${usd:,.2f} in total?")
-    except typer.Abort:  # nobody is there to answer
-        agreed = False
-    if not agreed:
+    question = f"Go on with all of them, for about ${usd:,.2f} in total?"
+    if json or not confirmed(question):
         say(
             "Stopped after the sample. Run the command again without --sample to go on: what is "
-            "there is not paid again."
+            "there is not paid again.",
+            err=json,
         )
         raise typer.Exit(Exit.NEEDS_YOU)

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from image_drop import backfill, edits
+from image_drop import backfill, edits, paid_answers
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import ImageDropError, PermanentError
 from image_drop.services import Services
+from image_drop.state.edit_record import record_id
+from image_drop.storage.output_bucket import Stored
 from image_drop.uploads import SIDECAR_SUFFIX, Upload, starts_nothing
 from image_drop_cli.overview import balance
 from image_drop_cli.planning import plan_variants
@@ -23,6 +26,7 @@ from image_drop_cli.wording import how_it_resumes
 if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
 
+THREADS = 8  # images that are looked at at a time
 MAX_LOOKED_AT = 500  # images of a backfill; each takes some requests
 
 
@@ -55,7 +59,8 @@ class Plan:
     is paused, for the reason in `paused`. `left_today_usd`: of the day's limit, None without one.
     `balance_usd`: at Venice, None if it was not published lately. `left_at_home`: files that are no
     images. `not_sent`: files that cannot be sent. `sampled`: 0, or how many images the figures are
-    projected from.
+    projected from. `replaced`: results that are there and that other instructions replace. `free`:
+    new finishes of answers that are paid already.
     """
 
     images: int
@@ -71,6 +76,8 @@ class Plan:
     left_at_home: int = 0
     not_sent: int = 0
     sampled: int = 0
+    replaced: int = 0
+    free: int = 0
 
     def part(self, images: int) -> "Plan":
         """Return about what a few of the images cost, as a share of all."""
@@ -83,12 +90,14 @@ class Plan:
             usd=round(self.usd * share, 6),
             by_model=(),
             problems=(),
+            replaced=round(self.replaced * share),
+            free=round(self.free * share),
         )
 
     @property
     def results(self) -> int:
         """Results and reports that there will be in the end."""
-        return self.calls + self.done + self.troubled
+        return self.calls + self.done + self.free + self.troubled
 
     @property
     def troubled(self) -> int:
@@ -104,6 +113,8 @@ class Sum:
     done: int = 0
     left_at_home: int = 0
     not_sent: int = 0
+    replaced: int = 0
+    free: int = 0
     calls: Counter[str] = field(default_factory=Counter)
     usd: dict[str, float] = field(default_factory=dict)
     rates: Counter[str] = field(default_factory=Counter)
@@ -117,6 +128,20 @@ class Sum:
         self.problems[error.code, error.detail] = Problem(
             error.code, error.detail, error.advice, images, first
         )
+
+    def add(self, other: "Sum") -> None:
+        """Add what was added up elsewhere."""
+        self.images += other.images
+        self.done += other.done
+        self.replaced += other.replaced
+        self.free += other.free
+        self.calls += other.calls
+        self.rates += other.rates
+        for model, usd in other.usd.items():
+            self.usd[model] = self.usd.get(model, 0.0) + usd
+        for cause, problem in other.problems.items():
+            known = self.problems.get(cause, replace(problem, images=0))
+            self.problems[cause] = replace(known, images=known.images + problem.images)
 
     def add_call(self, edit: Edit, usd: float) -> None:
         """Note a call that will be made."""
@@ -156,6 +181,8 @@ class Sum:
             ),
             left_at_home=self.left_at_home,
             not_sent=self.not_sent,
+            replaced=round(self.replaced * times),
+            free=round(self.free * times),
             sampled=0 if images in (None, self.images) else self.images,
         )
 
@@ -173,23 +200,43 @@ def plan_upload(files: Iterable[File], deployment: "Deployment") -> Plan:
 
 def plan_backfill(prefix: str, deployment: "Deployment", most: int = MAX_LOOKED_AT) -> Plan:
     """Return what a backfill of a prefix will do, projected from up to `most` of its images."""
-    services = deployment.services
-    found = (each.key for each in backfill.missing(prefix, services))
+    missing = backfill.missing(prefix, deployment.services)
+    return plan_images((each.key for each in missing), deployment, most)
+
+
+def plan_images(
+    found: Iterable[str],
+    deployment: "Deployment",
+    most: int = MAX_LOOKED_AT,
+    *,
+    fresh: bool = False,
+) -> Plan:
+    """Return what editing images of the bucket will do, projected from up to `most` of them.
+
+    `fresh`: results that are there are made again.
+    """
+    services, bucket = deployment.services, deployment.input_bucket
     keys, count = _sample(found, most, services.rng)
     total = Sum()
-    for key in keys:
-        total.images += 1
-        try:
-            upload = Upload(deployment.input_bucket, key)
-            wanted = edits.load_instructions(upload, services)
-        except PermanentError as error:
-            total.add_problem(error, key)
-            continue
-        for edit in _edits(wanted, services, total):
-            found_there = services.output_bucket.find_output(edit.output_key)
-            done = found_there is not None and found_there.edit_id == edit.id
-            _count(edit, services, total, done=done)
+    with ThreadPoolExecutor(THREADS, "plan") as pool:
+        for one in pool.map(lambda key: _sum_of(key, bucket, services, fresh), keys):
+            total.add(one)
     return total.plan(deployment, count)
+
+
+def _sum_of(key: str, bucket: str, services: Services, fresh: bool) -> Sum:
+    total = Sum(images=1)
+    try:
+        wanted = edits.load_instructions(Upload(bucket, key), services)
+    except PermanentError as error:
+        total.add_problem(error, key)
+        return total
+    for edit in _edits(wanted, services, total):
+        if fresh:
+            total.add_call(edit, edits.price(edit.instructions, services.catalogue.current()))
+            continue
+        _count(edit, services, total, there=services.output_bucket.find_output(edit.output_key))
+    return total
 
 
 def _sample[T](found: Iterable[T], most: int, rng: Random) -> tuple[list[T], int]:
@@ -247,24 +294,28 @@ class _UploadPlanner:
             self.total.add_problem(error, key)
             return
         for edit in _edits(wanted, self.services, self.total):
-            _count(edit, self.services, self.total, done=self._is_done(edit))
+            there = self._there(edit)
+            if there:  # only then the file has to be read to its end
+                edit = self._exact(edit)
+            _count(edit, self.services, self.total, there=there)
 
-    def _is_done(self, edit: Edit) -> bool:
-        """Return whether the result is there; only then the file has to be read to its end."""
-        place = self.services.output_bucket.place(edit.output_key)
-        if not self.results.may_have(place.key):
-            return False
-        found = self.services.output_bucket.find_output(edit.output_key)
-        if found is None:
-            return False
+    def _there(self, edit: Edit) -> Stored | None:
+        """Return the result that is there, or the one without a finish of the same image."""
+        bucket = self.services.output_bucket
+        for key in (edit.output_key, edit.plain_key):
+            if self.results.may_have(bucket.place(key).key) and (found := bucket.find_output(key)):
+                return found
+        return None
+
+    def _exact(self, edit: Edit) -> Edit:
+        """Return the edit with ids that name the image as it will be in the bucket."""
         self.preview.exact = True
         try:
             upload = Upload(edit.image.bucket, edit.image.key)
             wanted = edits.load_instructions(upload, self.services)
-            exact = edits.plan_edit(wanted, edit.variant, self.services)
+            return edits.plan_edit(wanted, edit.variant, self.services)
         finally:
             self.preview.exact = False
-        return found.edit_id == exact.id
 
 
 def _edits(wanted: Wanted, services: Services, total: Sum) -> Iterator[Edit]:
@@ -280,8 +331,20 @@ def _edits(wanted: Wanted, services: Services, total: Sum) -> Iterator[Edit]:
             yield plan.outcome
 
 
-def _count(edit: Edit, services: Services, total: Sum, *, done: bool) -> None:
-    if done:
+def _count(edit: Edit, services: Services, total: Sum, *, there: Stored | None) -> None:
+    """Count an edit. `there`: a result of its image that is there, the present one if there is."""
+    if there and there.edit_id == edit.id:
         total.done += 1
-    else:
-        total.add_call(edit, edits.price(edit.instructions, services.catalogue.current()))
+        return
+    if there and there.edit_id and there.is_of(edit.image.key, edit.variant):
+        total.replaced += 1
+        if edit.instructions.finish and _is_answered(edit, services):
+            total.free += 1
+            return
+    total.add_call(edit, edits.price(edit.instructions, services.catalogue.current()))
+
+
+def _is_answered(edit: Edit, services: Services) -> bool:
+    id = record_id(edit.image.bucket, edit.image.key, edit.variant)
+    record = services.records.read_record(id).record
+    return paid_answers.is_answered(edit, record, services.output_bucket)

@@ -7,12 +7,12 @@ with the number of files.
 
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image_drop.uploads import SIDECAR_SUFFIX, starts_nothing
+from image_drop_cli.crew import Crew
 from image_drop_cli.upload.estimate import Progress, estimate
 from image_drop_cli.upload.events import Event, LeftAtHome, NotSent, Sent
 from image_drop_cli.upload.folders import BlockedFolders, File, LocalFile
@@ -69,12 +69,9 @@ class UploadRun:
         Raise boto3's errors if AWS cannot be used, or not any more. The stack still processes what
         was sent by then, and the same run continues from there.
         """
-        pool = ThreadPoolExecutor(THREADS, "upload")
-        with closing(self._waiting):
-            try:
-                yield from self._events(iter(files), pool)
-            finally:
-                pool.shutdown(cancel_futures=True)
+        crew: Crew[Step] = Crew(THREADS, "upload")
+        with closing(self._waiting), closing(crew):
+            yield from self._events(iter(files), crew)
 
     def progress(self) -> Progress:
         """Return how far the run is, or was up to a second ago."""
@@ -87,14 +84,10 @@ class UploadRun:
         """Return whether results of an image are still to come."""
         return self._waiting.has(key)
 
-    def _events(
-        self, files: Iterator[File | None], pool: ThreadPoolExecutor
-    ) -> Iterator[Event | None]:
-        sending: set[Future[Step]] = set()
-        checking: set[Future[Step]] = set()
+    def _events(self, files: Iterator[File | None], crew: Crew[Step]) -> Iterator[Event | None]:
         more = True
-        while more or sending or checking or (self._follow and self._waiting.counts()):
-            while more and len(sending) < 2 * THREADS:
+        while more or crew.busy or (self._follow and self._waiting.counts()):
+            while more and crew.running["send"] < 2 * THREADS:
                 file = next(files, _END)
                 if file is _END:
                     more = False
@@ -103,14 +96,12 @@ class UploadRun:
                 elif (step := self._before_images(file)) is not None:
                     yield from step.events
                 elif isinstance(file, LocalFile):
-                    sending.add(pool.submit(guarded, self._send, file))
-            if self._follow and not checking:
-                due = self._due()
-                checking = {pool.submit(guarded, self._follower.check, each) for each in due}
-            done = _first_done(sending | checking)
-            sending, checking = sending - done, checking - done
-            for future in done:
-                yield from self._noted(future.result()).events
+                    crew.begin("send", guarded, self._send, file)
+            if self._follow and not crew.running["check"]:
+                for due in self._due():
+                    crew.begin("check", guarded, self._follower.check, due)
+            for step in crew.results(POLL_INTERVAL):
+                yield from self._noted(step).events
             yield None
 
     def _noted(self, step: Step) -> Step:
@@ -153,10 +144,3 @@ class UploadRun:
         # Nobody waits for it otherwise, and to tell what will come takes several requests.
         expected = tuple(self._follower.expected(file.key)) if self._follow else ()
         return Step((sent,), expected)
-
-
-def _first_done(futures: set[Future[Step]]) -> set[Future[Step]]:
-    """Return those that are done, after waiting up to `POLL_INTERVAL` for the first."""
-    if not futures:
-        time.sleep(POLL_INTERVAL)
-    return wait(futures, timeout=POLL_INTERVAL, return_when=FIRST_COMPLETED).done

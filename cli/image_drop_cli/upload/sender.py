@@ -18,7 +18,7 @@ from image_drop.storage.s3 import BAD_DIGEST, CHANGED, code_of
 from image_drop.uploads import SIDECAR_SUFFIX
 from image_drop_cli.upload.events import NotSentError
 from image_drop_cli.upload.folders import LocalFile
-from image_drop_cli.upload.objects import StoredObject, find_object
+from image_drop_cli.upload.objects import BY_PUT, StoredObject, find_object
 
 
 @dataclass(frozen=True)
@@ -68,33 +68,46 @@ class Sender:
         return SendResult(existing is _Existing.SAME, changed_at)
 
     def _send_sidecar(self, file: LocalFile, image: "_Existing") -> float:
-        """Return when the instructions in the bucket changed to these; 0 if they did not."""
+        """Return when the instructions in the bucket changed to these; 0 if they did not.
+
+        Instructions that `put` wrote itself are replaced, those of anybody else only with
+        `overwrite`.
+        """
         if file.sidecar is None:
             return 0.0
         key = file.key + SIDECAR_SUFFIX
         digest = _Digest.of(BytesIO(file.sidecar))
-        if self._existing(key, digest, "different instructions") is _Existing.SAME:
+        seen = find_object(self.s3, key, self.place(key))
+        own = seen if seen and seen.by_put else None
+        if self._known(seen, digest, "different instructions", own=bool(own)) is _Existing.SAME:
             return 0.0
         if image is _Existing.OTHER:
             # The new instructions are not for the old image, whose edit would cost money.
             # The bucket keeps its versions.
             old = self.place(file.key)
             self.s3.delete_object(Bucket=old.bucket, Key=old.key)
-        self._put(key, file.sidecar, digest, ContentType="application/json")
+        values: dict[str, Any] = {"IfMatch": own.etag} if own and not self.overwrite else {}
+        self._put(
+            key, file.sidecar, digest, ContentType="application/json", Metadata=BY_PUT, **values
+        )
         stored = find_object(self.s3, key, self.place(key))
         return stored.changed_at if stored else 0.0
 
     def _existing(self, key: str, digest: "_Digest", what: str) -> "_Existing":
-        stored = find_object(self.s3, key, self.place(key))
+        return self._known(find_object(self.s3, key, self.place(key)), digest, what)
+
+    def _known(
+        self, stored: StoredObject | None, digest: "_Digest", what: str, *, own: bool = False
+    ) -> "_Existing":
         if stored is None:
             return _Existing.NOTHING
         if digest.matches(stored):
             return _Existing.SAME
-        if self.overwrite:
+        if self.overwrite or own:
             return _Existing.OTHER
         raise NotSentError(
-            f"The bucket already has {what} at {key}. Choose another folder with --to, or replace "
-            "it with --overwrite."
+            f"The bucket already has {what} at {stored.key}. Choose another folder with --to, or "
+            "replace it with --overwrite."
         )
 
     def _send_content(self, file: LocalFile, content: BinaryIO, digest: "_Digest") -> None:
@@ -120,7 +133,7 @@ class Sender:
 
     def _put(self, key: str, body: bytes | BinaryIO, digest: "_Digest", **values: Any) -> None:
         """Put an object, unless somebody else has just put a different one there."""
-        if not self.overwrite:
+        if not self.overwrite and "IfMatch" not in values:
             values["IfNoneMatch"] = "*"
         place = self.place(key)
         try:

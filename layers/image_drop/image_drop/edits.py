@@ -3,6 +3,7 @@
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -69,6 +70,8 @@ class Edit:
     paid call, whatever is done with its answer. `background`: the image behind the finished
     subject. `model`: the model that Venice runs; a result names the model in Venice's answer
     instead, if there is one. `rate_model`: the name under which Venice counts this edit's calls.
+    `plain_id`, `plain_key`: of the result of the same call without a finish, which is Venice's own
+    answer as PNG; the same as `id` and `output_key` if there is no finish.
     """
 
     image: InputObject
@@ -81,6 +84,8 @@ class Edit:
     call_digest: str
     id: str
     output_key: str
+    plain_id: str
+    plain_key: str
 
     @property
     def mode(self) -> Mode:
@@ -155,6 +160,13 @@ def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
         [image.bucket, image.key, image.etag, mode, client.parameters(chosen)],
         [layer if isinstance(layer, str) else layer.etag for layer in layers],
     )
+    result_key = partial(
+        output_bucket.output_key,
+        services.settings.output_key_format,
+        image.key,
+        mode,
+        variant,
+    )
     return Edit(
         image=image,
         instructions=chosen,
@@ -170,13 +182,9 @@ def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
             chosen.finish and chosen.finish.identity,
             background.etag if background else None,
         ),
-        output_key=output_bucket.output_key(
-            services.settings.output_key_format,
-            image.key,
-            mode,
-            variant,
-            chosen.finish.suffix if chosen.finish else ".png",
-        ),
+        output_key=result_key(chosen.finish.suffix if chosen.finish else ".png"),
+        plain_id=_digest(call_digest, variant, None, None),
+        plain_key=result_key(".png"),
     )
 
 

@@ -24,9 +24,9 @@ from image_drop.imaging import photos
 from image_drop.job import Job
 from image_drop.state.answers import Known
 from image_drop.state.billing import Settlement
-from image_drop.state.edit_record import Call, Record
+from image_drop.state.edit_record import Call, OutcomeKind, Record
 from image_drop.storage import output_bucket
-from image_drop.storage.output_bucket import Stored
+from image_drop.storage.output_bucket import OutputBucket, Stored
 from image_drop.telemetry import never_failing
 from image_drop.venice.client import Answer
 
@@ -57,21 +57,40 @@ def checked_png(answer: Answer, keep_metadata: bool) -> bytes:
 
 
 def kept_answer(edit: Edit, job: Job) -> Paid | None:
-    """Return the kept answer to the same call, or None.
+    """Return the kept answer to the same call, or None."""
+    for key, name, value in _places(edit, job.hold.record, job.upload.fresh):
+        found = job.services.output_bucket.read_output(key)
+        if found and found[0].metadata.get(name) == value:
+            stored, media_type, data = found
+            metadata = output_bucket.from_metadata(stored.metadata)
+            headers = {to: metadata[name] for name, to in HEADERS.items() if name in metadata}
+            return Paid(Answer(data, media_type, headers))
+    return None
 
-    An original belongs to a result that is there already, so it is no new draw.
+
+def is_answered(edit: Edit, record: Record, bucket: OutputBucket) -> bool:
+    """Return whether an edit needs no call, because `kept_answer` would find its answer."""
+    return any(
+        (found := bucket.find_output(key)) and found.metadata.get(name) == value
+        for key, name, value in _places(edit, record)
+    )
+
+
+def _places(edit: Edit, record: Record, fresh: bool = False) -> Iterator[tuple[str, str, str]]:
+    """Yield where an answer to the same call may be: its key, and the metadatum that proves it.
+
+    The result without a finish is the answer itself. Only an image that had a result can have one.
+    For a new draw, only an answer counts that is no result yet.
     """
-    record = job.hold.record
-    fresh = edit.instructions.fresh or job.upload.fresh
-    original = None if fresh else edit.original_key
-    key = record.kept_key if record.kept_digest == edit.call_digest else original
-    found = job.services.output_bucket.read_output(key) if key else None
-    if found is None or found[0].metadata.get("call-digest") != edit.call_digest:
-        return None
-    stored, media_type, data = found
-    metadata = output_bucket.from_metadata(stored.metadata)
-    headers = {header: metadata[name] for name, header in HEADERS.items() if name in metadata}
-    return Paid(Answer(data, media_type, headers))
+    if record.kept_digest == edit.call_digest:
+        yield record.kept_key, "call-digest", edit.call_digest
+    if fresh:
+        return
+    if edit.original_key:
+        yield edit.original_key, "call-digest", edit.call_digest
+    had_result = record.outcome and record.outcome.kind is OutcomeKind.RESULT
+    if edit.instructions.finish and had_result:
+        yield edit.plain_key, "edit-id", edit.plain_id
 
 
 HEADERS = {  # an answer's headers by the names that they have in its metadata
