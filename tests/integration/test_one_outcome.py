@@ -398,6 +398,8 @@ def test_report_that_killed_function_left_goes_with_next_try(stage: Stage) -> No
     stage.put_json("a.jpg.json", prompt="wood", layers=["_layers/late.png"])
     stage.pass_time(400)
 
-    stage.upload(event)  # Lambda delivers it again, and the layer is not there yet
+    stage.upload(event)  # Lambda delivers it again
+    stage.pass_time(60)
+    stage.redeliver()  # the layer is not there yet
 
     assert stage.outputs("a.jpg") == ["a.jpg.png"]
