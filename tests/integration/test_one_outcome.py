@@ -395,7 +395,7 @@ def test_report_that_killed_function_left_goes_with_next_try(stage: Stage) -> No
     with pytest.raises(Killed):
         stage.upload(event)
     assert stage.outputs("a.jpg") == ["a.jpg.error.json", "a.jpg.png"]
-    stage.put_json("a.jpg.json", prompt="wood", layers=["_layers/late.png"])
+    stage.put_json("a.jpg.json", finish={"background": "_layers/late.png"})
     stage.pass_time(400)
 
     stage.upload(event)  # Lambda delivers it again
