@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from image_drop.edits import Edit, Wanted, instruction_sources
 from image_drop.errors import PermanentError
 from image_drop.instructions import schema
-from image_drop.instructions.sources import Source, checked, resolve
+from image_drop.instructions.sources import Source, checked, presets_in, resolve
 from image_drop.state.edit_record import Record
 from image_drop.storage.input_bucket import InputObject
 from image_drop.uploads import starts_nothing
@@ -135,7 +135,8 @@ def _without_calls(
 
 def origins(sources: Sequence[Source]) -> tuple[Given, ...]:
     """Return each key that is given, with its value from the nearest of `sources`."""
-    known = [(source.name, checked(source)) for source in sources]
+    presets = presets_in(sources)
+    known = [(source.name, checked(source, presets)) for source in sources]
     keys = [key for key in schema.KEYS if any(key in values for _, values in known)]
     return tuple(_origin(key, [(name, v[key]) for name, v in known if key in v]) for key in keys)
 

@@ -14,7 +14,7 @@ INSTRUCTION_OPTIONS = {
         str | None,
         typer.Option(
             metavar="MODE",
-            help="Kind of edit: edit, multi-edit or background-remove.",
+            help="Kind of edit: edit, multi-edit, background-remove or upscale.",
             rich_help_panel=PANEL,
         ),
     ],
@@ -55,8 +55,8 @@ INSTRUCTION_OPTIONS = {
         str | None,
         typer.Option(
             metavar="FINISH",
-            help="Frame and file format of the result: amazon, shopify, square-white, or JSON "
-            'such as {"trim": true}.',
+            help="Frame and file format of the result: the name of a preset, such as amazon, or "
+            'JSON such as {"trim": true}.',
             rich_help_panel=PANEL,
         ),
     ],

@@ -41,6 +41,8 @@ class Row:
     the output bucket. `model`: of the last call. `usd`: of all calls that were charged, also those
     of earlier results; `unconfirmed_usd`: of calls in progress or without an answer. `attempts`:
     calls, refused ones too; a record keeps the last 50. `seconds`: the try that made the result.
+    `check`: `passed`, or what its preset's shop would refuse; empty without rules.
+    `reused_from`: the result whose answer was served, if the picture was paid for before.
     `at`: when it ended, in UTC.
     """
 
@@ -54,6 +56,8 @@ class Row:
     unconfirmed_usd: float = 0.0
     attempts: int = 0
     seconds: float = 0.0
+    check: str = ""
+    reused_from: str = ""
     at: str = ""
     code: str = ""
     what_to_do: str = ""
@@ -121,6 +125,8 @@ def row_of(key: str, variant: str | None, record: Record, since: float = 0.0) ->
         outcome=outcome.kind.value,
         result=outcome.key,
         seconds=outcome.seconds,
+        check=outcome.check,
+        reused_from=outcome.reused_from,
         at=datetime.fromtimestamp(outcome.at, UTC).isoformat(timespec="seconds"),
         code=outcome.code,
         what_to_do=ADVICE.get(outcome.code, "") if outcome.code else "",

@@ -78,7 +78,7 @@ class Today:
 
     `unconfirmed_usd`: calls in progress, and calls without an answer, which may have been charged.
     `limit_usd`: 0 is none; `usual_limit_usd`: of every other day. The model is the one that Venice
-    charges for.
+    charges for. `saved_usd`: what `reused` results would have cost again.
     """
 
     usd: float
@@ -87,6 +87,8 @@ class Today:
     usd_by_model: Mapping[str, float]
     calls_by_model: Mapping[str, int]
     usual_limit_usd: float = 0.0
+    saved_usd: float = 0.0
+    reused: int = 0
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,8 @@ def _today(deployment: "Deployment") -> Today:
         day.usd_by_model,
         day.calls_by_model,
         billing.limit_usd,
+        day.saved_usd,
+        day.reused,
     )
 
 

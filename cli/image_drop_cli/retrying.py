@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from image_drop.errors import ImageDropError, subclasses
 from image_drop.state.edit_record import Outcome, OutcomeKind
-from image_drop.uploads import Upload
+from image_drop.uploads import FRESH, Upload
 from image_drop_cli.dead_letters import DeadLetters
 from image_drop_cli.image_records import scan_records
 from image_drop_cli.upload.plan import Plan, plan_images
@@ -72,20 +72,23 @@ def failed_images(
     return sorted(found, key=lambda image: (image.key, image.variant or ""))
 
 
-def plan_retry(images: Sequence[Failed], deployment: "Deployment") -> Plan:
-    """Return what retrying these images will do, projected from up to 500 of them."""
-    return plan_images(dict.fromkeys(image.key for image in images), deployment)
+def plan_retry(images: Sequence[Failed], deployment: "Deployment", *, fresh: bool = False) -> Plan:
+    """Return what retrying these images will do, projected from up to 500 of them.
+
+    `fresh`: each is paid for, also one that has a result.
+    """
+    return plan_images(dict.fromkeys(image.key for image in images), deployment, fresh=fresh)
 
 
-def retry_images(images: Sequence[Failed], deployment: "Deployment") -> int:
+def retry_images(images: Sequence[Failed], deployment: "Deployment", *, fresh: bool = False) -> int:
     """Queue images; return how many messages that takes.
 
     A dead letter leaves its queue, with a fresh set of attempts. What has its result by now is not
-    paid again.
+    paid again, unless a `fresh` draw is asked for.
     """
     queued = _redrive({(image.key, image.variant) for image in images if image.dead}, deployment)
     services, bucket = deployment.services, deployment.input_bucket
-    retry_id = services.new_id()
+    retry_id = (FRESH if fresh else "") + services.new_id()
     rest = [
         Upload(bucket, image.key, image.variant, retry=retry_id)
         for image in images

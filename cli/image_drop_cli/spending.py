@@ -50,6 +50,7 @@ class Spending:
     """The spend of the days of UTC from `first` to `last`, in US dollars.
 
     The sums are those of the ledger, whatever the parts. `aws_usd`: estimated, see `AWS_USD`.
+    `saved_usd`: what `reused` results would have cost again.
     """
 
     first: str
@@ -60,6 +61,8 @@ class Spending:
     unconfirmed_usd: float
     calls: int
     aws_usd: float
+    saved_usd: float = 0.0
+    reused: int = 0
 
 
 def spending(deployment: "Deployment", days: int = 30, by: By = By.DAY) -> Spending:
@@ -92,6 +95,8 @@ def spending(deployment: "Deployment", days: int = 30, by: By = By.DAY) -> Spend
         unconfirmed_usd=round(sum(day.unconfirmed_usd for day in ledger), 6),
         calls=calls,
         aws_usd=round(calls * AWS_USD, 2),
+        saved_usd=round(sum(day.saved_usd for day in ledger), 6),
+        reused=sum(day.reused for day in ledger),
     )
 
 

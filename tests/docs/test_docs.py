@@ -22,7 +22,8 @@ from image_drop.errors import (
     WaitsForImageError,
     subclasses,
 )
-from image_drop.instructions.finish import PRESETS, Finish
+from image_drop.instructions.finish import Finish
+from image_drop.instructions.presets import PRESETS
 from image_drop.instructions.schema import KEYS, Instructions, Mode
 from image_drop.instructions.sources import from_file, resolve
 from image_drop.state import catalogue_store, circuit_breaker, edit_record, orders, scans
@@ -226,7 +227,7 @@ def test_every_preset_is_documented_with_its_values(preset: str) -> None:
         row for row in rows(page(INSTRUCTIONS).section("Finish")) if len(row) == 1 + 6
     ]
     values = dict(zip(heading, next(row for row in table if row[0] == preset), strict=True))
-    for key, value in PRESETS[preset].items():
+    for key, value in PRESETS[preset].keys.items():
         assert values[key] == (f"{value:,}" if key == "max_bytes" else str(value).lower()), key
 
 

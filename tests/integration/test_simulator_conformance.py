@@ -35,6 +35,7 @@ HEIC = ("image", part(picture("HEIF"), "photo.heic", "image/heic"))
 HEIC_LAYER = ("images", HEIC[1])
 AVIF = ("image", part(picture("AVIF"), "photo.avif", "image/avif"))
 FOUR = [IMAGE] * 4
+LARGE = picture(size=(4097, 4097), mode="L")  # no scale of the upscaler fits
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,14 @@ TABLE = [
     Row("M-I15-files", "multi-edit", {"data": {"prompt": "red"}, "files": [LAYER] * 11}, 400),
     Row("M-V7-resolution", "multi-edit", multi_body(resolution="2K"), 200),
     Row("M-V8-heic", "multi-edit", {"data": {"prompt": "red"}, "files": [LAYER, HEIC_LAYER]}, 200),
+    Row("U-V1", "upscale", {"json": {"image": IMAGE}}, 200),
+    Row("U-V2", "upscale", {"data": {"scale": "4", "creativity": "0.5"}, "files": [PART]}, 200),
+    Row("U-V3-open", "upscale", {"json": {"image": IMAGE, "prompt": "red"}}, 200),
+    Row("U-I1", "upscale", {"json": {}}, 400),
+    Row("U-I2", "upscale", {"json": {"image": IMAGE, "scale": 5}}, 400),
+    Row("U-I3-small", "upscale", {"json": {"image": text(picture(size=(200, 200)))}}, 400),
+    Row("U-I4-large", "upscale", {"files": [("image", part(LARGE))]}, 400),
+    Row("U-I5", "upscale", {"json": {"image": IMAGE}, "headers": {}}, 402),
     Row("B-V1", "background-remove", {"json": {"image_url": URL}}, 200),
     Row("B-V2", "background-remove", {"json": {"image": IMAGE}}, 200),
     Row(

@@ -17,6 +17,7 @@ from tests.simulation.borders import Borders
 from tests.simulation.deployment import INPUT, OUTPUT, START, Cloud
 from tests.simulation.journal import ROUND
 from tests.simulation.money import Money
+from tests.simulation.reuse import Reuse
 from tests.simulation.words import UNKNOWN_MODEL
 from tests.simulation.workload import RUBBISH, People
 
@@ -34,6 +35,7 @@ def broken(cloud: Cloud, people: People) -> list[str]:
         *Promises(cloud, people).broken(),
         *Money(cloud, people).broken(),
         *Borders(cloud, people).broken(),
+        *Reuse(cloud, people).broken(),
     ]
 
 
@@ -250,7 +252,7 @@ class Promises(Auditor):
                 left = int(item["expiration"]["N"]) - self.cloud.world.time
                 if left < MESSAGES_LIVE - (self.cloud.world.time - START):
                     yield f"the item {id} expires before its message"
-        known = {*CATALOGUE, "unknown", "background-remove"}
+        known = {*CATALOGUE, "unknown", "background-remove", "upscale"}
         rate = AtomicItem(self.services.limiter.dynamodb, "state", "rate", Rates())
         for model in rate.read()[0].logs:
             if model not in known:

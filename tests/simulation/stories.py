@@ -10,6 +10,8 @@ from tests.simulation.workload import WAVES, Act
 FIRST = 100  # number of a story's first act; `workload` counts from 1
 WEATHER = 200  # the same of bad weather
 BUSY_SHARE = 0.12
+COPIES = 300  # the same of copies
+COPIES_SHARE = 0.3
 SHARE = 0.7  # of the seeds that have a story
 Step = tuple[float, str, str, Mapping[str, Any]]  # seconds, kind, key, instructions
 RED: Mapping[str, Any] = {"prompt": "red"}
@@ -28,8 +30,8 @@ LAYERED: Mapping[str, Any] = {"prompt": "on marble", "layers": ["_layers/mask.pn
 
 
 def drawn(seed: object, seconds: float) -> list[Act]:
-    """Draw one story or none, and bad weather or not, to happen within so many seconds."""
-    return [*_story(seed, seconds), *_weather(seed, seconds)]
+    """Draw one story or none, bad weather and copies or not, within so many seconds."""
+    return [*_story(seed, seconds), *_weather(seed, seconds), *_copies(seed, seconds)]
 
 
 def _weather(seed: object, seconds: float) -> Iterator[Act]:
@@ -44,6 +46,19 @@ def _weather(seed: object, seconds: float) -> Iterator[Act]:
     for number in range(rng.choice((1, 1, 3))):
         at = begin + 102 + 3 * number
         yield Act(at, "same bytes again", key, WEATHER + 2 + number)
+
+
+def _copies(seed: object, seconds: float) -> Iterator[Act]:
+    """Somebody copies images to other names, and may want new draws of some."""
+    rng = random.Random(f"{seed} copies")
+    if rng.random() > COPIES_SHARE:
+        return
+    for number in range(rng.choice((1, 2, 3))):
+        folder = rng.choice(("copies/", "copies/", "shop/", "customers/"))
+        yield Act(rng.uniform(100, seconds), "copy images", folder, COPIES + number)
+    if rng.random() < 0.5:
+        key = rng.choice(("a.jpg", "shop/a.jpg", "shop/b.jpg"))
+        yield Act(rng.uniform(100, seconds), "fresh retry", key, COPIES + 9)
 
 
 def _story(seed: object, seconds: float) -> list[Act]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from image_drop.state.circuit_breaker import BY_HAND
 from image_drop.storage import retry_queue
-from image_drop.uploads import Upload
+from image_drop.uploads import FRESH, Upload, starts_nothing
 from tests.simulation.deployment import INPUT, OUTPUT, Cloud
 from tests.simulation.venice import EDIT
 from tests.simulation.words import (
@@ -96,6 +96,7 @@ RUBBISH: tuple[bytes, ...] = (
 )  # the last one is a JPEG without components
 SUFFIXES = (".png", ".png", ".jpg", ".pink.png", ".cut.png", ".original.png", ".error.json")
 WAVES = ("400", "422", "503", "html", "403 for this one")
+COPIED = 8  # objects at most
 WAVE = 60.0  # seconds
 DAILY_LIMITS = ("0.04", "0.08", "0.12", "0.2", "50", "0")
 
@@ -340,6 +341,20 @@ class People:
             self.cloud.s3.put(INPUT, new, there.body or b"", tags=there.tags)
             self.cloud.s3.delete(INPUT, act.key)
 
+    def copy_images(self, act: Act) -> None:
+        """Copy some images into a folder, with their tags and sidecars."""
+        for number, key in enumerate(self.cloud.s3.keys(INPUT)[:COPIED]):
+            there = self.cloud.s3.current(INPUT, key)
+            if starts_nothing(key) or key.endswith(".json") or there is None:
+                continue
+            if key.startswith(UNTRUSTED) and not act.key.startswith(UNTRUSTED):
+                continue  # who copies a stranger's words makes them his own
+            new = f"{act.key}copy-{act.number}-{number}.jpg"
+            if sidecar := self.cloud.s3.current(INPUT, f"{key}.json"):
+                self.cloud.s3.put(INPUT, f"{new}.json", sidecar.body or b"")
+            self._starts(new)
+            self.cloud.s3.put(INPUT, new, there.body or b"", tags=there.tags)
+
     def remove_result(self, act: Act) -> None:
         for key in self.cloud.s3.keys(OUTPUT, act.key):
             self.removed.add(key)
@@ -348,6 +363,12 @@ class People:
     def retry(self, act: Act) -> None:
         if self.cloud.s3.current(INPUT, act.key):
             upload = Upload(INPUT, act.key, retry=f"again-{act.number}")
+            self.cloud.sqs.send(retry_queue.message(upload))
+
+    def fresh_retry(self, act: Act) -> None:
+        if self.cloud.s3.current(INPUT, act.key):
+            self._starts(act.key)
+            upload = Upload(INPUT, act.key, retry=f"{FRESH}{act.number}")
             self.cloud.sqs.send(retry_queue.message(upload))
 
     def redrive(self, act: Act) -> None:
@@ -435,6 +456,8 @@ _ACTS = {
     "put layer": People.put_layer,
     "delete image": People.delete_image,
     "rename image": People.rename_image,
+    "copy images": People.copy_images,
+    "fresh retry": People.fresh_retry,
     "remove result": People.remove_result,
     "retry": People.retry,
     "redrive": People.redrive,

@@ -134,8 +134,8 @@ class Stage(Buckets):
         tags: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Upload an object; the event that S3 sends about it, a second later."""
-        data = photo() if data is None else data
+        """Upload an object, by default a photo of its own; S3's event about it, a second later."""
+        data = photo(key) if data is None else data
         self.store(key, data, tags, metadata)
         self.clock.sleep(1)
         event = sample("s3-put")

@@ -15,7 +15,7 @@ from image_drop.state.catalogue_store import CatalogueStore
 from image_drop.venice import client
 from image_drop.venice.catalogue import Catalogue
 from image_drop.venice.known_models import KNOWN
-from image_drop.venice.models import REMOVAL_MODEL, Limits, Model, Price, listed
+from image_drop.venice.models import REMOVAL_MODEL, UPSCALE_MODEL, Limits, Model, Price, listed
 from image_drop_local.simulator import catalogue as simulator
 from tests.support.clock import FakeClock
 
@@ -144,7 +144,7 @@ class TestPrice:
         assert priced(answered="firered-image-edit-v1.1") == 0.04
 
     @given(
-        model=st.sampled_from(sorted(set(simulator.MODELS) - {REMOVAL_MODEL})),
+        model=st.sampled_from(sorted(set(simulator.MODELS) - {REMOVAL_MODEL, UPSCALE_MODEL})),
         images=st.integers(1, 6),
         enhanced=st.booleans(),
         data=st.data(),
@@ -409,7 +409,8 @@ class TestRateModel:
 
     @pytest.mark.parametrize("model", [*KNOWN, "qwen-edit", "llama-3", "made-up-edit"])
     def test_limits_of_account_are_kept_under_names_that_calls_use(self, model: str) -> None:
-        mode = Mode.BACKGROUND_REMOVE if model == REMOVAL_MODEL else Mode.EDIT
+        fixed = {REMOVAL_MODEL: Mode.BACKGROUND_REMOVE, UPSCALE_MODEL: Mode.UPSCALE}
+        mode = fixed.get(model, Mode.EDIT)
         expected = UNREAD.rate_model(mode, model) if model in KNOWN else None
 
         assert rate_model(model, UNREAD) == expected
@@ -449,7 +450,8 @@ class TestVenicesList:
         known = {name: model for name, model in KNOWN.items() if model.price and model.limits}
 
         assert {name: LISTED[name] for name in known} == known
-        assert set(LISTED) == {name for name, model in KNOWN.items() if model.price}
+        priced = {name for name, model in KNOWN.items() if model.price}
+        assert set(LISTED) == priced - {UPSCALE_MODEL}
 
     def test_what_list_says_counts_before_what_was_known(self) -> None:
         catalogue = Catalogue(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import date
 
 import msgspec
 import pytest
@@ -11,8 +12,10 @@ from PIL import Image, ImageDraw
 from image_drop.errors import DamagedImageError, InvalidValueError, LayerError
 from image_drop.imaging import photos
 from image_drop.imaging.canvas import render
+from image_drop.imaging.result_check import check_result
 from image_drop.instructions import finish as finishing
-from image_drop.instructions.finish import PRESETS, Finish
+from image_drop.instructions.finish import Finish
+from image_drop.instructions.presets import PRESETS, Preset, Rules
 from tests.support import pictures
 from tests.support.pictures import alike, load, pixel, save
 
@@ -29,7 +32,7 @@ def cutout(
 
 
 def finished(png: bytes, **keys: object) -> Image.Image:
-    return load(render(Finish.parse(keys), png))
+    return load(render(Finish.parse(keys), png).data)
 
 
 def subject_box(image: Image.Image) -> tuple[int, int, int, int] | None:
@@ -56,7 +59,7 @@ def test_empty_finish_changes_nothing_that_is_visible() -> None:
     ("keys", "message"),
     [
         ({"format": "gif"}, r"finish\.format is 'gif'. Allowed: \"png\", \"webp\" or \"jpeg\""),
-        ({"preset": "ebay"}, r"finish\.preset is 'ebay'. Allowed: \"amazon\", \"shopify\""),
+        ({"preset": "ebuy"}, r"finish\.preset is 'ebuy'. Allowed: amazon, shopify, .* your own"),
         ({"trim": "yes"}, r"finish\.trim is 'yes'. Allowed: true or false"),
         ({"margin": "50%"}, r"finish\.margin is '50%'. Allowed: .*\"49\.99%\""),
         ({"margin": -1}, r"finish\.margin is -1"),
@@ -185,7 +188,7 @@ def test_subject_is_fitted_and_centred_on_canvas(size: str) -> None:
 @pytest.mark.slow
 def test_canvas_without_size_stays_within_cap() -> None:
     png = save(Image.new("L", (5000, 3000)), "PNG")
-    result = render(Finish.parse({"margin": 4999, "format": "jpeg"}), png)
+    result = render(Finish.parse({"margin": 4999, "format": "jpeg"}), png).data
     width, height = load(result).size
     assert width * height <= finishing.MAX_CANVAS_PIXELS
     assert max(width, height) <= finishing.MAX_SIDE
@@ -214,7 +217,7 @@ def test_half_transparent_subject_lets_background_through() -> None:
 @pytest.mark.parametrize("kind", ["baseline JPEG", "RGBA PNG", "lossy WebP"])
 def test_background_image_covers_canvas(kind: str) -> None:
     finish = Finish.parse({"background": "studio/wood.jpg", "size": "600x300"})
-    image = load(render(finish, cutout(), pictures.untouched()[kind]))
+    image = load(render(finish, cutout(), pictures.untouched()[kind]).data)
     assert image.size == (600, 300)
     assert image.mode == "RGB"
     if kind == "baseline JPEG":
@@ -224,13 +227,13 @@ def test_background_image_covers_canvas(kind: str) -> None:
 
 def test_background_in_any_format_can_be_used() -> None:
     finish = Finish.parse({"background": "studio.heic"})
-    image = load(render(finish, cutout(), pictures.convertible()["heic"]))
+    image = load(render(finish, cutout(), pictures.convertible()["heic"]).data)
     assert alike(pixel(image, 20, 20), pictures.RED, 12)
 
 
 def test_background_may_be_single_pixel() -> None:
     finish = Finish.parse({"background": "sky.png"})
-    image = load(render(finish, cutout(), save(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG")))
+    image = load(render(finish, cutout(), save(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG")).data)
     assert pixel(image, 5, 5) == (1, 2, 3)
 
 
@@ -275,7 +278,7 @@ def test_shadow_on_transparent_canvas_is_transparent_black() -> None:
 )
 def test_format_decides_type_and_ending(name: str, media_type: str, suffix: str) -> None:
     finish = Finish.parse({"format": name})
-    result = render(finish, cutout())
+    result = render(finish, cutout()).data
     assert (finish.media_type, finish.suffix) == (media_type, suffix)
     assert photos.media_type_of(result) == media_type
     assert load(result).size == (400, 300)
@@ -298,7 +301,7 @@ def test_jpeg_puts_white_where_nothing_else_is_said() -> None:
 @pytest.mark.parametrize("name", ["png", "webp", "jpeg"])
 def test_result_is_no_larger_than_max_bytes(name: str) -> None:
     noise = save(Image.effect_noise((400, 400), 100).convert("RGB"), "PNG")
-    result = render(Finish.parse({"format": name, "max_bytes": 20_000}), noise)
+    result = render(Finish.parse({"format": name, "max_bytes": 20_000}), noise).data
     assert len(result) <= 20_000
     assert load(result).width <= 400
 
@@ -306,8 +309,8 @@ def test_result_is_no_larger_than_max_bytes(name: str) -> None:
 @pytest.mark.slow
 def test_quality_gives_way_before_size() -> None:
     noise = save(Image.effect_noise((900, 900), 60).convert("RGB"), "PNG")
-    best = len(render(Finish.parse({"format": "jpeg"}), noise))
-    result = render(Finish.parse({"format": "jpeg", "max_bytes": best // 2}), noise)
+    best = len(render(Finish.parse({"format": "jpeg"}), noise).data)
+    result = render(Finish.parse({"format": "jpeg", "max_bytes": best // 2}), noise).data
     assert load(result).size == (900, 900)
 
 
@@ -326,7 +329,7 @@ def product() -> bytes:
 
 
 def test_amazon_preset_meets_amazons_rules() -> None:
-    result = render(Finish.parse("amazon"), product())
+    result = render(Finish.parse("amazon"), product()).data
 
     image = load(result)
     left, top, right, bottom = subject_box(image) or (0, 0, 0, 0)
@@ -338,7 +341,7 @@ def test_amazon_preset_meets_amazons_rules() -> None:
 
 
 def test_shopify_preset_meets_shopifys_rules() -> None:
-    result = render(Finish.parse("shopify"), product())
+    result = render(Finish.parse("shopify"), product()).data
     assert load(result).size == (2048, 2048)
     assert len(result) < 20_000_000
 
@@ -348,3 +351,126 @@ def test_square_white_preset_is_white_square_of_2000_pixels() -> None:
     assert image.size == (2000, 2000)
     assert image.format == "PNG"
     assert pixel(image, 0, 0) == (255, 255, 255)
+
+
+# --- presets of the shops, and the check ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_result_of_preset_passes_its_own_rules(preset: str) -> None:
+    finish = Finish.parse(preset)
+    drawn = render(finish, cutout())
+    assert finish.checked_against
+    assert check_result(finish.checked_against, drawn.data, drawn.fill) == "passed"
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_each_figure_of_preset_has_source_and_date(preset: Preset) -> None:
+    assert set(preset.sources) == set(msgspec.to_builtins(preset.rules))
+    for source in preset.sources.values():
+        assert source.page
+        assert date.fromisoformat(source.read)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"size": "900x900"}, "size 900x900: longest side under 1000"),
+        ({"margin": "20%"}, "fill 60.0 percent: under 85"),
+        ({"background": "#fefefe"}, "background #fefefe in a corner: not #ffffff"),
+        ({"format": "webp"}, "format webp: not jpeg or png"),
+        ({"format": "png", "background": "transparent"}, "background transparent in a corner"),
+    ],
+)
+def test_check_says_what_amazon_would_refuse(keys: dict[str, object], told: str) -> None:
+    finish = Finish.parse({"preset": "amazon", **keys})
+    drawn = render(finish, cutout())
+    assert told in check_result(PRESETS["amazon"].rules, drawn.data, drawn.fill)
+
+
+def test_check_of_bytes_shape_and_pixels() -> None:
+    drawn = render(Finish.parse({"size": "60x40", "background": "#abc"}), cutout())
+    rules = Rules(
+        square=True, min_shortest=50, max_longest=50, max_pixels=9, max_bytes=9, max_fill=10
+    )
+    told = check_result(rules, drawn.data, drawn.fill)
+    for problem in ("not square", "under 50", "over 50", "over 9 pixels", "over 9", "over 10"):
+        assert problem in told
+
+
+def test_rules_of_your_own_win_over_those_of_preset() -> None:
+    finish = Finish.parse({"preset": "amazon", "rules": {"min_longest": 10}})
+    assert finish.checked_against == Rules(min_longest=10)
+
+
+# --- margins, position, shadow, dpi, channels ----------------------------------------------------
+
+
+def test_each_side_has_its_own_margin() -> None:
+    sides = {"top": 10, "right": 20, "bottom": "10%", "left": 40}
+    image = finished(cutout(), trim=True, margin=sides, background="white")
+    assert image.size == (260, 122)  # (100 + 10) / (1 - 0.1) = 122
+    assert subject_box(image) == (40, 10, 240, 110)
+
+
+def test_margins_that_leave_no_room_are_refused() -> None:
+    with pytest.raises(InvalidValueError, match="no room"):
+        Finish.parse({"size": "100x100", "margin": {"top": 60, "bottom": 40}})
+    assert Finish.parse({"size": "100x100", "margin": {"top": 60, "bottom": 39}})
+
+
+@pytest.mark.parametrize(
+    ("size", "position", "corner"),
+    [
+        ("200x400", "center", (0, 100)),
+        ("200x400", "top", (0, 0)),
+        ("200x400", "bottom-left", (0, 200)),
+        ("500x200", "right", (300, 0)),
+        ("500x200", "top-left", (0, 0)),
+    ],
+)
+def test_subject_is_put_where_position_says(
+    size: str, position: str, corner: tuple[int, int]
+) -> None:
+    png = cutout(200, 200, (0, 0, 200, 200))
+    box = subject_box(finished(png, size=size, position=position, background="white"))
+    assert box is not None
+    assert box[:2] == corner
+
+
+def test_shadow_as_true_is_shadow_with_defaults() -> None:
+    keys = {"size": "300x300", "margin": "20%", "background": "white"}
+    plain, object_ = finished(cutout(), shadow=True, **keys), finished(cutout(), shadow={}, **keys)
+    assert plain.tobytes() == object_.tobytes()
+
+
+def test_shadow_has_softness_opacity_and_offset() -> None:
+    keys = {"size": "300x300", "margin": "30%", "trim": True, "background": "white"}
+    hard = {"softness": 0, "opacity": 1, "offset": [40, "20%"]}
+    image = finished(cutout(), shadow=hard, **keys)
+    box = subject_box(image)
+    assert box is not None
+    assert pixel(image, box[2] + 20, box[3] + 40) == (0, 0, 0)
+    assert pixel(image, box[2] + 45, box[3] + 40) == (255, 255, 255)
+    with pytest.raises(InvalidValueError, match="opacity"):
+        Finish.parse({"shadow": {"opacity": 2}})
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg"])
+def test_dpi_is_in_file(form: str) -> None:
+    image = finished(cutout(), dpi=300, format=form)
+    assert tuple(round(each) for each in image.info["dpi"]) == (300, 300)
+
+
+def test_webp_has_no_dpi() -> None:
+    with pytest.raises(InvalidValueError, match="WebP"):
+        Finish.parse({"dpi": 300, "format": "webp"})
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
+def test_channels_alpha_is_mask_alone(form: str) -> None:
+    keys = {"channels": "alpha", "background": "red", "shadow": True, "format": form}
+    image = finished(cutout(), **keys).convert("RGB")
+    assert image.size == (400, 300)
+    assert min(pixel(image, 200, 100)) > 250
+    assert max(pixel(image, 20, 20)) < 5

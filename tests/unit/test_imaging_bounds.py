@@ -543,7 +543,7 @@ from PIL import Image
 from image_drop.imaging.canvas import render
 from image_drop.instructions.finish import Finish
 finish = Finish.parse({"trim": True, "size": "4000x4000", "shadow": True, "format": sys.argv[2]})
-result = render(finish, open(sys.argv[1], "rb").read())
+result = render(finish, open(sys.argv[1], "rb").read()).data
 width = Image.open(io.BytesIO(result)).width
 print(json.dumps([width, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
 """

@@ -409,13 +409,13 @@ def test_drawn_finish_tells_nothing_but_picture(form: str, background: str) -> N
     finish = Finish.parse({"format": form, "background": background, "size": "400x300"})
     wood = {"JPEG": told("JPEG"), "PNG": EVERY_KIND["PNG"], "WebP": WEBPS["with a profile"]}
     for backdrop in wood.values() if background == "wood.jpg" else (None,):
-        assert_bare(render(finish, EVERY_KIND["PNG"], backdrop))
+        assert_bare(render(finish, EVERY_KIND["PNG"], backdrop).data)
 
 
 def test_profile_of_background_does_not_become_that_of_result() -> None:
     wood = save(quadrants(), "PNG", icc_profile=SRGB)
     finish = Finish.parse({"background": "wood.png"})
-    result = render(finish, save(quadrants(), "PNG"), wood)
+    result = render(finish, save(quadrants(), "PNG"), wood).data
     assert "icc_profile" not in Image.open(io.BytesIO(result)).info
 
 

@@ -21,7 +21,8 @@ from image_drop.errors import (
     UnreadableInstructionsError,
 )
 from image_drop.instructions import schema, sources
-from image_drop.instructions.finish import END
+from image_drop.instructions.finish import END, Finish
+from image_drop.instructions.presets import Rules
 from image_drop.instructions.schema import KEYS, TAKES, Instructions, Mode
 from image_drop.instructions.sources import OneEdit, Source, Variants, resolve
 
@@ -528,3 +529,52 @@ def test_tags_of_other_tools_are_no_near_miss(foreign: str) -> None:
 def test_word_null_in_tag_is_wrong_value(key: str) -> None:
     with pytest.raises(InvalidValueError, match=key):
         sources.checked(sources.from_tags({key: "NULL"}))
+
+
+# --- presets of one's own ----------------------------------------------------------------------
+
+
+def presets_from(**presets: object) -> Source:
+    return Source("p/.image-drop.json", {"mode": "background-remove", "presets": presets})
+
+
+def test_preset_of_folder_file_is_used_by_name() -> None:
+    folder = presets_from(mine={"size": "90x90", "rules": {"square": True}})
+    edit = resolve([Source("tags", {"finish": "mine"}, strict=False), folder])
+    assert isinstance(edit, OneEdit)
+    assert edit.instructions.presets is None
+    assert edit.instructions.finish == Finish(size="90x90", preset="mine", rules=Rules(square=True))
+
+
+def test_variant_may_name_preset_of_one_of_its_folders() -> None:
+    variants = {"variants": {"a": {"finish": {"preset": "mine", "size": "8x8"}}}}
+    edit = resolve([Source("s", variants), presets_from(mine={"trim": True, "size": "90x90"})])
+    assert isinstance(edit, Variants)
+    assert edit.by_name["a"].finish == Finish(size="8x8", trim=True, preset="mine")
+
+
+def test_nearest_preset_wins() -> None:
+    near, far = presets_from(mine={"trim": True}), presets_from(mine={"size": "9x9"})
+    edit = resolve([Source("s", {"finish": "mine"}), near, far])
+    assert isinstance(edit, OneEdit)
+    assert edit.instructions.finish == Finish(trim=True, preset="mine")
+
+
+@pytest.mark.parametrize(
+    ("presets", "told"),
+    [
+        ({"mine": {"sise": "9x9"}}, r"In p/.*In the preset mine: .*Did you mean 'size'"),
+        ({"mine": {"preset": "amazon"}}, "without a preset"),
+        ({"amazon": {"trim": True}}, "one of Image Drop's own"),
+        ({"other": {"trim": True}}, "finish.preset is 'mine'. Allowed: amazon, .*other"),
+        ({"BAD NAME": {"trim": True}}, "presets in p/"),
+    ],
+)
+def test_wrong_preset_is_said_with_its_place(presets: dict[str, object], told: str) -> None:
+    with pytest.raises(InvalidValueError, match=told):
+        resolve([Source("s", {"finish": "mine"}), presets_from(**presets)])
+
+
+def test_tag_named_presets_is_somebody_elses() -> None:
+    edit = resolve([Source("tags", {"presets": "x"}, strict=False), presets_from()])
+    assert isinstance(edit, OneEdit)

@@ -28,7 +28,7 @@ from image_drop.errors import (
     VeniceUnavailableError,
 )
 from image_drop.imaging.photos import Photo
-from image_drop.instructions.schema import Instructions, Mode
+from image_drop.instructions.schema import Instructions, Mode, Upscale
 from image_drop.quota import Quota
 from image_drop.venice.client import Account, Venice, longest_call, parameters
 from image_drop_local.simulator import Simulator
@@ -100,6 +100,7 @@ DOCUMENTED = {
     Mode.EDIT: PROMPTED | {"model", "output_format"},
     Mode.MULTI_EDIT: PROMPTED | {"modelId", "output_format", "quality"},
     Mode.BACKGROUND_REMOVE: set(),
+    Mode.UPSCALE: {"scale", "creativity"},
 }
 
 
@@ -111,9 +112,11 @@ def test_all_instructions_become_documented_fields_only() -> None:
             for key, value in wanted.as_dict().items()
             if key in DOCUMENTED[mode] - {"model"}
         }
-        if wanted.model and mode is not Mode.BACKGROUND_REMOVE:
+        if mode is Mode.UPSCALE:
+            expected["scale"] = 2.0
+        if wanted.model and "prompt" in DOCUMENTED[mode]:
             expected["model" if mode is Mode.EDIT else "modelId"] = wanted.model
-        if wanted.resolution and mode is not Mode.BACKGROUND_REMOVE:
+        if wanted.resolution and "prompt" in DOCUMENTED[mode]:
             expected["output_format"] = "png"
 
         assert parameters(wanted) == expected
@@ -138,6 +141,12 @@ def test_all_instructions_are_accepted_by_both_document_versions(documents: str)
     [
         (PINK, "/image/edit", {"prompt": "make the sky pink"}),
         (REMOVE, "/image/background-remove", {}),
+        (Instructions(mode=Mode.UPSCALE), "/image/upscale", {"scale": "2"}),
+        (
+            Instructions(mode=Mode.UPSCALE, upscale=Upscale(scale=3.5, creativity=0.02)),
+            "/image/upscale",
+            {"scale": "3.5", "creativity": "0.02"},
+        ),
         (
             Instructions(
                 mode=Mode.EDIT,

@@ -46,7 +46,7 @@ def error(
 
 # --- by status and endpoint --------------------------------------------------------------------
 
-# The class on edit and multi-edit, on background-remove, and on the free pages.
+# The class on edit and multi-edit, on background-remove and upscale, and on the free pages.
 DOCUMENTED: dict[int, tuple[type[ImageDropError], type[ImageDropError], type[ImageDropError]]] = {
     400: (RefusedError, RefusedError, VeniceUnavailableError),
     401: (AccountError, AccountError, AccountError),
@@ -70,7 +70,7 @@ MAYBE_CHARGED = {(status, mode) for status in (408, 504, 520, 524) for mode in M
     (422, Mode.EDIT),
     (422, Mode.MULTI_EDIT),
 }
-KINDS = {Mode.EDIT: 0, Mode.MULTI_EDIT: 0, Mode.BACKGROUND_REMOVE: 1, None: 2}
+KINDS = {Mode.EDIT: 0, Mode.MULTI_EDIT: 0, Mode.BACKGROUND_REMOVE: 1, Mode.UPSCALE: 1, None: 2}
 
 
 @pytest.mark.parametrize("mode", ENDPOINTS)

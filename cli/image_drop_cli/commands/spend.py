@@ -81,6 +81,11 @@ def _totals(found: "Spending") -> list[str]:
             f"${found.unconfirmed_usd:,.2f} more is unconfirmed: calls in progress, or without an "
             "answer."
         )
+    if found.reused:
+        lines.append(
+            f"${found.saved_usd:,.2f} saved: {counted(found.reused, 'result')} of pictures that "
+            "were paid for before."
+        )
     lines.append(
         f"AWS: about ${found.aws_usd:,.2f}, estimated at $0.44 for a thousand calls of 12 s. "
         "Storage and traffic are not included."

@@ -81,7 +81,13 @@ def _waiting(queued: int, seconds_left: float | None) -> str:
 def _today(today: "Today") -> str:
     limit = f" of ${today.limit_usd:,.2f}" if today.limit_usd else ""
     only = " (the limit of today only)" if today.limit_usd != today.usual_limit_usd else ""
-    return f"Today has cost ${today.usd:,.2f}{limit}{only}."
+    return f"Today has cost ${today.usd:,.2f}{limit}{only}.{_saved(today)}"
+
+
+def _saved(today: "Today") -> str:
+    if not today.reused:
+        return ""
+    return f" ${today.saved_usd:,.2f} saved: {counted(today.reused, 'result')} reused."
 
 
 def _needs(count: int) -> str:

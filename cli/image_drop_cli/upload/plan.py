@@ -204,18 +204,27 @@ def plan_backfill(prefix: str, deployment: "Deployment", most: int = MAX_LOOKED_
     return plan_images((each.key for each in missing), deployment, most)
 
 
-def plan_images(found: Iterable[str], deployment: "Deployment", most: int = MAX_LOOKED_AT) -> Plan:
-    """Return what editing images of the bucket will do, projected from up to `most` of them."""
+def plan_images(
+    found: Iterable[str],
+    deployment: "Deployment",
+    most: int = MAX_LOOKED_AT,
+    *,
+    fresh: bool = False,
+) -> Plan:
+    """Return what editing images of the bucket will do, projected from up to `most` of them.
+
+    `fresh`: results that are there are made again.
+    """
     services, bucket = deployment.services, deployment.input_bucket
     keys, count = _sample(found, most, services.rng)
     total = Sum()
     with ThreadPoolExecutor(THREADS, "plan") as pool:
-        for one in pool.map(lambda key: _sum_of(key, bucket, services), keys):
+        for one in pool.map(lambda key: _sum_of(key, bucket, services, fresh), keys):
             total.add(one)
     return total.plan(deployment, count)
 
 
-def _sum_of(key: str, bucket: str, services: Services) -> Sum:
+def _sum_of(key: str, bucket: str, services: Services, fresh: bool) -> Sum:
     total = Sum(images=1)
     try:
         wanted = edits.load_instructions(Upload(bucket, key), services)
@@ -223,6 +232,9 @@ def _sum_of(key: str, bucket: str, services: Services) -> Sum:
         total.add_problem(error, key)
         return total
     for edit in _edits(wanted, services, total):
+        if fresh:
+            total.add_call(edit, edits.price(edit.instructions, services.catalogue.current()))
+            continue
         _count(edit, services, total, there=services.output_bucket.find_output(edit.output_key))
     return total
 

@@ -14,7 +14,7 @@ from image_drop.pipeline import Outcome
 from image_drop.state import circuit_breaker
 from image_drop.state.rates import calls_at_once
 from image_drop.telemetry import logger, measure
-from image_drop.venice.catalogue import Catalogue
+from image_drop.venice.catalogue import FIXED, Catalogue
 from image_drop.venice.client import CALL_SECONDS, ENHANCE_SECONDS
 from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
 from image_drop.venice.models import KINDS, REMOVAL_MODEL, Model, listed
@@ -144,8 +144,9 @@ def refresh_catalogue(services: "Services") -> None:
 
 def rate_model(model: str, catalogue: Catalogue) -> str | None:
     """Return the limiter's name for a Venice model; None where it makes no edits."""
-    if model == REMOVAL_MODEL:
-        return Mode.BACKGROUND_REMOVE.value
+    for mode, fixed in FIXED.items():
+        if model == fixed:
+            return mode.value
     return catalogue.rate_model(Mode.EDIT, model) if model in catalogue.edit_models else None
 
 

@@ -14,7 +14,7 @@ from image_drop.errors import (
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.instructions.schema import Instructions, Mode
+from image_drop.instructions.schema import PROMPTED, Instructions, Mode
 from image_drop.instructions.sources import (
     OneEdit,
     Source,
@@ -176,7 +176,12 @@ def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
         model=catalogue.name(mode, chosen.model),
         rate_model=catalogue.rate_model(mode, chosen.model),
         call_digest=call_digest,
-        id=_digest(call_digest, variant, chosen.finish, background.etag if background else None),
+        id=_digest(
+            call_digest,
+            variant,
+            chosen.finish and chosen.finish.identity,
+            background.etag if background else None,
+        ),
         output_key=result_key(chosen.finish.suffix if chosen.finish else ".png"),
         plain_id=_digest(call_digest, variant, None, None),
         plain_key=result_key(".png"),
@@ -209,7 +214,7 @@ def price(wanted: Instructions, catalogue: Catalogue) -> float:
         mode,
         client.parameters(wanted),
         1 + len(layers),
-        enhanced=bool(wanted.enhance_prompt) and mode is not Mode.BACKGROUND_REMOVE,
+        enhanced=bool(wanted.enhance_prompt) and mode in PROMPTED,
     )
 
 

@@ -164,7 +164,7 @@ class UnknownModeError(InstructionsError):
 
     code = "unknown_mode"
     title = "The mode does not exist"
-    advice = "Use one of the modes edit, multi-edit and background-remove."
+    advice = "Use one of the modes edit, multi-edit, background-remove and upscale."
 
 
 class InvalidValueError(InstructionsError):

@@ -18,7 +18,10 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class ImageEdited(msgspec.Struct, frozen=True, kw_only=True):
-    """A result was stored. `reference`: the caller's own id. `duration`: seconds of this try."""
+    """A result was stored. `reference`: the caller's own id. `duration`: seconds of this try.
+
+    `reused_from`: the result or original that was served, if the picture had been paid for before.
+    """
 
     name: ClassVar[str] = "Image Edited"
 
@@ -35,6 +38,7 @@ class ImageEdited(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[str, ...]
     duration: float
     attempts: int
+    reused_from: Place | None = None
 
 
 class ImageEditFailed(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,8 +4,9 @@ The object in the output bucket is written first. Its metadata name the edit, th
 cost, so the next invocation after a crash can finish the bookkeeping and the announcement.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -13,9 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from image_drop import events
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import NotAnnouncedError
-from image_drop.events import ImageEdited
+from image_drop.events import ImageEdited, Place
 from image_drop.job import Job
-from image_drop.state.billing import Settlement, micro
+from image_drop.state.billing import Saving, Settlement, micro
 from image_drop.state.edit_record import (
     MAX_DROPS,
     MAX_UNSENT,
@@ -38,9 +39,9 @@ def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
 
     A result that was moved away or deleted is made again when the image is dropped again, not
     when the same drop is delivered again, nor for a retry that was asked for before the result
-    was made. A dead letter is retried.
+    was made. A dead letter is retried. A new draw is asked for in spite of a result.
     """
-    if result is not None and result.edit_id == edit.id:
+    if result is not None and result.edit_id == edit.id and not job.upload.fresh:
         return True
     last = job.hold.record.outcome
     return (
@@ -96,13 +97,20 @@ def found_on_failure(job: Job) -> Iterator[None]:
         raise
 
 
-def conclude_result(edit: Edit, result: Stored, settlement: Settlement | None, job: Job) -> None:
+def conclude_result(
+    edit: Edit,
+    result: Stored,
+    settlement: Settlement | None,
+    job: Job,
+    note: Mapping[str, Any] | None = None,
+) -> None:
     """Write into the record that the result is stored, and its event into the outbox.
 
     The same drop again changes nothing. A new drop of the same edit is noted but not announced.
+    `note`: an item that is written in the same transaction, see `reuse.note_of`.
     """
     drops = (job.drop(edit.image), edit.image.version)  # also of what asked for it before a retry
-    _conclude_result(result, edit.call_digest, drops, settlement, job)
+    _conclude_result(result, edit.call_digest, drops, settlement, job, note)
 
 
 def _conclude_result(
@@ -111,10 +119,13 @@ def _conclude_result(
     drops: tuple[str, ...],
     settlement: Settlement | None,
     job: Job,
+    note: Mapping[str, Any] | None = None,
 ) -> None:
     metadata, last = output_bucket.from_metadata(result.metadata), job.hold.record.outcome
     edit_id = metadata["edit-id"]
     same = last if last and (last.kind, last.edit_id) == (OutcomeKind.RESULT, edit_id) else None
+    if same and job.upload.fresh and same.etag != result.etag:
+        same = None  # a new draw
     if same and set(drops) <= set(same.drops) and settlement is None:
         return
     outcome = Outcome(
@@ -127,10 +138,14 @@ def _conclude_result(
         at=job.services.now(),
         reference=metadata.get("reference", ""),
         seconds=float(metadata.get("seconds", "0")),
+        check=metadata.get("check", ""),
+        reused_from=metadata.get("reused-from", ""),
     )
     attempts = len(job.hold.record.calls_for(digest, drops[0]))
     event = None if same else events.encoded(edited(result, attempts, job))
-    conclude(outcome, event, settlement, job)
+    saved = micro(float(metadata.get("saved-usd", "0")))
+    saving = Saving(saved, job.services.now()) if saved and not same else None
+    conclude(outcome, event, settlement, job, saving, note)
 
 
 def conclude_variants(wanted: Wanted, job: Job) -> None:
@@ -147,8 +162,18 @@ def conclude_variants(wanted: Wanted, job: Job) -> None:
     conclude(outcome, None, None, job)
 
 
-def conclude(outcome: Outcome, event: str | None, settlement: Settlement | None, job: Job) -> None:
-    """Write an outcome with its event into the record and settle its call, in one transaction."""
+def conclude(
+    outcome: Outcome,
+    event: str | None,
+    settlement: Settlement | None,
+    job: Job,
+    saving: Saving | None = None,
+    note: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an outcome with its event into the record and settle its call, in one transaction.
+
+    `saving`: what the day's ledger gets for a result that cost nothing. `note`: a further item.
+    """
 
     def concluded(record: Record) -> Record:
         if record.outcome == outcome:
@@ -162,7 +187,8 @@ def conclude(outcome: Outcome, event: str | None, settlement: Settlement | None,
         ).after(step)
         return settlement.change(new) if settlement else new
 
-    job.hold.update(concluded, settlement.move if settlement else None)
+    money = settlement or saving
+    job.hold.update(concluded, money.move if money else None, note)
 
 
 def announce(job: Job) -> None:
@@ -201,4 +227,10 @@ def edited(result: Stored, attempts: int, job: Job) -> ImageEdited:
         changes=tuple(metadata.get("changes", "").split()),
         duration=float(metadata.get("seconds", "0")),
         attempts=attempts,
+        reused_from=_reused_from(metadata, job),
     )
+
+
+def _reused_from(metadata: Mapping[str, str], job: Job) -> Place | None:
+    key = metadata.get("reused-from")
+    return job.services.output_bucket.place(key) if key else None

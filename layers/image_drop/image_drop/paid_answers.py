@@ -22,6 +22,7 @@ from image_drop.errors import (
 )
 from image_drop.imaging import photos
 from image_drop.job import Job
+from image_drop.state.answers import Known
 from image_drop.state.billing import Settlement
 from image_drop.state.edit_record import Call, OutcomeKind, Record
 from image_drop.storage import output_bucket
@@ -32,11 +33,15 @@ from image_drop.venice.client import Answer
 
 @dataclass(frozen=True)
 class Paid:
-    """An answer, with its call and the settlement; both None if it was paid for earlier."""
+    """An answer, with its call and the settlement; both None if it was paid for earlier.
+
+    `reused`: where it was found, if it was paid for under another name, see `reuse`.
+    """
 
     answer: Answer
     call: Call | None = None
     settlement: Settlement | None = None
+    reused: Known | None = None
 
 
 def checked_png(answer: Answer, keep_metadata: bool) -> bytes:
@@ -53,7 +58,7 @@ def checked_png(answer: Answer, keep_metadata: bool) -> bytes:
 
 def kept_answer(edit: Edit, job: Job) -> Paid | None:
     """Return the kept answer to the same call, or None."""
-    for key, name, value in _places(edit, job.hold.record):
+    for key, name, value in _places(edit, job.hold.record, job.upload.fresh):
         found = job.services.output_bucket.read_output(key)
         if found and found[0].metadata.get(name) == value:
             stored, media_type, data = found
@@ -71,13 +76,16 @@ def is_answered(edit: Edit, record: Record, bucket: OutputBucket) -> bool:
     )
 
 
-def _places(edit: Edit, record: Record) -> Iterator[tuple[str, str, str]]:
+def _places(edit: Edit, record: Record, fresh: bool = False) -> Iterator[tuple[str, str, str]]:
     """Yield where an answer to the same call may be: its key, and the metadatum that proves it.
 
     The result without a finish is the answer itself. Only an image that had a result can have one.
+    For a new draw, only an answer counts that is no result yet.
     """
     if record.kept_digest == edit.call_digest:
         yield record.kept_key, "call-digest", edit.call_digest
+    if fresh:
+        return
     if edit.original_key:
         yield edit.original_key, "call-digest", edit.call_digest
     had_result = record.outcome and record.outcome.kind is OutcomeKind.RESULT
@@ -94,8 +102,8 @@ HEADERS = {  # an answer's headers by the names that they have in its metadata
 
 def keep_answer(edit: Edit, paid: Paid, job: Job) -> None:
     """Keep an answer where the next try finds it, and settle its call in the same write."""
-    if job.hold.record.kept_digest == edit.call_digest:
-        return
+    if paid.reused or job.hold.record.kept_digest == edit.call_digest:
+        return  # it is there already
     key = output_bucket.answer_key(edit.call_digest)
     answer = paid.answer
     job.services.output_bucket.put_output(

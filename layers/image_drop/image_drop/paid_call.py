@@ -1,6 +1,7 @@
 """The paid call: made in its slot, reserved before, settled after, and never repeated here."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -24,7 +25,9 @@ from image_drop.errors import (
     SpendLimitError,
 )
 from image_drop.events import AccountRestored, AccountUnavailable, LimitChanged
+from image_drop.imaging.headers import read_header
 from image_drop.imaging.photos import Photo
+from image_drop.instructions.schema import Mode
 from image_drop.job import Job
 from image_drop.paid_answers import Paid
 from image_drop.services import Services
@@ -35,6 +38,7 @@ from image_drop.state.rate_limit import Slot
 from image_drop.state.rates import ALL_MODELS
 from image_drop.telemetry import logger, measure, never_failing
 from image_drop.venice import client
+from image_drop.venice.client import Answer
 
 FRESH = 1.0  # seconds for which the circuit breaker is not read again; a call takes far longer
 BLOCK = 15.0  # seconds for which a 429 blocks a model when Venice names no time
@@ -70,7 +74,7 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
             raise
     usd = services.catalogue.current().price(
         edit.mode,
-        client.parameters(edit.instructions),
+        _billed(edit, photos, answer),
         1 + len(edit.layers),
         enhanced=answer.enhanced,
         answered=answer.model,
@@ -83,6 +87,15 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
         )
     settlement = Settlement(call.id, CallState.PAID, billing.micro(usd), services.now())
     return Paid(answer, call, settlement)
+
+
+def _billed(edit: Edit, photos: Sequence[Photo | str], answer: Answer) -> dict[str, Any]:
+    """Return what was sent; for upscale, with the scale of the answer, which Venice may lower."""
+    sent = client.parameters(edit.instructions)
+    header = read_header(answer.data) if edit.mode is Mode.UPSCALE else None
+    if header and isinstance(photo := photos[0], Photo):
+        sent["scale"] = min(sent["scale"], header.width / photo.width)
+    return sent
 
 
 def reserve(edit: Edit, job: Job, now: float) -> Call:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from image_drop import edits, outcomes, paid_answers, paid_call, refusals, reports
+from image_drop import edits, outcomes, paid_answers, paid_call, refusals, reports, results, reuse
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import (
     CancelledError,
@@ -17,12 +17,19 @@ from image_drop.errors import (
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.imaging.photos import MAX_READ_TOGETHER, Photo, check_together, prepare_photo
+from image_drop.imaging.photos import (
+    MAX_READ_TOGETHER,
+    Photo,
+    check_together,
+    check_upscale,
+    prepare_photo,
+)
 from image_drop.instructions.schema import Mode
 from image_drop.instructions.sources import Variants
 from image_drop.invocation import Invocation
 from image_drop.job import Job, busy_storage_is_retryable, in_hand
 from image_drop.paid_answers import Paid
+from image_drop.results import Result
 from image_drop.services import Services
 from image_drop.state.scans import TooManyFoldersError
 from image_drop.storage import output_bucket
@@ -41,6 +48,7 @@ class Outcome(StrEnum):
 
     EDITED = "edited"
     FINISHED = "finished"  # from an answer that was paid earlier, without a call
+    REUSED = "reused"  # from an answer that was paid for the same picture under another name
     DONE_BEFORE = "done before"
     REPORTED = "reported"
     SUPERSEDED = "superseded"
@@ -175,21 +183,36 @@ def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     started = job.services.now()
     require_own(edit, there, job)
     photos = prepare_images(edit, job.services)
-    paid = paid_answers.kept_answer(edit, job) or paid_call.make_call(edit, photos, job)
+    paid = (
+        paid_answers.kept_answer(edit, job)
+        or reuse.earlier_answer(edit, photos, job)
+        or paid_call.make_call(edit, photos, job)
+    )
     with paid_answers.kept_on_failure(edit, paid, job):
-        png = paid_answers.checked_png(paid.answer, job.services.settings.keep_metadata)
-        result = png, "image/png"
-        if edit.instructions.finish:
-            paid_answers.keep_answer(edit, paid, job)
-            result = draw_finish(edit, png, job.services)
-        metadata = metadata_of(edit, paid, photos, job.services.now() - started, job.services)
+        png, result = finished(edit, paid, job)
+        seconds = job.services.now() - started
+        metadata = results.metadata_of(edit, paid, photos, result, seconds, job.services)
         with outcomes.found_on_failure(job):
             stored = store_result(edit, png, result, metadata, there, job)
-    outcomes.conclude_result(edit, stored, paid.settlement, job)
+    note = reuse.note_of(edit, photos, paid, result, png, stored, job)
+    outcomes.conclude_result(edit, stored, paid.settlement, job, note)
     clean_up(edit, job)
     log(edit, paid, job.services.now() - started)
     outcomes.announce(job)
+    if paid.reused:
+        return Outcome.REUSED
     return Outcome.EDITED if paid.call else Outcome.FINISHED
+
+
+def finished(edit: Edit, paid: Paid, job: Job) -> tuple[bytes, Result]:
+    """Return Venice's answer as PNG, and the result to be stored."""
+    if before := results.finished_before(edit, paid):
+        return before.data, before
+    png = paid_answers.checked_png(paid.answer, job.services.settings.keep_metadata)
+    if not edit.instructions.finish:
+        return png, Result(png, "image/png")
+    paid_answers.keep_answer(edit, paid, job)
+    return png, results.draw_finish(edit, png, job.services)
 
 
 def catch_up(edit: Edit, there: Stored | None, job: Job) -> Outcome:
@@ -218,6 +241,8 @@ def prepare_images(edit: Edit, services: Services) -> tuple[Photo | str, ...]:
     """
     require_readable_together(edit)
     image = _prepared(_read(edit.image, services), edit, services)
+    if edit.mode is Mode.UPSCALE:
+        check_upscale(image)
     photos = [image]
     sent: list[Photo | str] = [image]
     for layer in edit.layers:
@@ -264,52 +289,10 @@ def prepare_layer(layer: InputObject, image: Photo, edit: Edit, services: Servic
     return photo
 
 
-def draw_finish(edit: Edit, png: bytes, services: Services) -> tuple[bytes, str]:
-    """Return the finished result and its media type."""
-    from image_drop.imaging import canvas  # imports Pillow, which other edits do not need
-
-    assert edit.instructions.finish is not None
-    try:
-        background = _read(edit.background, services) if edit.background else None
-        finished = canvas.render(edit.instructions.finish, png, background)
-    except (ImageError, LayerError) as error:
-        raise LayerError(
-            f"The finish could not be drawn. {error.detail} Venice's answer is kept, so the edit "
-            "with a corrected finish costs nothing."
-        ) from error
-    return finished, edit.instructions.finish.media_type
-
-
-def metadata_of(
-    edit: Edit, paid: Paid, photos: tuple[Photo | str, ...], seconds: float, services: Services
-) -> dict[str, str]:
-    """Return a result's metadata, which suffice to finish its bookkeeping after a crash."""
-    first, settlement = photos[0], paid.settlement
-    return output_bucket.with_metadata_of_image(
-        {
-            "edit-id": edit.id,
-            "call": settlement.call_id if settlement else None,
-            "cost-usd": f"{settlement.usd if settlement else 0:.6f}",
-            "seconds": f"{seconds:.1f}",
-            "variant": edit.variant,
-            "reference": edit.instructions.reference,
-            "source-key": edit.image.key,
-            "source-etag": edit.image.etag,
-            "mode": edit.mode,
-            "model": paid.answer.model or edit.model,
-            "venice-request-id": paid.answer.request_id,
-            "changes": None if isinstance(first, str) else " ".join(first.changes),
-            "blurred": "true" if paid.answer.blurred else None,
-            "ignored": "; ".join(services.input_bucket.ignored(edit.image)),
-        },
-        services.input_bucket.passed_through(edit.image),
-    )
-
-
 def store_result(
     edit: Edit,
     png: bytes,
-    result: tuple[bytes, str],
+    result: Result,
     metadata: dict[str, str],
     there: Stored | None,
     job: Job,
@@ -324,7 +307,9 @@ def store_result(
         try:
             if edit.original_key:
                 paid_answers.publish_answer(edit, png, job)
-            return bucket.store_output(edit.output_key, *result, metadata, there)
+            return bucket.store_output(
+                edit.output_key, result.data, result.media_type, metadata, there
+            )
         except ResultChangedError:
             there = bucket.find_output(edit.output_key)
             require_own(edit, there, job)
@@ -375,6 +360,7 @@ def log(edit: Edit, paid: Paid, duration: float) -> None:
         measure({"DeprecatedModel": 1}, model=answer.model or edit.rate_model)
     logger.info("edited", key=edit.image.key, mode=edit.mode, edit_id=edit.id)
     measure({"Edited": 1, "Duration": duration}, mode=edit.mode)
+    reuse.log(paid, edit)
 
 
 def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:

@@ -19,6 +19,7 @@ import msgspec
 FOLDER_FILE = ".image-drop.json"
 LAYERS_FOLDER = "_layers"
 SIDECAR_SUFFIX = ".json"
+FRESH = "fresh-"  # begins the id of a retry that asks for a new draw
 
 
 class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -26,7 +27,8 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `variant`: one of the image's variants; None is the image as a whole.
     `sidecar`: the instructions were uploaded, not the image, so a missing image is no error.
-    `retry`: the id of an explicit retry, which makes a removed or reported result again.
+    `retry`: the id of an explicit retry, which makes a removed or reported result again; one that
+    begins with `FRESH` also makes a result again that is there.
     `failures`: tries that failed before this message was sent.
     `model`: the limiter's name of the model whose rate it waits for, as far as that is known.
     `asked_at`: when it was asked for, in seconds since 1970: the time of S3's event, or when its
@@ -41,6 +43,11 @@ class Upload(msgspec.Struct, frozen=True, omit_defaults=True):
     failures: int = 0
     model: str = ""
     asked_at: float | None = None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether a new draw was asked for: a new call in spite of a result or a known answer."""
+        return self.retry.startswith(FRESH)
 
     @property
     def folder(self) -> str | None:

@@ -54,7 +54,10 @@ class Api:
 
     def answer(self, http: Request) -> Answer:
         match http.method, http.path.removeprefix(PREFIX).strip("/").split("/"):
-            case "POST", ["image", ("edit" | "multi-edit" | "background-remove") as endpoint]:
+            case "POST", [
+                "image",
+                ("edit" | "multi-edit" | "background-remove" | "upscale") as endpoint,
+            ]:
                 with self.calls.in_flight():
                     return self._image(http, endpoint)
             case "GET", ["models"]:
@@ -65,7 +68,7 @@ class Api:
                 what = f"There is no {http.method} {http.path} in the simulator"
                 return json_answer({"error": what}, 404)
 
-    # The three image endpoints
+    # The four image endpoints
 
     def _image(self, http: Request, endpoint: Endpoint) -> Answer:
         settings, at, key = self.settings, self._clock(), _bearer(http)
@@ -148,12 +151,16 @@ class Api:
 
     def _draw(self, order: Order, settings: Settings) -> bytes:
         removal = order.endpoint == "background-remove"
+        if order.endpoint == "upscale" and settings.pictures == "fast":
+            return pictures.blank(pictures.enlarged_size(order.images[0], order.scale))
         if settings.pictures == "fast":
             return pictures.canned(order.output_format, transparent=removal)
         try:
             with self._drawing:
                 if removal:
                     return pictures.cut_out(order.images[0])
+                if order.endpoint == "upscale":
+                    return pictures.enlarged(order.images[0], order.scale)
                 return pictures.edit(
                     order.images,
                     order.prompt,
@@ -300,7 +307,7 @@ def _reset_header(fault: Fault, at: float, settings: Settings) -> dict[str, str]
 def _order_headers(order: Order, settings: Settings) -> dict[str, str]:
     """Return the headers that the OpenAPI file lists for the endpoint."""
     headers: dict[str, str] = {}
-    if order.endpoint != "background-remove":
+    if order.endpoint in ("edit", "multi-edit"):
         headers["x-venice-is-content-violation"] = "false"
     if order.endpoint == "edit":
         headers |= {

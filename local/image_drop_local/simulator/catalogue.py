@@ -9,8 +9,9 @@ Source of names, dates and privacy, and of the form of `pricing` (`inpaint`, `re
 veniceai/api-docs, as of August 2026. Of `constraints`: the same repository's model schema.
 
 Assumed: that a model with unknown limits accepts what most do, that newer models are not private,
-their names and dates, that `diem` always equals `usd`, and that the background remover has no
-constraints. Models without a known price are left out.
+their names and dates, that `diem` always equals `usd`, that the background remover has no
+constraints, and that the upscaler is not in the lists that clients ask for. Models without a known
+price are left out.
 """
 
 from collections.abc import Mapping
@@ -18,10 +19,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from image_drop.venice.known_models import ALIASES, DEFAULT_EDIT_MODEL, KNOWN, RATIOS
-from image_drop.venice.models import REMOVAL_MODEL, Limits, Price
+from image_drop.venice.models import REMOVAL_MODEL, UPSCALE_MODEL, Limits, Price
 
 DEFAULT_MODEL = DEFAULT_EDIT_MODEL
 BACKGROUND_REMOVER = REMOVAL_MODEL
+UPSCALER = UPSCALE_MODEL
 ENHANCED_PROMPT_USD = 0.04  # Venice's pricing page: per rewrite that is applied
 ASSUMED = Limits(prompt=10_000, images=6, ratios=RATIOS)
 
@@ -57,6 +59,7 @@ FACTS: Mapping[str, Facts] = {
     "wan-2-7-pro-edit": Facts("Wan 2.7 Pro Edit", 1776902400),
     "luma-uni-1-edit": Facts("Luma Uni-1", 1781654400),
     "luma-uni-1-max-edit": Facts("Luma Uni-1 Max", 1781654400),
+    "upscaler": Facts("Upscaler", 1738195200, private=True),
     "bria-bg-remover": Facts("Background Remover", 1772064000),
     "gpt-image-2-5-flare-edit": Facts("GPT Image 2.5 Flare", 1789948800),
     "mai-image-2-7-edit": Facts("MAI Image 2.7", 1790812800),
@@ -87,7 +90,7 @@ class Model:
 
     @property
     def edits(self) -> bool:
-        return self.id != BACKGROUND_REMOVER
+        return self.id not in (BACKGROUND_REMOVER, UPSCALER)
 
     @property
     def prompt_characters(self) -> int:
@@ -164,7 +167,7 @@ def find(name: str) -> Model | None:
 
 def listing(wanted: Literal["inpaint", "image", "all"]) -> dict[str, Any]:
     """Return the body of `GET /models`."""
-    entries = [_entry(model) for model in MODELS.values()]
+    entries = [_entry(model) for model in MODELS.values() if model.id != UPSCALER]
     return {
         "object": "list",
         "type": wanted,

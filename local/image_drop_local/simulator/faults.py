@@ -64,13 +64,13 @@ Word = Literal[
     "slow_head",
     "slow_body",
 ]
-Target = Literal["edit", "multi-edit", "background-remove", "models", "rate_limits"]
+Target = Literal["edit", "multi-edit", "background-remove", "upscale", "models", "rate_limits"]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One failure and the calls that it affects.
 
-    `endpoint` (None: the three image endpoints), `model` and `prompt` (a part of it) select calls.
+    `endpoint` (None: the image endpoints), `model` and `prompt` (a part of it) select calls.
     `times`: the number of calls; None means until it is removed. For a 429, `retry_after` (seconds)
     is sent if given, and `reset_after` moves `x-ratelimit-reset-requests` to that many seconds from
     now, in `reset_unit`. `charged` overrides the table above, for example for a 422 of Venice's own

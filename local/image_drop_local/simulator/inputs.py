@@ -99,6 +99,14 @@ def _fetch(url: str) -> bytes:
         raise ApiError(404, "The input media could not be fetched") from None
 
 
+def size_of(data: bytes) -> tuple[int, int]:
+    """Return width and height of an image that `read_image` has read."""
+    size = _size(data, FORMATS)
+    if size is None:
+        raise refused("Image too large", "It does not fit at any scale.")
+    return size
+
+
 def _check_size(size: tuple[int, int] | None, documents: Documents) -> None:
     """Raise `ApiError` for a bad size. `size`: None if it is so large that Pillow refuses it."""
     pixels = size[0] * size[1] if size else MAX_PIXELS + 1

@@ -69,6 +69,26 @@ def cut_out(data: bytes) -> bytes:
     return _encoded(picture, "png")
 
 
+def enlarged(data: bytes, scale: float) -> bytes:
+    """Return a PNG of the picture at a larger scale."""
+    size = enlarged_size(data, scale)
+    picture = _open(data, max(size)).resize(size, Image.Resampling.LANCZOS)
+    _mark(picture)
+    return _encoded(picture, "png")
+
+
+def enlarged_size(data: bytes, scale: float) -> tuple[int, int]:
+    """Return the size of the picture at a scale."""
+    with Image.open(io.BytesIO(data)) as image:
+        return int(image.width * scale), int(image.height * scale)
+
+
+@cache
+def blank(size: tuple[int, int]) -> bytes:
+    """Return a ready-made answer of that size for measurements of everything but the picture."""
+    return _encoded(Image.new("RGB", size, (70, 110, 160)), "png")
+
+
 def placeholder(url: str) -> bytes:
     """Return 512 × 512 pixels instead of a picture on the internet, coloured by its URL."""
     digest = hashlib.sha256(url.partition("?")[0].encode()).digest()

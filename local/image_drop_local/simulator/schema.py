@@ -1,5 +1,6 @@
-"""Requests of the three image endpoints: the closed schemas, and what a schema cannot express."""
+"""Requests of the four image endpoints: the closed schemas, and what a schema cannot express."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -12,14 +13,23 @@ from werkzeug.wrappers import Request
 from image_drop_local.simulator import catalogue
 from image_drop_local.simulator.catalogue import Model
 from image_drop_local.simulator.errors import ApiError, invalid, refused
-from image_drop_local.simulator.inputs import MAX_BYTES, ImageRules, is_url, read_image
+from image_drop_local.simulator.inputs import (
+    MAX_BYTES,
+    MIN_PIXELS,
+    ImageRules,
+    is_url,
+    read_image,
+    size_of,
+)
 from image_drop_local.simulator.settings import Documents
 
-Endpoint = Literal["edit", "multi-edit", "background-remove"]
+Endpoint = Literal["edit", "multi-edit", "background-remove", "upscale"]
 OutputFormat = Literal["png", "jpeg", "webp"]
 Name = Annotated[str, Meta(min_length=1)]
 
 MAX_JSON_BYTES = 35_000_000
+MAX_UPSCALED = 16_777_216  # pixels of an answer
+UPSCALED_USD, FURTHER_USD = 0.02, 0.08  # up to an effective scale of 2, and above
 MAX_FILES = 10  # in a multipart request
 # Each model's `constraints`, as clients see them in `GET /models`.
 CONSTRAINTS: Mapping[str, Mapping[str, Any]] = {
@@ -58,10 +68,19 @@ class BackgroundRemove(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     image_url: str | UnsetType = UNSET
 
 
-SCHEMAS: dict[Endpoint, type[Edit | MultiEdit | BackgroundRemove]] = {
+class Upscale(msgspec.Struct, frozen=True, kw_only=True):
+    """Unknown fields are ignored here."""
+
+    image: Any
+    scale: Annotated[float, Meta(ge=2, le=4)] = 2.0
+    creativity: float = 0.01  # clamped to 0 to 0.02
+
+
+SCHEMAS: dict[Endpoint, type[Edit | MultiEdit | BackgroundRemove | Upscale]] = {
     "edit": Edit,
     "multi-edit": MultiEdit,
     "background-remove": BackgroundRemove,
+    "upscale": Upscale,
 }
 
 
@@ -77,6 +96,7 @@ class Order:
     resolution: str = "1K"
     output_format: OutputFormat = "png"
     enhance_prompt: bool = False
+    scale: float = 1.0
     usd: float
 
 
@@ -84,12 +104,14 @@ def read_order(http: Request, endpoint: Endpoint, documents: Documents) -> Order
     """Return the order in a request. Raise `ApiError` for everything that the documents refuse."""
     body = _body(http, endpoint, documents)
     try:
-        asked = msgspec.convert(body, SCHEMAS[endpoint])
+        asked = msgspec.convert(body, SCHEMAS[endpoint], strict=endpoint != "upscale")
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         raise invalid(message, path.rstrip("`")) from None
     if isinstance(asked, BackgroundRemove):
         return _removal(asked, documents)
+    if isinstance(asked, Upscale):
+        return _upscaled(asked, documents)
     return _edit(asked, endpoint, documents)
 
 
@@ -166,6 +188,23 @@ def _removal(asked: BackgroundRemove, documents: Documents) -> Order:
         images=(read_image(value, name, rules, documents),),
         usd=model.usd,
     )
+
+
+def _upscaled(asked: Upscale, documents: Documents) -> Order:
+    """Return the order, with the scale lowered until the result has no more than 16,777,216 pixels.
+
+    Assumed: any number is a scale, and one below 1 is none.
+    """
+    data = read_image(asked.image, "image", ImageRules(urls=False), documents)
+    width, height = size_of(data)
+    if width * height < MIN_PIXELS:
+        raise refused("Image too small", f"{width}x{height}; {MIN_PIXELS} pixels are needed.")
+    scale = min(asked.scale, math.sqrt(MAX_UPSCALED / (width * height)))
+    if scale < 1:
+        raise refused("Image too large", f"{width}x{height} does not fit at any scale.")
+    model = catalogue.MODELS[catalogue.UPSCALER]
+    usd = UPSCALED_USD if scale <= 2 else FURTHER_USD
+    return Order(endpoint="upscale", model=model, images=(data,), scale=scale, usd=usd)
 
 
 def _edit(asked: Edit | MultiEdit, endpoint: Endpoint, documents: Documents) -> Order:

@@ -2,6 +2,8 @@
 
 import io
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image, ImageColor, ImageFilter
@@ -10,18 +12,42 @@ from image_drop.errors import ImageError, LayerError, TooLargeError
 from image_drop.imaging import photos
 from image_drop.imaging.conversion import decoding, encode_within
 from image_drop.imaging.pixels import without_idle_alpha
-from image_drop.instructions.finish import MAX_CANVAS_PIXELS, MAX_SIDE, Finish
-
-# A soft shadow, in parts of the canvas's shorter side.
-_SHADOW_BLUR = 0.02
-_SHADOW_DROP = 0.015
-_SHADOW_STRENGTH = 0.35
+from image_drop.instructions.finish import (
+    MAX_CANVAS_PIXELS,
+    MAX_SIDE,
+    Finish,
+    Shadow,
+    in_pixels,
+    part_of,
+)
 
 # Alpha up to this belongs to the haze that a cut-out leaves around its subject.
 _HAZE = 8
 
 
-def render(finish: Finish, png: bytes, background_image: bytes | None = None) -> bytes:
+# Where the subject is in its room: parts of what is free to the left of it, and above it.
+_ACROSS = {"left": 0.0, "right": 1.0}
+_DOWN = {"top": 0.0, "bottom": 1.0}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A finished result. `fill`: percent of its width or height that the visible subject takes."""
+
+    data: bytes
+    fill: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Pixels: the size of the canvas, and the size and the place of the subject in it."""
+
+    canvas: tuple[int, int]
+    subject: tuple[int, int]
+    place: tuple[int, int]
+
+
+def render(finish: Finish, png: bytes, background_image: bytes | None = None) -> Drawn:
     """Return `png` framed and saved as `finish` says.
 
     `background_image`: the file that `finish.background_key` names, in any supported format.
@@ -32,16 +58,18 @@ def render(finish: Finish, png: bytes, background_image: bytes | None = None) ->
         subject = _subject(png)
         if finish.trim:
             subject = _trimmed(subject)
-        canvas_size, subject_size = _layout(finish, subject.size)
-        subject = subject.resize(subject_size, Image.Resampling.LANCZOS)
-        canvas = _background(finish, canvas_size, backdrop)
-        canvas.info.clear()  # Pillow would save the background's comment and profile
-        left = (canvas_size[0] - subject_size[0]) // 2
-        top = (canvas_size[1] - subject_size[1]) // 2
-        if finish.shadow:
-            _cast_shadow(canvas, subject, left, top)
-        canvas.alpha_composite(subject, (left, top))
-        return _saved(canvas, finish)
+        layout = _layout(finish, subject.size)
+        subject = subject.resize(layout.subject, Image.Resampling.LANCZOS)
+        if finish.channels == "alpha":
+            canvas = Image.new("L", layout.canvas)
+            canvas.paste(subject.getchannel("A"), layout.place)
+        else:
+            canvas = _background(finish, layout.canvas, backdrop)
+            canvas.info.clear()  # Pillow would save the background's comment and profile
+            if finish.shadow:
+                _cast_shadow(canvas, subject, layout.place, finish.cast_shadow)
+            canvas.alpha_composite(subject, layout.place)
+        return Drawn(_saved(canvas, finish), _fill(subject, layout.canvas))
 
 
 def _subject(png: bytes) -> Image.Image:
@@ -56,36 +84,79 @@ def _subject(png: bytes) -> Image.Image:
 
 def _trimmed(image: Image.Image) -> Image.Image:
     """Return the image without its transparent edges, or as it is if nothing is visible."""
-    visible = image.getchannel("A").point(lambda alpha: 255 * (alpha > _HAZE))
-    box = visible.getbbox()
+    box = _visible(image)
     return image.crop(box) if box else image
 
 
-def _layout(finish: Finish, subject: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the size of the canvas, and of the subject in it."""
+def _visible(image: Image.Image) -> tuple[int, int, int, int] | None:
+    """Return the box around what is visible: left, top, right, bottom; None if nothing is."""
+    return image.getchannel("A").point(lambda alpha: 255 * (alpha > _HAZE)).getbbox()
+
+
+def _fill(subject: Image.Image, canvas: tuple[int, int]) -> float:
+    left, top, right, bottom = _visible(subject) or (0, 0, 0, 0)
+    return 100 * max((right - left) / canvas[0], (bottom - top) / canvas[1])
+
+
+def _layout(finish: Finish, subject: tuple[int, int]) -> Layout:
     if finish.canvas:
-        margin = _margin(finish, min(finish.canvas))
-        room = (finish.canvas[0] - 2 * margin, finish.canvas[1] - 2 * margin)
-        return finish.canvas, _scaled(subject, min(room[0] / subject[0], room[1] / subject[1]))
-    shorter = min(subject)
-    if isinstance(finish.margin, str):
-        part = _part(finish.margin)  # margin = part × (shorter + 2 × margin)
-        margin = round(part * shorter / (1 - 2 * part))
-    else:
-        margin = finish.margin
-    canvas = (subject[0] + 2 * margin, subject[1] + 2 * margin)
+        canvas = finish.canvas
+        shorter = min(canvas)
+        sides = [_whole(each, shorter) for each in _sides(finish)]
+        room = _room(canvas, sides)
+        fitted = _scaled(subject, min(room[0] / subject[0], room[1] / subject[1]))
+        return Layout(canvas, fitted, _placed(finish, canvas, fitted, sides))
+    unscaled = round(_shorter_side(finish, subject), 6)
+    sides = [round(in_pixels(each, unscaled)) for each in _sides(finish)]
+    top, right, bottom, left = sides
+    canvas = (subject[0] + left + right, subject[1] + top + bottom)
     scale = min(math.sqrt(MAX_CANVAS_PIXELS / (canvas[0] * canvas[1])), MAX_SIDE / max(canvas), 1)
-    return _scaled(canvas, scale), _scaled(subject, scale)
+    canvas, fitted = _scaled(canvas, scale), _scaled(subject, scale)
+    sides = [int(each * scale) for each in sides]
+    return Layout(canvas, fitted, _placed(finish, canvas, fitted, sides))
 
 
-def _margin(finish: Finish, shorter: int) -> int:
-    """Return the pixels on each side, which leave at least one pixel for the subject."""
-    wanted = finish.margin if isinstance(finish.margin, int) else _part(finish.margin) * shorter
-    return min(round(wanted), (shorter - 1) // 2)
+def _sides(finish: Finish) -> tuple[int | str, int | str, int | str, int | str]:
+    margins = finish.margins
+    return margins.top, margins.right, margins.bottom, margins.left
 
 
-def _part(percent: str) -> float:
-    return float(percent.removesuffix("%")) / 100
+def _whole(length: int | str, shorter: int) -> int:
+    """Return a margin in pixels; a percentage leaves at least one pixel for the subject."""
+    if isinstance(length, int):
+        return length
+    return min(round(in_pixels(length, shorter)), (shorter - 1) // 2)
+
+
+def _room(canvas: tuple[int, int], sides: Sequence[int]) -> tuple[int, int]:
+    top, right, bottom, left = sides
+    return max(canvas[0] - left - right, 1), max(canvas[1] - top - bottom, 1)
+
+
+def _placed(
+    finish: Finish, canvas: tuple[int, int], subject: tuple[int, int], sides: Sequence[int]
+) -> tuple[int, int]:
+    """Return the left upper corner of the subject in what the margins leave."""
+    top, _, _, left = sides
+    words = finish.position.split("-")
+    across = next((_ACROSS[word] for word in words if word in _ACROSS), 0.5)
+    down = next((_DOWN[word] for word in words if word in _DOWN), 0.5)
+    room = _room(canvas, sides)
+    return left + int((room[0] - subject[0]) * across), top + int((room[1] - subject[1]) * down)
+
+
+def _shorter_side(finish: Finish, subject: tuple[int, int]) -> float:
+    """Return the shorter side of a canvas without a size.
+
+    Its percentages are of that side itself: side = subject + pixels + parts × shorter side.
+    """
+    top, right, bottom, left = _sides(finish)
+    found = []
+    for side, pair in zip(subject, ((left, right), (top, bottom)), strict=True):
+        pixels = sum(each for each in pair if isinstance(each, int))
+        parts = sum(part_of(each) for each in pair if isinstance(each, str))
+        found.append((side + pixels) / (1 - parts))
+    return min(found)
 
 
 def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
@@ -127,32 +198,39 @@ def _covering(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.convert("RGB").resize(size, Image.Resampling.LANCZOS, box).convert("RGBA")
 
 
-def _cast_shadow(canvas: Image.Image, subject: Image.Image, left: int, top: int) -> None:
+def _cast_shadow(
+    canvas: Image.Image, subject: Image.Image, place: tuple[int, int], shadow: Shadow
+) -> None:
     shorter = min(canvas.size)
+    right, down = (round(in_pixels(each, shorter)) for each in shadow.offset)
     mask = Image.new("L", canvas.size)
-    mask.paste(subject.getchannel("A"), (left, top + round(shorter * _SHADOW_DROP)))
-    mask = mask.filter(ImageFilter.GaussianBlur(shorter * _SHADOW_BLUR))
-    shadow = Image.new("RGBA", canvas.size, "black")
-    shadow.putalpha(mask.point(lambda alpha: int(alpha * _SHADOW_STRENGTH)))
-    canvas.alpha_composite(shadow)
+    mask.paste(subject.getchannel("A"), (place[0] + right, place[1] + down))
+    mask = mask.filter(ImageFilter.GaussianBlur(in_pixels(shadow.softness, shorter)))
+    black = Image.new("RGBA", canvas.size, "black")
+    black.putalpha(mask.point(lambda alpha: int(alpha * shadow.opacity)))
+    canvas.alpha_composite(black)
 
 
 def _saved(canvas: Image.Image, finish: Finish) -> bytes:
     """Return the image within `max_bytes`, first with less quality, then at 0.9 of its sides."""
-    image = canvas.convert("RGB") if finish.format == "jpeg" else without_idle_alpha(canvas)
+    image = canvas
+    if canvas.mode == "RGBA":
+        image = canvas.convert("RGB") if finish.format == "jpeg" else without_idle_alpha(canvas)
     while True:
-        for options in _encodings(finish.format):
+        for options in _encodings(finish):
             encoded = encode_within(image, finish.max_bytes or 1 << 62, **options)
             if encoded is not None:
                 return encoded
         image = image.resize(_scaled(image.size, 0.9), Image.Resampling.LANCZOS)
 
 
-def _encodings(name: str) -> tuple[dict[str, Any], ...]:
+def _encodings(finish: Finish) -> tuple[dict[str, Any], ...]:
     """Return Pillow's options, best first. PNG has no quality, so only its size can shrink."""
-    if name == "png":
-        return ({"format": "PNG"},)
-    if name == "webp":
+    stated = {"dpi": (finish.dpi, finish.dpi)} if finish.dpi else {}
+    if finish.format == "png":
+        return ({"format": "PNG", **stated},)
+    if finish.format == "webp":
         return tuple({"format": "WEBP", "quality": quality} for quality in (90, 80, 65, 50))
-    best = {"format": "JPEG", "quality": 95, "subsampling": "4:4:4"}
-    return (best, *({"format": "JPEG", "quality": quality} for quality in (90, 80, 65, 50)))
+    best = {"format": "JPEG", "quality": 95, "subsampling": "4:4:4", **stated}
+    lower = ({"format": "JPEG", "quality": quality, **stated} for quality in (90, 80, 65, 50))
+    return (best, *lower)

@@ -31,6 +31,7 @@ __all__ = [
     "Limits",
     "Photo",
     "check_together",
+    "check_upscale",
     "media_type_of",
     "prepare_photo",
     "to_png",
@@ -41,6 +42,8 @@ __all__ = [
 MIN_PIXELS = 65_536  # 256 × 256
 MIN_SIDE = 64
 MAX_PIXELS = 33_177_600  # 7680 × 4320
+MAX_UPSCALED = 16_777_216  # pixels of the upscaler's result; Venice lowers the scale to fit
+MIN_SCALE = 2  # below, it would cost money and change next to nothing
 MAX_BYTES = 25_000_000  # exclusive: "under 25 MB", read as the smaller of its two meanings
 MAX_FILES = 10  # in one multipart request
 
@@ -149,6 +152,17 @@ def check_size(width: int, height: int, *, smallest: bool) -> None:
         raise TooLargeError(
             f"{figures}, and one side is {ratio:,} times the other. The limit is {MAX_RATIO} "
             "times. Crop the image."
+        )
+
+
+def check_upscale(photo: Photo) -> None:
+    """Raise `TooLargeError` for a photo that Venice's upscaler would not make twice as large."""
+    pixels = photo.width * photo.height
+    if pixels * MIN_SCALE**2 > MAX_UPSCALED:
+        raise TooLargeError(
+            f"The image is {photo.width:,} × {photo.height:,} = {pixels:,} pixels. Venice's "
+            f"upscaler makes up to {MAX_UPSCALED:,} pixels, so it can make an image of up to "
+            f"{MAX_UPSCALED // MIN_SCALE**2:,} pixels {MIN_SCALE} times as wide and high."
         )
 
 

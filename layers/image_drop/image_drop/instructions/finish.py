@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from image_drop.errors import InvalidValueError
+from image_drop.instructions.presets import PRESETS, Rules
 
 MAX_SIDE = 10_000  # pixels; also Amazon's limit
 MAX_CANVAS_PIXELS = 16_000_000  # 4,000 × 4,000; encoding WebP takes 28 bytes a pixel: 450 MB
@@ -20,44 +21,50 @@ MAX_CANVAS_PIXELS = 16_000_000  # 4,000 × 4,000; encoding WebP takes 28 bytes a
 # matches before a line feed, and no other anchor exists in both.
 END = r"$(?!\n)"
 
+NO_PRESETS: Mapping[str, Mapping[str, Any]] = {}
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
-# The published figures of the shops. A finish can override each of them with its own keys.
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # Amazon's main image, as sellers' guides quote Seller Central's product image guide in
-    # November 2026: pure white, RGB 255, 255, 255; the product fills 85 % or more of the frame;
-    # longest side 1,000 pixels or more (zoom; 1,600 recommended) and at most 10,000; JPEG
-    # preferred, no transparency; files over 10 MB are refused.
-    "amazon": {
-        "trim": True,
-        "size": "2000x2000",
-        "margin": "5%",  # fills 100 - 2 × 5 = 90 %
-        "background": "#ffffff",
-        "format": "jpeg",
-        "max_bytes": 10_000_000,
-    },
-    # Shopify's product media, as guides quote its help center in November 2026: up to
-    # 5,000 × 5,000 pixels or 25 megapixels, smaller than 20 MB; 2,048 × 2,048 looks best for
-    # square images. No background is required.
-    "shopify": {
-        "trim": True,
-        "size": "2048x2048",
-        "margin": "5%",
-        "background": "#ffffff",
-        "format": "jpeg",
-        "max_bytes": 19_999_999,
-    },
-    # Not the rule of one shop, but what most of them accept.
-    "square-white": {
-        "trim": True,
-        "size": "2000x2000",
-        "margin": "8%",
-        "background": "#ffffff",
-        "format": "png",
-    },
-}
+Percent = Annotated[str, Meta(pattern=r"^[0-4]?[0-9](\.[0-9]{1,2})?%" + END)]  # below 50 %
+SignedPercent = Annotated[str, Meta(pattern=r"^-?[0-4]?[0-9](\.[0-9]{1,2})?%" + END)]
+Length = Annotated[int, Meta(ge=0, le=MAX_SIDE // 2 - 1)] | Percent
+SignedLength = Annotated[int, Meta(ge=-MAX_SIDE, le=MAX_SIDE)] | SignedPercent
+Position = Literal[
+    "center",
+    "top",
+    "bottom",
+    "left",
+    "right",
+    "top-left",
+    "top-right",
+    "bottom-left",
+    "bottom-right",
+]
 
-Preset = Literal["amazon", "shopify", "square-white"]
+
+class Margins(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A margin for each side: pixels, or a percentage of the canvas's shorter side."""
+
+    top: Length = 0
+    right: Length = 0
+    bottom: Length = 0
+    left: Length = 0
+
+
+class Shadow(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A shadow of the subject. Percentages are of the canvas's shorter side."""
+
+    softness: Annotated[Length, Meta(description="radius of the blur")] = "2%"
+    opacity: Annotated[
+        Annotated[float, Meta(ge=0, le=1)], Meta(description="0, invisible, to 1, black")
+    ] = 0.35
+    offset: Annotated[
+        tuple[SignedLength, SignedLength],
+        Meta(description="how far it is shifted to the right, and down"),
+    ] = (0, "1.5%")
 
 
 class Finish(
@@ -69,20 +76,27 @@ class Finish(
         bool, Meta(description="true or false: crop the transparent area around the subject")
     ] = False
     margin: Annotated[
-        Annotated[int, Meta(ge=0, le=MAX_SIDE // 2 - 1)]
-        | Annotated[str, Meta(pattern=r"^[0-4]?[0-9](\.[0-9]{1,2})?%" + END)],
+        Length | Margins,
         Meta(
             description="pixels (0 to 4999), or a percentage of the canvas's shorter side "
-            '("0%" to "49.99%"), kept free on each side'
+            '("0%" to "49.99%"), kept free on each side; or an object with top, right, bottom '
+            "and left"
         ),
     ] = 0
     size: Annotated[
         Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}" + END)] | None,
         Meta(
             description='width and height of the canvas in pixels, such as "2000x2000": sides up '
-            "to 10,000, together up to 16,000,000 pixels; the subject is fitted and centred"
+            "to 10,000, together up to 16,000,000 pixels; the subject is fitted into it"
         ),
     ] = None
+    position: Annotated[
+        Position,
+        Meta(
+            description="where the subject is on a canvas with a size: center, top, bottom, left, "
+            "right, top-left, top-right, bottom-left or bottom-right"
+        ),
+    ] = "center"
     background: Annotated[
         str,
         Meta(
@@ -92,9 +106,20 @@ class Finish(
             'the key of an image such as "studio/wood.jpg"',
         ),
     ] = "transparent"
-    shadow: Annotated[bool, Meta(description="true or false: a soft shadow below the subject")] = (
-        False
-    )
+    shadow: Annotated[
+        bool | Shadow,
+        Meta(
+            description="true or false: a soft shadow below the subject; or an object with "
+            "softness, opacity (0 to 1) and offset (to the right, and down)"
+        ),
+    ] = False
+    channels: Annotated[
+        Literal["all", "alpha"],
+        Meta(
+            description='"all", or "alpha": only the mask, white where the subject is and black '
+            "elsewhere"
+        ),
+    ] = "all"
     format: Annotated[
         Literal["png", "webp", "jpeg"], Meta(description='"png", "webp" or "jpeg"')
     ] = "png"
@@ -105,16 +130,35 @@ class Finish(
             "lower quality and then made smaller until it fits"
         ),
     ] = None
+    dpi: Annotated[
+        Annotated[int, Meta(ge=1, le=2_400)] | None,
+        Meta(description="1 to 2,400: dots per inch, which a PNG or JPEG states for printing"),
+    ] = None
     preset: Annotated[
-        Preset | None,
-        Meta(description='"amazon", "shopify" or "square-white": fills in the other keys'),
+        str | None,
+        Meta(
+            description=", ".join(f'"{name}"' for name in PRESETS)
+            + ", or one of your own presets: fills in the other keys",
+            extra_json_schema={"examples": list(PRESETS)},
+        ),
+    ] = None
+    rules: Annotated[
+        Rules | None,
+        Meta(
+            description="an object of rules that the result is checked against, such as "
+            '{"min_longest": 1000}; the presets of the shops have their own'
+        ),
     ] = None
 
     @classmethod
-    def parse(cls, value: object) -> "Finish":
+    def parse(
+        cls, value: object, presets: Mapping[str, Mapping[str, Any]] | None = NO_PRESETS
+    ) -> "Finish":
         """Return a finish from JSON: an object, or the name of a preset (for tags).
 
-        Raise an `InvalidValueError` that names the key, its value and what is allowed.
+        `presets`: the keys of a person's own presets by name, checked before; None if they are not
+        known, then any name may be one. Raise an `InvalidValueError` that names the key, its value
+        and what is allowed.
         """
         own = {"preset": value} if isinstance(value, str) else value
         if not isinstance(own, Mapping):
@@ -124,9 +168,32 @@ class Finish(
             )
         for key, part in own.items():
             _check(key, part)
-        finish = msgspec.convert({**PRESETS.get(own.get("preset", ""), {}), **own}, cls)
+        finish = msgspec.convert({**_keys_of(own.get("preset"), presets), **own}, cls)
         _check_together(finish)
         return finish
+
+    @property
+    def checked_against(self) -> Rules | None:
+        """The rules of the result: its own, or those of its preset."""
+        preset = PRESETS.get(self.preset or "")
+        return self.rules or (preset.rules if preset else None)
+
+    @property
+    def identity(self) -> "Finish":
+        """The finish without its rules, which change nothing of the result."""
+        return msgspec.structs.replace(self, rules=None)
+
+    @property
+    def margins(self) -> Margins:
+        """The margin of each side."""
+        if isinstance(self.margin, Margins):
+            return self.margin
+        return Margins(top=self.margin, right=self.margin, bottom=self.margin, left=self.margin)
+
+    @property
+    def cast_shadow(self) -> Shadow:
+        """The shadow, for a finish that has one."""
+        return self.shadow if isinstance(self.shadow, Shadow) else Shadow()
 
     @property
     def canvas(self) -> tuple[int, int] | None:
@@ -150,6 +217,41 @@ class Finish(
     def suffix(self) -> str:
         """Ending of the result's key."""
         return ".jpg" if self.format == "jpeg" else f".{self.format}"
+
+
+def check_preset(name: str, value: object) -> None:
+    """Raise `InvalidValueError` unless `value` is a good preset of one's own with this name."""
+    if name in PRESETS:
+        raise InvalidValueError(
+            f"The preset {name} is one of Image Drop's own. Give yours another name."
+        )
+    if not isinstance(value, Mapping) or "preset" in value:
+        raise InvalidValueError(
+            f"The preset {name} must be an object with keys of a finish, without a preset."
+        )
+    try:
+        Finish.parse(value)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"In the preset {name}: {error.detail}") from error
+
+
+def _keys_of(
+    name: str | None, presets: Mapping[str, Mapping[str, Any]] | None
+) -> Mapping[str, Any]:
+    """Return the keys that a preset fills in. Raise `InvalidValueError` if there is none."""
+    if name is None:
+        return {}
+    if name in PRESETS:
+        return PRESETS[name].keys
+    if presets is None:
+        return {}
+    if name in presets:
+        return presets[name]
+    known = (*PRESETS, *presets)
+    raise InvalidValueError(
+        f"finish.preset is {name!r}. Allowed: {', '.join(known)}, or a preset of your own in "
+        "presets."
+    )
 
 
 def _check(key: object, value: object) -> None:
@@ -185,17 +287,41 @@ def _check_together(finish: Finish) -> None:
                 f"finish.size is {finish.size}, which is {width * height:,} pixels. Allowed: sides "
                 f"up to {MAX_SIDE:,}, together up to {MAX_CANVAS_PIXELS:,}."
             )
-        if isinstance(finish.margin, int) and 2 * finish.margin >= min(width, height):
-            raise InvalidValueError(
-                f"finish.margin is {finish.margin} on each side of {finish.size}, which leaves no "
-                f"room for the subject. Allowed: up to {(min(width, height) - 1) // 2}."
-            )
+        _check_room(finish, width, height)
+    if finish.dpi and finish.format == "webp":
+        raise InvalidValueError(
+            "finish.dpi is set, but a WebP cannot state it. Allowed: png and jpeg."
+        )
     key = finish.background_key
     if key is not None and "." not in key:
         raise InvalidValueError(
             f"finish.background is {key!r}, neither a colour nor the key of an image. Allowed: "
             f"{_description(get_type_hints(Finish, include_extras=True)['background'])}."
         )
+
+
+def _check_room(finish: Finish, width: int, height: int) -> None:
+    """Raise `InvalidValueError` if the margins leave no room for the subject."""
+    sides, shorter = finish.margins, min(width, height)
+    across = in_pixels(sides.left, shorter) + in_pixels(sides.right, shorter)
+    down = in_pixels(sides.top, shorter) + in_pixels(sides.bottom, shorter)
+    if across >= width or down >= height:
+        most = f" Allowed: up to {(shorter - 1) // 2}." if isinstance(finish.margin, int) else ""
+        shown = finish.margin if isinstance(finish.margin, int | str) else "too much"
+        raise InvalidValueError(
+            f"finish.margin is {shown} on each side of {finish.size}, which leaves no room for "
+            f"the subject.{most}"
+        )
+
+
+def in_pixels(length: int | str, shorter: float) -> float:
+    """Return a length in pixels. A percentage is of `shorter`, the canvas's shorter side."""
+    return length if isinstance(length, int) else part_of(length) * shorter
+
+
+def part_of(percent: str) -> float:
+    """Return 0.08 for `8%`."""
+    return float(percent.removesuffix("%")) / 100
 
 
 def _is_colour(text: str) -> bool:

@@ -22,10 +22,27 @@ class Mode(StrEnum):
     EDIT = "edit"
     MULTI_EDIT = "multi-edit"
     BACKGROUND_REMOVE = "background-remove"
+    UPSCALE = "upscale"
+
+
+PROMPTED = (Mode.EDIT, Mode.MULTI_EDIT)  # the modes that need a prompt, and take a model
 
 
 AspectRatio = Literal["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4", "4:3", "4:5"]
 Quality = Literal["low", "medium", "high"]
+
+
+class Upscale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the mode upscale enlarges an image. The limits are Venice's of 2026-10-02."""
+
+    scale: Annotated[
+        Annotated[float, Meta(ge=2, le=4)],
+        Meta(description="how many times as wide and high; above 2 costs more"),
+    ] = 2.0
+    creativity: Annotated[
+        Annotated[float, Meta(ge=0, le=0.02)] | None,
+        Meta(description="how much Venice may invent; left out, Venice's own 0.01"),
+    ] = None
 
 
 class Instructions(
@@ -39,7 +56,7 @@ class Instructions(
     ] = None
     prompt: Annotated[
         Annotated[str, Meta(min_length=1, max_length=32_768, pattern=r"\S")] | None,
-        Meta(description="What to do, in words. background-remove does not use it."),
+        Meta(description="What to do, in words. background-remove and upscale do not use it."),
     ] = None
     model: Annotated[
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}" + END)] | None,
@@ -61,6 +78,13 @@ class Instructions(
         None
     )
     quality: Quality | None = None
+    upscale: Annotated[
+        Annotated[float, Meta(ge=2, le=4)] | Upscale | None,
+        Meta(
+            description="For the mode upscale: how many times as wide and high, 2 to 4; or an "
+            "object with scale and creativity."
+        ),
+    ] = None
     safe_mode: bool | None = None
     enhance_prompt: bool | None = None
     finish: Annotated[
@@ -72,6 +96,17 @@ class Instructions(
     reference: Annotated[
         Annotated[str, Meta(min_length=1, max_length=256, pattern=PRINTABLE)] | None,
         Meta(description="An id of your own, which the result, the report and the events carry."),
+    ] = None
+    fresh: Annotated[
+        bool | None,
+        Meta(
+            description="true: always a new call, also for a picture that was paid for under "
+            "another name."
+        ),
+    ] = None
+    presets: Annotated[
+        dict[Annotated[str, Meta(pattern=VARIANT_NAME)], Finish] | None,
+        Meta(description="Presets of your own for finish, by name."),
     ] = None
     variants: Annotated[
         dict[Annotated[str, Meta(pattern=VARIANT_NAME)], "Instructions"] | None,
@@ -85,8 +120,17 @@ class Instructions(
         """Return the keys that are set, as plain JSON values."""
         return msgspec.to_builtins(self)  # type: ignore[no-any-return]
 
+    @property
+    def enlarged(self) -> Upscale:
+        """How the mode upscale enlarges the image."""
+        if isinstance(self.upscale, Upscale):
+            return self.upscale
+        return Upscale(scale=self.upscale or 2.0)
+
 
 KEYS = tuple(field.name for field in msgspec.structs.fields(Instructions))
+# Newer keys do not make a tag of another tool a near miss.
+NEARLY = tuple(key for key in KEYS if key not in ("fresh", "presets", "upscale"))
 TAKES = {
     "mode": "one of " + ", ".join(Mode),
     "prompt": "a text of 1 to 32,768 characters, not only white space",
@@ -95,13 +139,18 @@ TAKES = {
     "layers": "a list of 1 to 9 keys or https URLs (in a tag: separated by spaces)",
     "resolution": "a word such as 1K, 2K or 4K",
     "quality": "one of " + ", ".join(get_args(Quality)),
+    "upscale": 'a number from 2 to 4, or an object such as {"scale": 4, "creativity": 0.01} with a '
+    "creativity from 0 to 0.02",
     "safe_mode": "true or false",
     "enhance_prompt": "true or false",
     "finish": "an object, or the name of a preset",
     "keep_original": "true or false",
     "reference": "a text of 1 to 256 printable characters",
+    "fresh": "true or false",
+    "presets": "an object of names (lower-case letters, digits, hyphens), each with the keys of a "
+    "finish",
     "variants": "an object of 1 to 20 names (lower-case letters, digits, hyphens), each with "
-    "instructions that have no variants of their own",
+    "instructions that have no variants or presets of their own",
 }
 
 

@@ -5,7 +5,7 @@ This module is pure: texts and mappings in, `Instructions` out.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
@@ -23,8 +23,8 @@ from image_drop.errors import (
     UnknownModeError,
     UnreadableInstructionsError,
 )
-from image_drop.instructions.finish import Finish
-from image_drop.instructions.schema import KEYS, TAKES, Instructions, Mode
+from image_drop.instructions.finish import Finish, check_preset
+from image_drop.instructions.schema import KEYS, NEARLY, PROMPTED, TAKES, Instructions, Mode
 
 MAX_FILE_BYTES = 65_536
 MAX_REFERENCE = 1200  # bytes, percent-encoded: what a result's metadata have room for
@@ -107,8 +107,10 @@ def resolve(sources: Sequence[Source]) -> OneEdit | Variants:
     `InstructionsError` that names the source and the key.
     """
     merged: dict[str, Any] = {}
+    presets = presets_in(sources)
     for source in reversed(sources):
-        merged |= checked(source)
+        merged |= checked(source, presets)
+    merged.pop("presets", None)
     variants = merged.pop("variants", None)
     if not variants:
         return OneEdit(_settle(msgspec.convert(merged, Instructions), None))
@@ -120,12 +122,35 @@ def resolve(sources: Sequence[Source]) -> OneEdit | Variants:
     )
 
 
-def checked(source: Source) -> dict[str, Any]:
-    """Return the known keys of one source, with valid values. Raise an `InstructionsError`."""
+type Presets = Mapping[str, Mapping[str, Any]]
+
+
+def presets_in(sources: Iterable[Source]) -> Presets:
+    """Return the presets of one's own by name; the nearest wins. Raise `InvalidValueError`.
+
+    Only files have some, because tags and metadata hold no objects.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for source in sources:
+        given = source.values.get("presets") if source.strict else None
+        if isinstance(given, Mapping):
+            for name, keys in given.items():
+                _within(source, check_preset, name, keys)
+                found.setdefault(name, keys)
+    return found
+
+
+def checked(source: Source, presets: Presets | None = None) -> dict[str, Any]:
+    """Return the known keys of one source, with valid values. Raise an `InstructionsError`.
+
+    `presets`: all presets of one's own; None if the other sources are not known.
+    """
     values = {}
     for key, value in source.values.items():
+        if key == "presets" and not source.strict:
+            continue
         if key in KEYS:
-            values[key] = _checked_value(source, key, value)
+            values[key] = _checked_value(source, key, value, presets)
         elif (error := _unknown_key(source, key)) is not None:
             raise error
     return values
@@ -164,7 +189,8 @@ def _split_layers(texts: Mapping[str, str]) -> dict[str, Any]:
 
 def _unknown_key(source: Source, key: str) -> UnknownKeyError | None:
     # If other tools write there too, only a key very similar to ours counts as a mistake.
-    nearest = nearest_of(key, KEYS, similarity=0.7 if source.strict else 0.85)
+    words, similarity = (KEYS, 0.7) if source.strict else (NEARLY, 0.85)
+    nearest = nearest_of(key, words, similarity)
     if nearest:
         return UnknownKeyError(
             f"The key {key!r} in {source.name} does not exist. Did you mean {nearest!r}?"
@@ -183,7 +209,7 @@ def nearest_of(word: str, words: Iterable[str], similarity: float = 0.7) -> str 
     return next(iter(difflib.get_close_matches(word.lower(), list(words), 1, similarity)), None)
 
 
-def _checked_value(source: Source, key: str, value: Any) -> Any:
+def _checked_value(source: Source, key: str, value: Any, presets: Presets | None) -> Any:
     """Return the value as plain JSON of the right type. Raise an `InstructionsError`."""
     if key == "mode" and value not in list(Mode):
         raise _unknown_mode(source, value)
@@ -191,9 +217,9 @@ def _checked_value(source: Source, key: str, value: Any) -> Any:
         if key == "resolution":
             value = _tier(value)
         if key == "finish":
-            value = _parsed_finish(source, value)
+            value = _parsed_finish(source, value, presets)
         if key == "variants":
-            value = _checked_variants(source, value)
+            value = _checked_variants(source, value, presets)
         # Text may represent a number or a boolean; the text "null" is no value.
         values = msgspec.convert({key: value}, Instructions, strict=False).as_dict()
         if key not in values:
@@ -217,21 +243,31 @@ def _tier(value: Any) -> Any:
     return value
 
 
-def _parsed_finish(source: Source, value: Any) -> dict[str, Any]:
+def _parsed_finish(source: Source, value: Any, presets: Presets | None) -> dict[str, Any]:
+    return msgspec.to_builtins(  # type: ignore[no-any-return]
+        _within(source, Finish.parse, value, presets)
+    )
+
+
+def _within[**P, T](source: Source, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what `check` returns; its error names the source."""
     try:
-        return msgspec.to_builtins(Finish.parse(value))  # type: ignore[no-any-return]
+        return check(*args, **kwargs)
     except InvalidValueError as error:
         raise InvalidValueError(f"In {source.name}: {error.detail}") from error
 
 
-def _checked_variants(source: Source, value: Any) -> dict[str, dict[str, Any]]:
+def _checked_variants(
+    source: Source, value: Any, presets: Presets | None
+) -> dict[str, dict[str, Any]]:
     if not isinstance(value, dict) or not 1 <= len(value) <= MAX_VARIANTS:
         raise msgspec.ValidationError("not an object of variants")
     variants = {}
     for name, own in value.items():
-        if not isinstance(own, dict) or "variants" in own:
-            raise msgspec.ValidationError("not an object, or variants within a variant")
-        variants[name] = checked(Source(f"variant {_shown(name)} of {source.name}", own))
+        if not isinstance(own, dict) or {"variants", "presets"} & own.keys():
+            raise msgspec.ValidationError("not an object, or variants or presets within a variant")
+        named = Source(f"variant {_shown(name)} of {source.name}", own)
+        variants[name] = checked(named, presets)
     return variants
 
 
@@ -253,7 +289,7 @@ def _settle(merged: Instructions, variant: str | None) -> Instructions:
             raise NoInstructionsError(f"There is neither a mode nor a prompt for {what}.")
         mode = Mode.MULTI_EDIT if merged.layers else Mode.EDIT
         merged = msgspec.structs.replace(merged, mode=mode)
-    if merged.mode is not Mode.BACKGROUND_REMOVE and merged.prompt is None:
+    if merged.mode in PROMPTED and merged.prompt is None:
         raise MissingPromptError(f"The mode of {what} is {merged.mode}, but there is no prompt.")
     if merged.mode is Mode.MULTI_EDIT:
         _check_layers(merged)

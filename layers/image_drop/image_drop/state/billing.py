@@ -34,6 +34,7 @@ class Day:
 
     `unconfirmed_usd`: calls in flight, and calls without an answer, which may have been charged.
     `limit_usd`: the limit at the last reservation; 0 is none. `announced`: see `note_announced`.
+    `saved_usd`: what the calls had cost whose answers were `reused` for the same pictures.
     """
 
     date: str
@@ -43,6 +44,8 @@ class Day:
     calls_by_model: Mapping[str, int] = field(default_factory=dict)
     limit_usd: float = 0.0
     announced: frozenset[str] = frozenset()
+    saved_usd: float = 0.0
+    reused: int = 0
 
     @property
     def at_most_usd(self) -> float:
@@ -178,6 +181,18 @@ class Settlement:
         return call if call and call.state is CallState.OPEN else None
 
 
+@dataclass(frozen=True)
+class Saving:
+    """An answer that was reused instead of paid for again. `micro_usd`: what it had cost."""
+
+    micro_usd: int
+    at: float
+
+    def move(self, _: Record) -> Mapping[str, Any]:
+        """Return the change of its day, as an update for `Records`."""
+        return _move(date_of(self.at), self.at, saved=self.micro_usd, reused=1)
+
+
 def spend_limit_error(day: Day, limit_usd: float, now: float) -> SpendLimitError:
     """Return the error that no more calls fit into the day's limit."""
     return SpendLimitError(
@@ -224,6 +239,8 @@ def _day(date: str, item: Mapping[str, Any]) -> Day:
         calls_by_model=_by_model(sums, "calls#"),
         limit_usd=sums.get("day_limit", 0) / MICRO,
         announced=frozenset(item.get("announced", {}).get("SS", ())),
+        saved_usd=sums.get("saved", 0) / MICRO,
+        reused=sums.get("reused", 0),
     )
 
 

@@ -56,7 +56,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `edit_id`: see `Edit.id`; empty if the instructions were not good enough for an edit.
     `drops`: ids of what asked for it: versions of the image, explicit retries, dead messages.
     `source_etag`: of the image. `code`: of a report. `reference`: the caller's own id. `seconds`:
-    from the start of the try to its result.
+    from the start of the try to its result. `check`: of the result against its preset's rules.
+    `reused_from`: the key whose answer was served, if the picture had been paid for before.
     """
 
     kind: OutcomeKind
@@ -69,6 +70,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     code: str = ""
     reference: str = ""
     seconds: float = 0.0
+    check: str = ""
+    reused_from: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

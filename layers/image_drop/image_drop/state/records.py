@@ -100,23 +100,29 @@ class Records:
         return Hold(self, holder, held, died=bool(read.record.holder))
 
     def write_record(
-        self, old: Stored, new: Record, move: Mapping[str, Any] | None = None
+        self,
+        old: Stored,
+        new: Record,
+        move: Mapping[str, Any] | None = None,
+        note: Mapping[str, Any] | None = None,
     ) -> Stored:
         """Replace the record that was read.
 
         `move`: the update of another item in the same transaction, as a parameter of DynamoDB's
-        `Update` without the table's name. Raise `RecordChangedError`, or `RefusedMoveError` when
-        the move's condition does not hold.
+        `Update` without the table's name. `note`: another item for the transaction, as a
+        parameter of `Put`. Raise `RecordChangedError`, or `RefusedMoveError` when the move's
+        condition does not hold.
         """
         stored = Stored(old.id, old.version + 1, new)
         put = self._put(old, stored)
         for _ in range(TRIES):
             try:
-                if move is None:
+                if move is None and note is None:
                     self.dynamodb.put_item(**put)
                 else:
-                    update = {"TableName": self.table, **move}
-                    items: Any = [{"Put": put}, {"Update": update}]
+                    items: Any = [{"Put": put}]
+                    items += [{"Update": {"TableName": self.table, **move}}] if move else []
+                    items += [{"Put": note}] if note else []
                     self.dynamodb.transact_write_items(TransactItems=items)
             except ClientError as error:
                 reasons = _reasons(error)
@@ -142,11 +148,12 @@ class Records:
         change: Change,
         move: Move | None = None,
         known: Stored | None = None,
+        note: Mapping[str, Any] | None = None,
     ) -> Stored:
         """Change a record, again after each conflict with another writer.
 
         `change` returns the record itself if there is nothing to do; then `move` is not called.
-        `known`: the record as it was last seen, which saves a read.
+        `known`: the record as it was last seen, which saves a read. `note`: see `write_record`.
         """
         for _ in range(TRIES):
             old = known or self.read_record(id)
@@ -155,7 +162,7 @@ class Records:
             if new == old.record:
                 return old
             try:
-                return self.write_record(old, new, move(old.record) if move else None)
+                return self.write_record(old, new, move(old.record) if move else None, note)
             except RecordChangedError:
                 self._back_off()
         raise StorageBusyError("Too many invocations update the record at the same time.")
@@ -204,7 +211,9 @@ class Hold:
         """The record as this holder knows it: what it has last seen or written, and `later`."""
         return self._with_later(self.stored.record)
 
-    def update(self, change: Change, move: Move | None = None) -> None:
+    def update(
+        self, change: Change, move: Move | None = None, note: Mapping[str, Any] | None = None
+    ) -> None:
         """Change the record. Raise `InProgressError` when another invocation has taken it over."""
 
         def changed(record: Record) -> Record:
@@ -214,7 +223,7 @@ class Hold:
 
         known = self.stored if self.sure else None
         self.sure = False
-        self.stored = self.records.change_record(self.stored.id, changed, move, known)
+        self.stored = self.records.change_record(self.stored.id, changed, move, known, note)
         self.later = ()
         self.sure = True
 

@@ -211,6 +211,10 @@ class InputBucket:
         """Return whether instructions at a key count."""
         return self._untrusted(key) is None
 
+    def scope(self, key: str) -> str:
+        """Return the untrusted folder within which the results of a key are reused, or ""."""
+        return self._untrusted(key) or ""
+
     def _untrusted(self, key: str) -> str | None:
         """Return the outermost untrusted folder that a key is in, or None."""
         around = [prefix for prefix in self.untrusted_prefixes if key.startswith(prefix)]

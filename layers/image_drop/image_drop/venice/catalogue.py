@@ -12,12 +12,17 @@ from typing import Any
 import msgspec
 
 from image_drop.errors import InvalidValueError, ModelNotAllowedError
-from image_drop.instructions.schema import Instructions, Mode
+from image_drop.instructions.schema import PROMPTED, Instructions, Mode
 from image_drop.instructions.sources import nearest_of
 from image_drop.venice.known_models import ALIASES, DEFAULT_EDIT_MODEL, KNOWN
-from image_drop.venice.models import REMOVAL_MODEL, Limits, Model, Price
+from image_drop.venice.models import REMOVAL_MODEL, UPSCALE_MODEL, Limits, Model, Price
 
+CHEAP_SCALE = 2  # up to which the upscaler costs less
 ENHANCED_PROMPT_USD = 0.04  # for rewriting a prompt; Venice's pricing page, August 2026
+FIXED: Mapping[Mode, str] = {  # the model of a mode that takes no model
+    Mode.BACKGROUND_REMOVE: REMOVAL_MODEL,
+    Mode.UPSCALE: UPSCALE_MODEL,
+}
 UNKNOWN_MODEL = "unknown"  # the limiter's name for all models that are not in the catalogue
 
 
@@ -39,18 +44,18 @@ class Catalogue:
     @cached_property
     def edit_models(self) -> Mapping[str, Model]:
         """The models of edit and multi-edit by name."""
-        return {name: each for name, each in self.models.items() if name != REMOVAL_MODEL}
+        return {name: each for name, each in self.models.items() if name not in FIXED.values()}
 
     def name(self, mode: Mode, model: str | None) -> str:
         """Return the name of the model that Venice runs. `model`: of the instructions, or None."""
-        if mode is Mode.BACKGROUND_REMOVE:
-            return REMOVAL_MODEL
+        if mode in FIXED:
+            return FIXED[mode]
         name = model or DEFAULT_EDIT_MODEL
         return name if name in self.models else ALIASES.get(name, name)
 
     def rate_model(self, mode: Mode, model: str | None) -> str:
         """Return the limiter's name for a call's model; there are only as many as known models."""
-        if mode is Mode.BACKGROUND_REMOVE:
+        if mode in FIXED:
             return mode.value
         name = self.name(mode, model)
         return name if name in self.edit_models else UNKNOWN_MODEL
@@ -73,7 +78,8 @@ class Catalogue:
         price = self._price(self.name(mode, answered)) if answered else None
         price = price or self._price(self.name(mode, asked_model(sent)))
         if price:
-            usd = price.of(images, sent.get("resolution") or "", sent.get("quality") or "")
+            tier = sent.get("resolution") or _tier(sent.get("scale"))
+            usd = price.of(images, tier, sent.get("quality") or "")
         else:
             usd = self._dearest(images)
         return round(usd + (ENHANCED_PROMPT_USD if enhanced else 0.0), 6)
@@ -89,7 +95,7 @@ class Catalogue:
         list it. An unknown model passes until Venice's list has been read. Instructions without a
         model always pass, because Venice may have changed its default.
         """
-        if wanted.mode is Mode.BACKGROUND_REMOVE:
+        if wanted.mode not in PROMPTED:
             return
         name = self.name(Mode.EDIT, wanted.model)
         if self.listed is not None and name not in self._listed_edit_models:
@@ -106,8 +112,8 @@ class Catalogue:
     def check_allowed(self, wanted: Instructions, allowed: tuple[str, ...]) -> None:
         """Raise `ModelNotAllowedError` if the model is not among `allowed`; empty allows all.
 
-        background-remove counts as the model `bria-bg-remover`, an alias as the model that it
-        stands for, and no model as Venice's default.
+        background-remove counts as the model `bria-bg-remover`, upscale as `upscaler`, an alias as
+        the model that it stands for, and no model as Venice's default.
         """
         name = self.name(wanted.mode or Mode.EDIT, wanted.model)
         if allowed and name not in {self.name(Mode.EDIT, each) for each in allowed}:
@@ -137,13 +143,20 @@ class Catalogue:
 
     @cached_property
     def _listed_edit_models(self) -> tuple[str, ...]:
-        return tuple(sorted(set(self.listed or ()) - {REMOVAL_MODEL}))
+        return tuple(sorted(set(self.listed or ()) - set(FIXED.values())))
 
     def _unlisted(self, name: str) -> str:
         nearest = nearest_of(name, self._listed_edit_models)
         names = ", ".join(self._listed_edit_models)
         hint = f"Did you mean {nearest}?" if nearest else f"Its edit models are: {names}."
         return f"model is {name}, but Venice has no such edit model. {hint}"
+
+
+def _tier(scale: float | None) -> str:
+    """Return the upscaler's tier of a scale; empty without one."""
+    if scale is None:
+        return ""
+    return "2x" if scale <= CHEAP_SCALE else "4x"
 
 
 def asked_model(sent: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""The client of Venice's three image endpoints: one method, one call, no retries.
+"""The client of Venice's four image endpoints: one method, one call, no retries.
 
 Only the pipeline makes a call, because it knows about slots, locks and money. So nothing here
 sends a request twice. Facts are from Venice's API description of 2026-08-21 and its skill
@@ -55,6 +55,7 @@ ENDPOINTS: Mapping[Mode, Endpoint] = {
     Mode.EDIT: Endpoint("/image/edit", "image", "model", _EDIT_FIELDS),
     Mode.MULTI_EDIT: Endpoint("/image/multi-edit", "images", "modelId", (*_EDIT_FIELDS, "quality")),
     Mode.BACKGROUND_REMOVE: Endpoint("/image/background-remove", "image", None, ()),
+    Mode.UPSCALE: Endpoint("/image/upscale", "image", None, ()),
 }
 
 
@@ -123,6 +124,11 @@ def parameters(instructions: Instructions) -> dict[str, Any]:
         values[endpoint.model_field] = instructions.model
     if "resolution" in values:
         values["output_format"] = "png"
+    if instructions.mode is Mode.UPSCALE:
+        wanted = instructions.enlarged
+        values["scale"] = wanted.scale
+        if wanted.creativity is not None:
+            values["creativity"] = wanted.creativity
     return values
 
 
@@ -278,6 +284,8 @@ def _body(
 
 
 def _form_text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -24,7 +24,7 @@ from image_drop.errors import (
     RefusedError,
     VeniceUnavailableError,
 )
-from image_drop.instructions.schema import Mode
+from image_drop.instructions.schema import PROMPTED, Mode
 from image_drop.quota import Quota
 from image_drop.untrusted_text import printable, redact
 from image_drop.venice.exchange import Reply
@@ -33,7 +33,6 @@ LOCK_OUT = 32.0  # seconds: Venice blocks a key for 30
 MAX_WAIT = 120.0  # seconds; a later reset time of Venice counts as this
 MAX_WORDS = 500  # characters of Venice's explanation
 UNANSWERED = (408, 504, 520, 524)
-PROMPTED = (Mode.EDIT, Mode.MULTI_EDIT)
 VIOLATIONS = (
     "x-venice-is-content-violation",
     "x-venice-is-adult-model-content-violation",

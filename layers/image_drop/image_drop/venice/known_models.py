@@ -8,7 +8,7 @@ lists each model's aspect ratios, so a model accepts all unless a document says 
 
 from collections.abc import Mapping
 
-from image_drop.venice.models import REMOVAL_MODEL, Limits, Model, Price
+from image_drop.venice.models import REMOVAL_MODEL, UPSCALE_MODEL, Limits, Model, Price
 
 DEFAULT_EDIT_MODEL = "firered-image-edit"  # Venice's default when no model is named
 ALIASES: Mapping[str, str] = {"qwen-edit": "qwen-edit-uncensored"}  # that Venice still accepts
@@ -31,6 +31,8 @@ def _takes(
 
 KNOWN: Mapping[str, Model] = {
     REMOVAL_MODEL: Model(Price(usd=0.03)),
+    # Up to twice as wide and high, and above. No document says how Venice's list tells its price.
+    UPSCALE_MODEL: Model(Price(usd=0.02, tiers={"2x": 0.02, "4x": 0.08}, default_resolution="2x")),
     DEFAULT_EDIT_MODEL: Model(Price(usd=0.04), _takes(1_500)),
     "qwen-edit-uncensored": Model(Price(usd=0.04), _takes(1_500)),
     "qwen-image-2-edit": Model(Price(usd=0.05), _takes(10_000, ratios=WITHOUT_AUTO)),

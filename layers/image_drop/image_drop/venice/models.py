@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 REMOVAL_MODEL = "bria-bg-remover"
+UPSCALE_MODEL = "upscaler"
 DEFAULT_MAX_IMAGES = 3  # of a model that combines images without naming a number
 
 type Kind = Literal["inpaint", "image"]

@@ -1,0 +1,51 @@
+"""The promises about reuse: the same picture only, within its borders, for nothing, and counted."""
+
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from tests.simulation.auditor import Auditor
+from tests.simulation.aws.s3 import Version
+from tests.simulation.deployment import INPUT, OUTPUT
+from tests.simulation.words import UNTRUSTED
+
+
+class Reuse(Auditor):
+    """What was served from an earlier call."""
+
+    def broken(self) -> Iterator[str]:
+        """Yield every promise that is broken, in words."""
+        reused = [
+            (key, version)
+            for key, history in self.histories()
+            for version in history
+            if version.metadata.get("reused-from")
+        ]
+        for key, version in reused:
+            source = unquote(version.metadata["reused-from"])
+            if "call" in version.metadata or float(version.metadata["cost-usd"]):
+                yield f"{key} was reused from {source}, and paid for"
+            if key.startswith(UNTRUSTED) is not source.startswith(UNTRUSTED):
+                yield f"{key} was reused from {source}, across the border of trust"
+            if not self._same_picture(version, source):
+                yield f"{key} was reused from {source}, which was made from another picture"
+        days = [i for id, i in self.cloud.dynamodb.items.items() if id.startswith("spend#")]
+        count = sum(int(day.get("reused", {"N": "0"})["N"]) for day in days)
+        told = sum(bool(r.outcome and r.outcome.reused_from) for r in self.records.values())
+        if not told <= count <= len(reused):
+            yield f"the days have {count} reused results; {told} to {len(reused)} are right"
+
+    def _same_picture(self, version: Version, source: str) -> bool:
+        """Whether an object that was at `source` was made from the bytes of this image."""
+        ours = self._pictures(version)
+        return any(
+            ours & self._pictures(earlier)
+            for earlier in self.cloud.s3.versions.get((OUTPUT, source), ())
+            if earlier.body is not None
+        )
+
+    def _pictures(self, version: Version) -> set[bytes | None]:
+        """Return the bytes from which it may have been made; an original names no version."""
+        key = unquote(version.metadata.get("source-key", ""))
+        etag = version.metadata.get("source-etag")
+        history = self.cloud.s3.versions.get((INPUT, key), [])
+        return {each.body for each in history if etag in (None, each.etag.strip('"'))} - {None}
