@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from image_drop.venice.exchange import Reply
 from tests.integration.test_pay_once import results, while_venice_works
+from tests.support.interruptions import Fault, Killed
 from tests.support.pictures import photo
 from tests.support.stage import INPUT, OUTPUT, Stage
 
@@ -380,3 +381,25 @@ def test_result_stays_when_its_model_is_no_longer_allowed(
     assert stage.upload(event) == {"a.jpg": "done before"}
 
     assert stage.outputs() == ["a.jpg.png"]
+
+
+def test_report_that_killed_function_left_goes_with_next_try(stage: Stage) -> None:
+    stage.drop("warm.jpg", tags=CUT_OUT)  # from here on, each edit makes the same requests
+    for key in ("a.jpg", "b.jpg"):
+        stage.drop(key, b"no picture", tags=CUT_OUT)
+    stage.interruptions.plan(None)
+    stage.drop("b.jpg", tags=CUT_OUT)
+    removal = stage.interruptions.requests.index("s3.DeleteObject")
+    event = stage.put("a.jpg", tags=CUT_OUT)
+    stage.interruptions.plan(removal - 1, Fault.KILLED)
+    with pytest.raises(Killed):
+        stage.upload(event)
+    assert stage.outputs("a.jpg") == ["a.jpg.error.json", "a.jpg.png"]
+    stage.put_json("a.jpg.json", finish={"background": "_layers/late.png"})
+    stage.pass_time(400)
+
+    stage.upload(event)  # Lambda delivers it again
+    stage.pass_time(60)
+    stage.redeliver()  # the layer is not there yet
+
+    assert stage.outputs("a.jpg") == ["a.jpg.png"]

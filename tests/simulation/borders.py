@@ -122,7 +122,8 @@ class Borders(Auditor):
 
     def held_up(self, pause: Pause) -> Iterator[str]:
         """A pause ends soon when the account works and an image waits that Venice accepts."""
-        if pause.spent or pause.by_hand:
+        replaced = any(each.begin == pause.end for each in self.cloud.journal.pauses)
+        if pause.spent or pause.by_hand or replaced:
             return
         back = [at for at in self.people.away_until if at < pause.end]
         for each in self.cloud.announcements:

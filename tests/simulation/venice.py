@@ -155,6 +155,11 @@ class Venice:
             machine.sleep(min(seconds, self.world.rng.uniform(0.5, 2 * EDIT)))
             raise NoAnswerError("The connection broke.")
         came = machine.wait_for(reply, seconds)
+        if not came:
+            self.met.append("too slow")
+            self.journal.met(self.world.time, machine.function, machine.keys)
+            self.journal.may_be_unknown(self.world.time, machine.keys)
+            self.note(f"Venice takes longer than {seconds:.0f} s")
         answer: HttpAnswer | None = reply.value if came else None
         if answer is None or answer.delivery in ("none", "reset", "half"):
             raise NoAnswerError("No whole answer came.")

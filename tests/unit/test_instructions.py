@@ -563,7 +563,7 @@ def test_nearest_preset_wins() -> None:
 @pytest.mark.parametrize(
     ("presets", "told"),
     [
-        ({"mine": {"sise": "9x9"}}, r"In p/.*In the preset mine: .*Did you mean 'size'"),
+        ({"mine": {"sizes": "9x9"}}, r"In p/.*In the preset mine: .*Did you mean 'size'"),
         ({"mine": {"preset": "amazon"}}, "without a preset"),
         ({"amazon": {"trim": True}}, "one of Image Drop's own"),
         ({"other": {"trim": True}}, "finish.preset is 'mine'. Allowed: amazon, .*other"),

@@ -148,21 +148,27 @@ class Step(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """An upload that may need an edit. `at`: its key in the listing. `etag`: of the image."""
+    """An upload that may need an edit. `at`: its key in the listing. `etag`: of the image.
+
+    A scan asks for nothing new, unless a person starts it: what was cancelled since the image or
+    its instructions changed stays so.
+    """
 
     at: str
     upload: Upload
     changed_at: datetime
     etag: str = ""
 
-    def again(self, retry: str) -> "Candidate":
+    def again(self, asked_at: float) -> "Candidate":
         """Return the same as an explicit retry, which makes a removed result again."""
-        return self._replace(upload=msgspec.structs.replace(self.upload, retry=retry))
+        retry = f"backfill-{asked_at:.0f}"
+        upload = msgspec.structs.replace(self.upload, retry=retry, asked_at=asked_at)
+        return self._replace(upload=upload)
 
-    def as_asked_before(self) -> "Candidate":
-        """Return the same as nothing new: what was cancelled since the upload stays so."""
-        asked_at = self.changed_at.timestamp()
-        return self._replace(upload=msgspec.structs.replace(self.upload, asked_at=asked_at))
+    def queued(self) -> Upload:
+        """Return the upload with the time at which it was asked for."""
+        asked_at = self.upload.asked_at or self.changed_at.timestamp()
+        return msgspec.structs.replace(self.upload, asked_at=asked_at)
 
 
 def _walk(services: "Services", current: Scan) -> Callable[[str, int], Step]:
@@ -196,16 +202,14 @@ def _walk(services: "Services", current: Scan) -> Callable[[str, int], Step]:
         if current.again:
             missing = without_instructions(missing, services)
         elif current.automatic:
-            missing = [
-                each.as_asked_before() for each in without_outcome(missing, current, services)
-            ]
+            missing = without_outcome(missing, current, services)
         else:
-            missing = [each.again(f"backfill-{current.started:.0f}") for each in missing]
+            missing = [each.again(current.started) for each in missing]
         if len(missing) <= room:
-            return Step([each.upload for each in missing], end, _images(found), last=not more)
+            return Step([each.queued() for each in missing], end, _images(found), last=not more)
         cut = missing[room - 1].at
         passed = [each for each in found if each.at <= cut]
-        return Step([each.upload for each in missing[:room]], cut, _images(passed), last=False)
+        return Step([each.queued() for each in missing[:room]], cut, _images(passed), last=False)
 
     return step
 

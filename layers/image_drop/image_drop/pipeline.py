@@ -100,6 +100,8 @@ def work_on(job: Job) -> Outcome:
     """Load the instructions, and make the edit unless it is done."""
     edit = None
     outcomes.take_over(job)
+    if outcomes.is_result(job.hold.record.outcome):
+        remove_report(job)  # which a function that died may have left
     try:
         with job.services.input_bucket.open_object(job.upload.bucket, job.upload.key) as image:
             wanted = load_wanted(image, job)
