@@ -162,7 +162,8 @@ class Deployed:
         keys = []
         for photo, use in ((photos.SIZES[0].name, "warm up"), (name, "measure")):
             keys.append(f"{name} {number} {use}.jpg")
-            metadata = {"mode": "edit", "prompt": "Remove the cup"}
+            prompt = f"Remove the cup, {number}, {use}"  # the same again would be reused, unpaid
+            metadata = {"mode": "edit", "prompt": prompt}
             with (folder / f"{photo}.jpg").open("rb") as file:
                 self._s3.put_object(Bucket=self._bucket, Key=keys[-1], Body=file, Metadata=metadata)
         call = ("benchmarks.handler_script:edit", self._bucket, *keys)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,13 +52,22 @@ def run(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     return run
 
 
+def own_copy(name: str, path: Path) -> Path:
+    """A photograph whose pixels no other test has: the same picture would not be paid again."""
+    with Image.open(photographs() / name) as photo:
+        colour = zlib.crc32(str(path).encode())
+        photo.paste((colour % 256, colour // 256 % 256, colour // 65_536 % 256), (0, 0, 32, 32))
+        photo.save(path)
+    return path
+
+
 @pytest.fixture
 def shoes(tmp_path: Path) -> Path:
     """A folder of two photos, one that is cut off, and a text that is named like one."""
     folder = tmp_path / "shoes"
     (folder / "left").mkdir(parents=True)
-    shutil.copy(photographs() / "coffee.png", folder / "one.png")
-    shutil.copy(photographs() / "rocket.jpg", folder / "left" / "two.jpg")
+    own_copy("coffee.png", folder / "one.png")
+    own_copy("rocket.jpg", folder / "left" / "two.jpg")
     (folder / "cut-off.png").write_bytes((photographs() / "coffee.png").read_bytes()[:5000])
     (folder / "notes.jpg").write_text("to do")
     return folder
@@ -251,7 +261,7 @@ def test_dead_letters_are_listed_shown_sent_again_and_discarded(
     services, bucket = deployment.services, deployment.input_bucket
     names = ("a.png", "b.png", "c.png")
     for name in names:
-        shutil.copy(shoes / "one.png", shoes / "left" / name)
+        own_copy("coffee.png", shoes / "left" / name)
     venice.faults.add(400, endpoint="background-remove", times=4)  # none of them gets a result
     run("put", "shoes/left", "--to", "dead", "--mode", "background-remove")
     for name in names:
@@ -404,6 +414,31 @@ def test_after_work_files_costs_and_older_results_are_at_hand(
     assert found.find_output("after/shoes/one.png.jpg")
 
 
+def test_same_photos_under_other_names_cost_nothing(
+    run: Callable[..., Result], deployment: Deployment, shoes: Path, venice: Simulator
+) -> None:
+    framed = ("--mode", "background-remove", "--finish", "walmart")
+    run("put", "shoes/left", "--to", "old", *framed)
+    paid = sum(call.paid for call in venice.calls)
+    renamed = run("put", "shoes/left", "--to", "new", *framed)
+    assert renamed.exit_code == 0, renamed.output
+    assert sum(call.paid for call in venice.calls) == paid
+
+    [row] = list(csv.DictReader(run("manifest", "new/", "--csv").stdout.splitlines()))
+    assert (row["reused_from"], row["usd"], row["check"]) == (
+        "old/left/two.jpg.jpg",
+        "0",
+        "passed",
+    )
+    assert "saved: " in run("status").output
+    assert "of pictures that were paid for before" in run("spend").output
+
+    fresh = run("retry", "new/left/two.jpg", "--fresh")
+    assert "1 image: 1 call, $0.03 (bria-bg-remover)" in fresh.output
+    until(lambda: sum(call.paid for call in venice.calls) == paid + 1)
+    assert run("retry", "new/", "--fresh").exit_code == 2
+
+
 def test_spend_is_told_to_alarm_topic_in_words(stack: Stack, deployment: Deployment) -> None:
     sqs, sns = stack.client("sqs"), stack.client("sns")
     queue = sqs.create_queue(QueueName="mail")["QueueUrl"]
@@ -455,8 +490,7 @@ def test_sample_is_shown_and_not_paid_again(
     shop, out = tmp_path / "shop", tmp_path / "out"
     shop.mkdir()
     for number in range(4):
-        with Image.open(photographs() / "coffee.png") as photo:
-            photo.resize((320, 240 + number)).save(shop / f"{number}.png")
+        own_copy("coffee.png", shop / f"{number}.png")
     command = ["put", str(shop), "--out", str(out), "--mode", "background-remove"]
     environment = {"AWS_ENDPOINT_URL": stack.endpoint_url}
 
@@ -483,7 +517,7 @@ def test_hot_folder_takes_what_comes_and_repeats_nothing(
     hot, out = tmp_path / "hot", tmp_path / "out"
     hot.mkdir()
     (hot / ".image-drop.json").write_text('{"mode": "background-remove"}')
-    shutil.copy(photographs() / "coffee.png", hot / "first.png")
+    own_copy("coffee.png", hot / "first.png")
     paid = sum(call.paid for call in venice.calls)
     command = [sys.executable, "-m", "image_drop_cli", "put", str(hot), "--watch"]
 
@@ -495,7 +529,7 @@ def test_hot_folder_takes_what_comes_and_repeats_nothing(
         text=True,
     ) as process:
         until((hot / "done" / "first.png").exists)
-        shutil.copy(photographs() / "rocket.jpg", hot / "second.jpg")
+        own_copy("rocket.jpg", hot / "second.jpg")
         until((hot / "done" / "second.jpg").exists)
         process.send_signal(signal.SIGINT)
         assert "Waiting for new images." in process.communicate(timeout=30)[0]

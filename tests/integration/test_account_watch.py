@@ -11,7 +11,6 @@ from requests.structures import CaseInsensitiveDict
 from image_drop.venice.exchange import Reply
 from image_drop_local.simulator.faults import Status, Word
 from tests.support.lambda_context import FakeContext
-from tests.support.pictures import photo
 from tests.support.stage import ROUND, MappingState, Stage
 
 CUT_OUT = {"mode": "background-remove"}
@@ -254,7 +253,7 @@ def test_corrected_key_resumes_processing(stage: Stage, mapping: MappingState) -
 
 def test_outage_in_middle_of_drop_loses_nothing(stage: Stage, mapping: MappingState) -> None:
     keys = [f"{number:02}.jpg" for number in range(16)]
-    events: list[dict[str, Any]] = [stage.put(key, photo(), tags=CUT_OUT) for key in keys]
+    events: list[dict[str, Any]] = [stage.put(key, tags=CUT_OUT) for key in keys]
     for event in events[:6]:
         stage.upload(event)
     stage.venice.change(account="no_balance")

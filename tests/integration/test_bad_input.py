@@ -159,14 +159,14 @@ def test_file_above_limit_is_refused_before_it_is_downloaded(stage: Stage) -> No
     bodies: list[StreamingBody] = []
 
     def keep(parsed: dict[str, Any], **_: Any) -> None:
-        if parsed.get("ContentLength") == len(photo()):
+        if parsed.get("ContentLength") == len(photo("a.jpg")):
             bodies.append(parsed["Body"])
 
     stage.services.input_bucket.s3.meta.events.register("after-call.s3.GetObject", keep)
 
     assert stage.drop("a.jpg", tags=CUT_OUT) == "reported"
 
-    refused(stage, "a.jpg", "too_large", "1,000", f"{len(photo()):,}")
+    refused(stage, "a.jpg", "too_large", "1,000", f"{len(photo('a.jpg')):,}")
     assert [body._amount_read for body in bodies] == [0]  # type: ignore[attr-defined]
 
 

@@ -70,3 +70,15 @@ def test_dead_letter_without_message_is_queued_as_well(failures: Stage) -> None:
     assert retry_images(images, deployment_of(failures)) == 1
     failures.work_off()
     assert "other/dead.jpg.png" in failures.outputs()
+
+
+def test_fresh_draw_is_counted_and_made_in_spite_of_result(stage: Stage) -> None:
+    stage.drop("a.jpg", tags=CUT_OUT)
+    images, deployment = [Failed("a.jpg", None)], deployment_of(stage)
+
+    assert plan_retry(images, deployment).calls == 0
+    plan = plan_retry(images, deployment, fresh=True)
+    retry_images(images, deployment, fresh=True)
+    stage.work_off()
+
+    assert (plan.calls, plan.usd, stage.paid) == (1, 0.03, 2)

@@ -55,7 +55,7 @@ def test_check_of_preset_is_in_metadata_and_record(stage: Stage) -> None:
     assert "longest side under 1000" in stage.metadata("b.jpg.jpg")["check"]
 
 
-def test_original_that_is_kept_makes_new_finish_free_under_any_name(stage: Stage) -> None:
+def test_kept_original_makes_new_finish_free_under_any_name(stage: Stage) -> None:
     stage.drop("a.jpg", photo(), sidecar=KEPT)
     other = {"finish": {"size": "300x300", "format": "webp"}}
     assert stage.drop("b.jpg", photo(), sidecar=CUT_OUT | other) == "reused"

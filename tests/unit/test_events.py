@@ -68,6 +68,7 @@ DETAILS: list[tuple[Event, str, dict[str, Any]]] = [
             "changes": ["rotated"],
             "duration": 1.5,
             "attempts": 1,
+            "reused_from": None,
         },
     ),
     (

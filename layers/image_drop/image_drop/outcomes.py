@@ -124,7 +124,7 @@ def _conclude_result(
     metadata, last = output_bucket.from_metadata(result.metadata), job.hold.record.outcome
     edit_id = metadata["edit-id"]
     same = last if last and (last.kind, last.edit_id) == (OutcomeKind.RESULT, edit_id) else None
-    if same and job.upload.fresh and same.etag != result.etag:
+    if same and job.upload.fresh and drops[0] not in same.drops:
         same = None  # a new draw
     if same and set(drops) <= set(same.drops) and settlement is None:
         return

@@ -60,6 +60,7 @@ def note_of(
     answer = paid.answer
     known = Known(
         key=edit.original_key or stored.key,
+        mark=edit.call_digest if edit.original_key else edit.id,
         sha256=hashlib.sha256(data).hexdigest(),
         media_type=media_type,
         micro_usd=_micro_usd(edit, paid, job),
@@ -102,6 +103,9 @@ def _finished_id(id: str, edit: Edit) -> str:
 def _verified(known: Known, job: Job) -> Paid | None:
     found = job.services.output_bucket.read_output(known.key)
     if found is None or hashlib.sha256(found[2]).hexdigest() != known.sha256:
+        return None
+    marks = (found[0].metadata.get(name) for name in ("edit-id", "call-digest"))
+    if known.mark not in marks:
         return None
     said = {
         "model": known.model,

@@ -17,12 +17,14 @@ ANSWER_TTL = 400 * 86_400  # seconds; as long as the record of its image
 class Known(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Where an answer is in the output bucket: in a result, or in an original that was kept.
 
+    `mark`: the `edit-id` in the metadata of a result, the `call-digest` in those of an original.
     `sha256`: of the object's bytes, in hexadecimal digits. `micro_usd`: what the call cost,
     millionths of a dollar. `finished`: whether the object is a finished result; `fill`: see
     `canvas.Drawn`. The others are as in the metadata of a result.
     """
 
     key: str
+    mark: str
     sha256: str
     media_type: str
     micro_usd: int
