@@ -65,6 +65,8 @@ def _runs(first: int, count: int) -> Iterator[Run]:
             days += run.seconds / 86_400
             faults += run.faults + run.trouble
             failed += bool(run.broken)
+            if run.broken:
+                print(f"Seed {run.seed}: {run.broken[0]}", flush=True)
             if time.monotonic() - told > EVERY or number == count:
                 told = time.monotonic()
                 rate = number / (told - began) * 60
