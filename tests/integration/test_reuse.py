@@ -48,6 +48,17 @@ def test_renamed_picture_costs_nothing_and_says_so(stage: Stage, wanted: dict[st
     assert (day.reused, day.saved_usd) == (1, day.usd)
 
 
+def test_removed_result_that_is_dropped_again_is_saved_too(stage: Stage) -> None:
+    stage.drop("a.jpg", photo(), tags=CUT_OUT)
+    stage.drop("b.jpg", photo(), tags=CUT_OUT)
+    stage.s3.delete_object(Bucket=OUTPUT, Key="a.jpg.png")
+
+    assert stage.drop("a.jpg", photo(), tags=CUT_OUT) == "reused"
+
+    day = today(stage)
+    assert (stage.paid, day.reused, day.saved_usd) == (1, 2, 0.06)
+
+
 def test_check_of_preset_is_in_metadata_and_record(stage: Stage) -> None:
     stage.drop("a.jpg", sidecar=FRAMED)
     stage.drop("b.jpg", sidecar=CUT_OUT | {"finish": {"preset": "amazon", "size": "500x500"}})

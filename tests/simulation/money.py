@@ -55,14 +55,14 @@ class Money(Auditor):
             for call, again in pairwise(paid):
                 same = (call.digest, call.drop) == (again.digest, again.drop)
                 vain = same and not {call.id, again.id} & made
-                vain = vain and not self._asked_between(id, call.at, again.at)
+                vain = vain and not self._reworded_between(id, call.at, again.at)
                 if vain and not self._changed_after_report(id, call, again):
                     yield f"{id} was paid twice in a row for the drop {call.drop}, in vain"
 
-    def _asked_between(self, id: str, since: float, until: float) -> bool:
-        """Whether somebody asked for an image again between two calls."""
+    def _reworded_between(self, id: str, since: float, until: float) -> bool:
+        """Whether somebody gave an image other instructions between two calls."""
         key = id.partition(f"{INPUT}/")[2]
-        return any(since < at < until and key.startswith(what) for at, what in self.people.asked)
+        return any(since < at < until and key == what for at, what in self.people.reworded)
 
     def _changed_after_report(self, id: str, call: Call, again: Call) -> bool:
         """Whether the first call has a report of its own, and the next one is of another edit."""

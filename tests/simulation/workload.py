@@ -186,6 +186,7 @@ class People:
     away_until: list[float] = field(default_factory=list)  # when the account came back
     poisoned: set[str] = field(default_factory=set)  # images that Venice refuses
     s3_was_busy: bool = False
+    reworded: list[tuple[float, str]] = field(default_factory=list)  # when, and which image
     cancelled: list[tuple[float, str]] = field(default_factory=list)  # when, and below what
 
     def __post_init__(self) -> None:
@@ -199,6 +200,8 @@ class People:
         if act.kind in ("backfill", "redrive"):
             # A scan asks when it comes to an image, which may be some rounds later.
             self.asked.append((self.cloud.world.time + 900, ""))
+        if act.kind in ("put sidecar", "put tags"):
+            self.reworded.append((self.cloud.world.time, act.key))
         _ACTS[act.kind](self, act)
 
     def end(self) -> None:

@@ -144,7 +144,8 @@ def _conclude_result(
     attempts = len(job.hold.record.calls_for(digest, drops[0]))
     event = None if same else events.encoded(edited(result, attempts, job))
     saved = micro(float(metadata.get("saved-usd", "0")))
-    saving = Saving(saved, job.services.now()) if saved and not same else None
+    made = note is not None  # now, also if the edit had this result before
+    saving = Saving(saved, job.services.now()) if saved and (made or not same) else None
     conclude(outcome, event, settlement, job, saving, note)
 
 
