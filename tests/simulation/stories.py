@@ -140,7 +140,7 @@ def late_layer(rng: random.Random) -> Iterator[Step]:
 
 def refused_while_busy(rng: random.Random) -> Iterator[Step]:
     """Venice refuses images and charges them, while S3 is too busy to store the reports."""
-    kind = rng.choice(("422 charged", "violation", "html"))
+    kind = rng.choice(("422 charged", "violation", "html", "html"))
     yield 0, "wave", "", {"kind": kind, "seconds": 120}
     yield 0, "S3 is busy", "", {"seconds": rng.uniform(20, 120), "with": WRITES}
     for number in range(rng.randrange(1, 4)):
