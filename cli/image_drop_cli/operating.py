@@ -1,5 +1,6 @@
 """What an operator orders: pause, resume, cancel, and another spend limit for today."""
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -82,13 +83,15 @@ def resume(deployment: "Deployment", now: float) -> Change:
 def cancel(prefix: str, deployment: "Deployment", now: float) -> Cancelled:
     """Drop the edits below a prefix that were asked for before now and are not paid.
 
+    S3 and AWS's clock tell whole seconds, so what comes within this one is dropped, too.
     Raise `TooManyCancellationsError`.
     """
     services = deployment.services
-    services.orders.cancel(prefix, now)
+    at = math.floor(now) + 1.0
+    services.orders.cancel(prefix, at)
     scans = (services.scans.current(), services.folder_scans.current())
     running = tuple(each for each in scans if each and each.running and _overlap(each, prefix))
-    return Cancelled(prefix, now, tally(prefix, deployment, now - MOST_WAIT), running)
+    return Cancelled(prefix, at, tally(prefix, deployment, now - MOST_WAIT), running)
 
 
 def limit_today(usd: float, deployment: "Deployment", now: float) -> DayLimit:

@@ -6,7 +6,7 @@ from image_drop_cli.explanation import explain
 from image_drop_cli.image_state import Kind
 from image_drop_cli.operating import Cancelled, DayLimit
 from image_drop_cli.upload.estimate import estimate
-from tests.support.stage import MappingState, Stage
+from tests.support.stage import INPUT, MappingState, Stage
 from tests.support.stage_deployment import deployment_of
 
 CUT_OUT = {"mode": "background-remove"}
@@ -127,6 +127,16 @@ class TestCancel:
 
         assert stage.outputs() == ["p/a.jpg.png"]
         assert [call.prompt_length for call in stage.venice.calls if call.paid] == [len("right")]
+
+    def test_image_of_same_second_is_dropped_too(self, stage: Stage) -> None:
+        event = stage.put("p/a.jpg", tags=CUT_OUT)
+        uploaded = stage.s3.head_object(Bucket=INPUT, Key="p/a.jpg")["LastModified"].timestamp()
+        event["Records"][0].pop("eventTime")
+        operating.cancel("p/", deployment_of(stage), uploaded)
+
+        stage.upload(event)
+
+        assert (stage.calls, stage.report("p/a.jpg")["code"]) == (0, "cancelled")
 
     def test_cancelled_image_can_be_retried(self, stage: Stage) -> None:
         event = stage.put("p/a.jpg", tags=CUT_OUT)

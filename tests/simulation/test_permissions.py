@@ -18,7 +18,7 @@ from tests.template.conftest import expanded, template, whole
 
 __all__ = ["expanded", "template", "whole"]
 
-SEEDS = range(30)
+SEEDS = (*range(25), 43, 52, 56, 61)  # the last ones have dead letters
 ROLES = {
     "upload": "UploadRole",
     "retry": "RetryRole",

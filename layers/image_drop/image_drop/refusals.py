@@ -20,6 +20,7 @@ from image_drop.state.edit_record import Call, CallState, Record, Refusal
 
 ASIDE = 240.0  # seconds; the account watch runs every 300
 MAX_ASIDE = 6  # times as long
+UNAWARE = 5.0  # seconds in which functions may call that do not know of a pause; clocks differ
 
 
 def note(error: RefusedError, call: Call, job: Job) -> None:
@@ -64,7 +65,7 @@ def require_untried(edit: Edit, job: Job) -> None:
     Each time it stays aside for another round, so that others come first. An image may have many
     messages, so this goes by its calls.
     """
-    began = job.seen.status.since
+    began = job.seen.status.since + UNAWARE
     tried = [
         call.at
         for call in job.hold.record.calls
