@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from image_drop import edits
 from image_drop.errors import PermanentError
 from image_drop.state.billing import MICRO
-from image_drop.state.edit_record import CallState, OutcomeKind, Record, record_id
+from image_drop.state.edit_record import CallState, OutcomeKind, Record
 from image_drop.uploads import SIDECAR_SUFFIX, Upload, starts_nothing
+from image_drop_cli.image_records import READ_TOGETHER, read_records
 
 if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
 
 MAX_IMAGES = 100_000  # that are counted: 100 listings and 1,000 reads of the state table
-BATCH = 100  # records in a request
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,9 @@ def _records_of(keys: Sequence[str], deployment: "Deployment") -> list[Record]:
 def _records(
     images: Iterable[tuple[str, str | None]], deployment: "Deployment"
 ) -> Iterator[Record]:
-    bucket, records = deployment.input_bucket, deployment.services.records
-    for some in batched(images, BATCH, strict=False):
-        ids = [record_id(bucket, key, variant) for key, variant in some]
-        found = records.read_records(ids)
-        yield from (found.get(id, Record()) for id in ids)
+    for some in batched(images, READ_TOGETHER, strict=False):
+        found = read_records(deployment, some)
+        yield from (found.get(image, Record()) for image in some)
 
 
 def _variants(key: str, deployment: "Deployment") -> tuple[str | None, ...]:

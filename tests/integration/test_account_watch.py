@@ -344,30 +344,17 @@ def test_refused_image_is_set_aside_and_next_one_tried(stage: Stage, mapping: Ma
     assert stage.outputs() == ["good.jpg.png"]
 
 
+@pytest.mark.parametrize(("messages", "rounds"), [(1, 6), (5, 7)])
 def test_refused_images_do_not_hold_up_others_of_their_model(
-    stage: Stage, mapping: MappingState
+    stage: Stage, mapping: MappingState, messages: int, rounds: int
 ) -> None:
     stage.venice.faults.add(403, prompt="poison")
     for number in range(4):
-        stage.drop(f"bad-{number}.jpg", sidecar={"prompt": "poison"})
-    stage.drop("good.jpg", sidecar={"prompt": "pink"})
-
-    for _ in range(6):
-        stage.pass_time(ROUND)
-        stage.watch()
-
-    assert stage.outputs() == ["good.jpg.png"]
-    assert not stage.processing_paused
-
-
-def test_many_messages_of_refused_image_are_one_trial(stage: Stage, mapping: MappingState) -> None:
-    stage.venice.faults.add(403, prompt="poison")
-    for number in range(4):
-        for _ in range(5):
+        for _ in range(messages):
             stage.drop(f"bad-{number}.jpg", sidecar={"prompt": "poison"})
     stage.drop("good.jpg", sidecar={"prompt": "pink"})
 
-    for _ in range(7):
+    for _ in range(rounds):
         stage.pass_time(ROUND)
         stage.watch()
 
