@@ -94,22 +94,24 @@ def test_limits_of_template_count_both_calls_before_first(stage: Stage) -> None:
     assert stage.calls == 0
 
 
-@pytest.mark.parametrize(
-    ("size", "canvas", "code"), [(90, "400x400", "too_small"), (2080, "2500x2500", "too_large")]
-)
-def test_what_upscaler_cannot_take_is_finished_without(
-    stage: Stage, size: int, canvas: str, code: str
-) -> None:
-    wanted = CUT_OUT | {"finish": {"size": canvas, "upscale": "auto"}}
-    picture = save(Image.new("L", (size, size)), "PNG")
-    assert stage.drop("a.png", picture, sidecar=wanted) == "edited"
-    assert stage.metadata("a.png.png")["enlarged"] == f"no: {code}"
-    require_books_agree(stage, 0.03)
+def test_what_upscaler_cannot_take_is_finished_without(stage: Stage) -> None:
+    large = {"prompt": "x", "model": "nano-banana-2-edit", "resolution": "4K"}  # $0.19
+    cases: list[tuple[tuple[int, int], dict[str, Any], str, str]] = [
+        ((90, 90), CUT_OUT, "400x400", "too_small"),
+        ((4096, 1040), large, "5000x1500", "too_large"),
+    ]
+    for size, wanted, canvas, code in cases:
+        key = f"{code}.png"
+        finish = {"size": canvas, "upscale": "auto"}
+        picture = save(Image.new("L", size), "PNG")
+        assert stage.drop(key, picture, sidecar=wanted | {"finish": finish}) == "edited"
+        assert stage.metadata(f"{key}.png")["enlarged"] == f"no: {code}"
+    require_books_agree(stage, 0.03, 0.19)
 
 
 @pytest.mark.parametrize(
     ("fault", "code", "usd"),
-    [(400, "refused", (0.03,)), ("garbage", "unusable_answer", (0.03, 0.02))],
+    [(400, "refused", (0.03,)), ("truncated", "unusable_answer", (0.03, 0.02))],
 )
 def test_refused_enlargement_does_not_take_edit_away(
     stage: Stage, fault: Any, code: str, usd: Sequence[float]
@@ -127,6 +129,7 @@ def test_refused_enlargement_does_not_take_edit_away(
 
 
 @pytest.mark.parametrize("fault", [503, 429, 402])
+@pytest.mark.usefixtures("mapping")
 def test_enlargement_that_may_succeed_later_is_retried_alone(stage: Stage, fault: Any) -> None:
     stage.venice.faults.add(fault, endpoint="upscale", times=1)
     assert stage.drop("a.jpg", photo(), sidecar=TWICE) == "queued"
@@ -142,6 +145,7 @@ def test_enlargement_that_may_succeed_later_is_retried_alone(stage: Stage, fault
     require_nothing_kept(stage)
 
 
+@pytest.mark.usefixtures("mapping")
 def test_enlargement_beyond_limit_of_day_waits_for_next(stage: Stage) -> None:
     stage.configure(DAILY_SPEND_LIMIT_USD="0.04")
     assert stage.drop("a.jpg", photo(), sidecar=TWICE) == "queued"
@@ -157,8 +161,7 @@ def test_enlargement_beyond_limit_of_day_waits_for_next(stage: Stage) -> None:
 
 
 def test_two_unanswered_enlargements_are_the_last(stage: Stage) -> None:
-    stage.configure(read_timeout=0.3)
-    stage.venice.faults.add("slow", endpoint="upscale", seconds=1, times=2)
+    stage.venice.faults.add("drop_after", endpoint="upscale", times=2)
     stage.drop("a.jpg", photo(), sidecar=TWICE)
     stage.work_off()
 
@@ -204,12 +207,16 @@ def kill_after_record(stage: Stage, number: int) -> None:
 
     def die(**_: Any) -> None:
         if len(stored) > number:
+            s3.meta.events.unregister("after-call.s3.PutObject", count)
+            for write in writes:
+                dynamodb.meta.events.unregister(write, die)
             raise Killed
 
     s3.meta.events.register("after-call.s3.PutObject", count)
     moment = "after-call" if number < 2 else "before-call"
-    for write in ("PutItem", "TransactWriteItems"):
-        dynamodb.meta.events.register(f"{moment}.dynamodb.{write}", die)
+    writes = [f"{moment}.dynamodb.{write}" for write in ("PutItem", "TransactWriteItems")]
+    for write in writes:
+        dynamodb.meta.events.register(write, die)
 
 
 def test_cancelled_image_is_finished_without_enlargement(stage: Stage) -> None:
