@@ -76,6 +76,8 @@ INSTRUCTIONS: tuple[Mapping[str, Any], ...] = (
     {"variants": {"pink": {"prompt": "pink"}}},
     {"mode": "edit"},
     {"promt": "a slip"},
+    {"mode": "upscale", "upscale": 3},
+    {"mode": "upscale"},
     {"prompt": "red", "model": UNKNOWN_MODEL},
     {"prompt": "red", "model": DEFAULT_MODEL},
     {"prompt": "green", "model": OTHER_MODEL},
