@@ -158,6 +158,19 @@ def test_result_reused_after_fresh_retry_was_asked_for_is_no_new_draw(stage: Sta
     assert "reused-from" not in stage.metadata("b.jpg.png")
 
 
+def test_new_draw_that_fails_is_reported_and_result_stays(stage: Stage) -> None:
+    stage.drop("a.jpg", photo(), tags=CUT_OUT)
+    first = stage.read("a.jpg.png")
+    stage.venice.faults.add("html", times=1)
+    ask(stage, "a.jpg", fresh=True)
+    assert stage.report("a.jpg")["code"] == "unusable_answer"
+    assert stage.read("a.jpg.png") == first
+
+    ask(stage, "a.jpg", fresh=False)
+
+    assert (stage.outputs(), stage.paid) == (["a.jpg.png"], 2)
+
+
 @pytest.mark.parametrize("moment", ["before-call.PutObject", "after-call.PutObject"])
 def test_death_in_reuse_pays_nothing_and_counts_it_once(stage: Stage, moment: str) -> None:
     stage.drop("a.jpg", photo(), sidecar=CUT_OUT)
