@@ -144,6 +144,33 @@ def test_fresh_retry_makes_result_again_once(stage: Stage, wanted: dict[str, Any
     assert stage.paid == 2
 
 
+def test_result_reused_after_fresh_retry_was_asked_for_is_no_new_draw(stage: Stage) -> None:
+    stage.drop("a.jpg", photo(), tags=CUT_OUT)
+    asked_at = stage.clock.now()
+    stage.clock.sleep(20)
+    assert stage.drop("b.jpg", photo(), tags=CUT_OUT) == "reused"
+
+    stage.services.queue.send(Upload(INPUT, "b.jpg", retry=FRESH + "1", asked_at=asked_at))
+    stage.work_off()
+
+    day = today(stage)
+    assert (stage.paid, day.reused, day.saved_usd) == (2, 1, 0.03)
+    assert "reused-from" not in stage.metadata("b.jpg.png")
+
+
+def test_new_draw_that_fails_is_reported_and_result_stays(stage: Stage) -> None:
+    stage.drop("a.jpg", photo(), tags=CUT_OUT)
+    first = stage.read("a.jpg.png")
+    stage.venice.faults.add("html", times=1)
+    ask(stage, "a.jpg", fresh=True)
+    assert stage.report("a.jpg")["code"] == "unusable_answer"
+    assert stage.read("a.jpg.png") == first
+
+    ask(stage, "a.jpg", fresh=False)
+
+    assert (stage.outputs(), stage.paid) == (["a.jpg.png"], 2)
+
+
 @pytest.mark.parametrize("moment", ["before-call.PutObject", "after-call.PutObject"])
 def test_death_in_reuse_pays_nothing_and_counts_it_once(stage: Stage, moment: str) -> None:
     stage.drop("a.jpg", photo(), sidecar=CUT_OUT)

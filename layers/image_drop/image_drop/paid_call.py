@@ -1,6 +1,7 @@
 """The paid call: made in its slot, reserved before, settled after, and never repeated here."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,6 +13,7 @@ from image_drop.errors import (
     Charge,
     EditTooDearError,
     ImageDropError,
+    ImageError,
     KeyReplacedError,
     LockedOutError,
     ModelRefusedError,
@@ -90,11 +92,14 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
 
 
 def _billed(edit: Edit, photos: Sequence[Photo | str], answer: Answer) -> dict[str, Any]:
-    """Return what was sent; for upscale, with the scale of the answer, which Venice may lower."""
+    """Return what was sent; for upscale, with the scale of the answer, which Venice may lower.
+
+    An answer that cannot be read costs what was asked for; what it is good for is checked later.
+    """
     sent = client.parameters(edit.instructions)
-    header = read_header(answer.data) if edit.mode is Mode.UPSCALE else None
-    if header and isinstance(photo := photos[0], Photo):
-        sent["scale"] = min(sent["scale"], header.width / photo.width)
+    if edit.mode is Mode.UPSCALE and isinstance(photo := photos[0], Photo):
+        with suppress(ImageError):
+            sent["scale"] = min(sent["scale"], read_header(answer.data).width / photo.width)
     return sent
 
 
