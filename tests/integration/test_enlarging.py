@@ -7,10 +7,13 @@ import pytest
 from PIL import Image
 
 from image_drop.state.edit_record import CallState, Record, record_id
+from image_drop_cli.explanation import explain
+from image_drop_cli.manifest import manifest
 from tests.integration.test_operating import cancel
 from tests.support.interruptions import Killed
 from tests.support.pictures import photo, save
 from tests.support.stage import INPUT, Stage
+from tests.support.stage_deployment import deployment_of
 
 CUT_OUT = {"mode": "background-remove"}  # $0.03
 TWICE = CUT_OUT | {"finish": {"size": "600x600", "upscale": "auto"}}  # of 320 x 260, and $0.02
@@ -71,7 +74,8 @@ def test_both_calls_are_paid_and_written_down(
 
 
 def test_canvas_that_enlarges_nothing_costs_nothing_extra(stage: Stage) -> None:
-    for number, finish in enumerate(({"size": "320x320"}, {"size": "900x300", "margin": 20})):
+    finishes: list[dict[str, Any]] = [{"size": "320x320"}, {"size": "900x300", "margin": 20}]
+    for number, finish in enumerate(finishes):
         wanted = CUT_OUT | {"finish": finish | {"upscale": "auto"}}
         assert stage.drop(f"{number}.jpg", photo(str(number)), sidecar=wanted) == "edited"
         assert "enlarged" not in stage.metadata(f"{number}.jpg.png")
@@ -160,7 +164,7 @@ def test_enlargement_beyond_limit_of_day_waits_for_next(stage: Stage) -> None:
     assert stage.metadata("a.jpg.png")["enlarged"] == "2 times"
 
 
-def test_two_unanswered_enlargements_are_the_last(stage: Stage) -> None:
+def test_third_enlargement_does_not_follow_two_unanswered(stage: Stage) -> None:
     stage.venice.faults.add("drop_after", endpoint="upscale", times=2)
     stage.drop("a.jpg", photo(), sidecar=TWICE)
     stage.work_off()
@@ -256,3 +260,19 @@ def test_fresh_draw_pays_both_calls_again(stage: Stage) -> None:
     stage.drop("a.jpg", photo(), sidecar=TWICE)
     stage.drop("b.jpg", photo(), sidecar=TWICE | {"fresh": True})
     require_books_agree(stage, 0.03, 0.02, 0.03, 0.02)
+
+
+def test_manifest_and_explain_tell_of_both_calls(stage: Stage) -> None:
+    stage.drop("a.jpg", photo(), sidecar=TWICE)
+    deployment = deployment_of(stage)
+
+    found = manifest(deployment)
+    (row,) = found.rows
+    assert (row.model, row.usd, row.attempts) == ("bria-bg-remover + upscaler", 0.05, 2)
+
+    explanation = explain("a.jpg", deployment)
+    (request,) = explanation.requests
+    assert "It cost $0.05 (bria-bg-remover), enlarged 2 times." in request.state.text
+    assert (request.usd, request.enlarging_usd) == (0.03, 0.08)
+    life = [moment.what for moment in explanation.life]
+    assert "call of upscaler: paid $0.02" in life

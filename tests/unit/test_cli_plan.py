@@ -221,3 +221,16 @@ def test_work_that_is_queued_already_comes_first(stack: QuietStack, tmp_path: Pa
     for number in range(20):
         stack.deployment.services.queue.send(Upload(INPUT_BUCKET, f"{number}.jpg"))
     assert planned(stack, tmp_path / "shop", **CUT_OUT).seconds == 60
+
+
+def test_enlargements_are_named_with_most_they_can_cost(stack: QuietStack, tmp_path: Path) -> None:
+    photos(tmp_path / "shop", 3)
+    finish = {"preset": "amazon", "upscale": "auto"}
+
+    plan = planned(stack, tmp_path / "shop", **CUT_OUT, finish=finish)
+
+    assert (plan.calls, plan.usd) == (3, 0.09)
+    assert (plan.enlargements, plan.enlarging_usd, plan.at_most_usd) == (3, 0.24, 0.33)
+    assert "Up to 3 enlargements (finish.upscale) may follow, for at most $0.24 more." in list(
+        sentences(plan)
+    )
