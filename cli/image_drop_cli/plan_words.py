@@ -11,6 +11,9 @@ from image_drop_cli.wording import counted, duration
 if TYPE_CHECKING:
     from image_drop_cli.upload.plan import Plan
 
+NOTHING_TWICE = (
+    "Pictures that were paid for under another name cost nothing, unless you ask for a new draw."
+)
 CONFIRM_OVER = 5.0  # US dollars
 MOST_PROBLEMS = 20  # that are told in words; in JSON, all are
 
@@ -109,6 +112,8 @@ def _headline(plan: "Plan") -> str:
 
 
 def _money(plan: "Plan") -> Iterator[str]:
+    if plan.calls:
+        yield NOTHING_TWICE
     left, balance = plan.left_today_usd, plan.balance_usd
     if left is not None:
         short = " The rest waits until midnight UTC." if plan.usd > left else ""

@@ -179,6 +179,7 @@ def test_money_that_is_short_is_told() -> None:
     )
     assert list(sentences(plan)) == [
         "300 images: 300 calls, $12.00 (firered-image-edit), at least 14 min at your rate limit.",
+        "Pictures that were paid for under another name cost nothing, unless you ask for a new draw.",
         "$10.00 are left of today's limit. The rest waits until midnight UTC.",
         "$4.50 are left at Venice. That is not enough: processing pauses then.",
         "1 image will get the report no_instructions, such as a.jpg. None. Add some.",
