@@ -69,7 +69,7 @@ def take_over(job: Job) -> None:
 
     A call that is open names the key of its result. If its own result is there, it is settled,
     whatever has become of the image and its instructions since. While its answer is kept, a call
-    that is settled has no outcome yet either.
+    that is settled may have no outcome yet either.
     """
     record = job.hold.record
     for call in record.calls:
@@ -152,6 +152,7 @@ def _conclude_result(
     saved = micro(float(metadata.get("saved-usd", "0")))
     # Served now, also if the edit had this result before; or by a function that died.
     saving = Saving(saved, job.services.now()) if reused or (saved and not same) else None
+    job.hold.update_later(lambda record: record.concluded(metadata.get("call", "")))
     conclude(outcome, event, settlement, job, saving, note)
 
 
