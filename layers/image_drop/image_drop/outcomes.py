@@ -152,8 +152,7 @@ def _conclude_result(
     saved = micro(float(metadata.get("saved-usd", "0")))
     # Served now, also if the edit had this result before; or by a function that died.
     saving = Saving(saved, job.services.now()) if reused or (saved and not same) else None
-    job.hold.update_later(lambda record: record.concluded(metadata.get("call", "")))
-    conclude(outcome, event, settlement, job, saving, note)
+    conclude(outcome, event, settlement, job, saving, note, call=metadata.get("call", ""))
 
 
 def conclude_variants(wanted: Wanted, job: Job) -> None:
@@ -177,10 +176,12 @@ def conclude(
     job: Job,
     saving: Saving | None = None,
     note: Mapping[str, Any] | None = None,
+    call: str = "",
 ) -> None:
     """Write an outcome with its event into the record and settle its call, in one transaction.
 
     `saving`: what the day's ledger gets for a result that cost nothing. `note`: a further item.
+    `call`: the id of the call whose result it is.
     """
 
     def concluded(record: Record) -> Record:
@@ -193,6 +194,7 @@ def conclude(
         new = msgspec.structs.replace(
             record, outcome=outcome, refusal=refusal, outbox=outbox
         ).after(step)
+        new = new.concluded(call)
         return settlement.change(new) if settlement else new
 
     money = settlement or saving
