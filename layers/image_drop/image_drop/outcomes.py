@@ -69,7 +69,7 @@ def take_over(job: Job) -> None:
 
     A call that is open names the key of its result. If its own result is there, it is settled,
     whatever has become of the image and its instructions since. While its answer is kept, a call
-    that is settled has no outcome yet either.
+    that is settled may have no outcome yet either.
     """
     record = job.hold.record
     for call in record.calls:
@@ -152,7 +152,7 @@ def _conclude_result(
     saved = micro(float(metadata.get("saved-usd", "0")))
     # Served now, also if the edit had this result before; or by a function that died.
     saving = Saving(saved, job.services.now()) if reused or (saved and not same) else None
-    conclude(outcome, event, settlement, job, saving, note)
+    conclude(outcome, event, settlement, job, saving, note, call=metadata.get("call", ""))
 
 
 def conclude_variants(wanted: Wanted, job: Job) -> None:
@@ -176,10 +176,12 @@ def conclude(
     job: Job,
     saving: Saving | None = None,
     note: Mapping[str, Any] | None = None,
+    call: str = "",
 ) -> None:
     """Write an outcome with its event into the record and settle its call, in one transaction.
 
     `saving`: what the day's ledger gets for a result that cost nothing. `note`: a further item.
+    `call`: the id of the call whose result it is.
     """
 
     def concluded(record: Record) -> Record:
@@ -192,6 +194,7 @@ def conclude(
         new = msgspec.structs.replace(
             record, outcome=outcome, refusal=refusal, outbox=outbox
         ).after(step)
+        new = new.concluded(call)
         return settlement.change(new) if settlement else new
 
     money = settlement or saving

@@ -62,13 +62,15 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
         if not job.invocation.trial and now > job.seen.at + FRESH:
             services.circuit_breaker.require(now)  # processing may have paused during the wait
         call = reserve(edit, job, now)
-        if services.now() > slot.at + USED_WITHIN:
-            free(call, job)
-            raise NoSlotError("AWS was too slow to use the slot.", retry_at=services.now())
         slot.consumed = True
         try:
             fitted = services.catalogue.current().fitted(edit.instructions)
-            answer = services.venice.edit(fitted, photos, seconds=seconds)
+            latest = slot.at + USED_WITHIN
+            answer = services.venice.edit(fitted, photos, seconds=seconds, not_after=latest)
+        except NoSlotError:
+            slot.consumed = False
+            free(call, job)
+            raise
         except ImageDropError as error:
             _teach(error, edit, call, slot, job)
             if isinstance(error, NoAnswerError):
@@ -99,7 +101,8 @@ def _billed(edit: Edit, photos: Sequence[Photo | str], answer: Answer) -> dict[s
     sent = client.parameters(edit.instructions)
     if edit.mode is Mode.UPSCALE and isinstance(photo := photos[0], Photo):
         with suppress(ImageError):
-            sent["scale"] = min(sent["scale"], read_header(answer.data).width / photo.width)
+            if header := read_header(answer.data):
+                sent["scale"] = min(sent["scale"], header.width / photo.width)
     return sent
 
 
