@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from image_drop.uploads import Upload
-from image_drop_cli.plan_words import sentences
+from image_drop_cli.plan_words import NOTHING_TWICE, sentences
 from image_drop_cli.upload.folders import LocalFile, local_files, only_images
 from image_drop_cli.upload.plan import ModelCost, Plan, Problem, plan_backfill, plan_upload
 from tests.support.account import INPUT_BUCKET
@@ -179,7 +179,7 @@ def test_money_that_is_short_is_told() -> None:
     )
     assert list(sentences(plan)) == [
         "300 images: 300 calls, $12.00 (firered-image-edit), at least 14 min at your rate limit.",
-        "Pictures that were paid for under another name cost nothing, unless you ask for a new draw.",
+        NOTHING_TWICE,
         "$10.00 are left of today's limit. The rest waits until midnight UTC.",
         "$4.50 are left at Venice. That is not enough: processing pauses then.",
         "1 image will get the report no_instructions, such as a.jpg. None. Add some.",
