@@ -67,7 +67,7 @@ def _enlarged(edit: Edit, png: bytes, times: float, job: Job) -> tuple[str, Larg
 def _scale(times: float, photo: Photo) -> float:
     """Return the scale to ask for: what the canvas needs, within the upscaler's limits."""
     most = math.floor(100 * math.sqrt(MAX_UPSCALED / (photo.width * photo.height))) / 100
-    return max(MIN_SCALE, min(times, MAX_SCALE, most))
+    return float(max(MIN_SCALE, min(times, MAX_SCALE, most)))
 
 
 def _require_not_cancelled(edit: Edit, job: Job) -> None:

@@ -32,8 +32,7 @@ AspectRatio = Literal["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4"
 Quality = Literal["low", "medium", "high"]
 
 
-MIN_SCALE = 2.0  # of the upscaler
-MAX_SCALE = 4.0
+MIN_SCALE, MAX_SCALE = 2, 4  # of the upscaler
 
 
 class Upscale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
