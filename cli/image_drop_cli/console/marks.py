@@ -33,11 +33,13 @@ class Marks:
     """The decisions about the results of one stack, in a file of SQLite's. For any thread."""
 
     def __init__(self, path: Path, stack: str) -> None:
-        """Open the file, or make it. `stack`: what tells this stack from all others."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Open the file, or make it. `stack`: what tells this stack from all others.
+
+        Where no file can be made, decisions last as long as this object.
+        """
         self._stack = stack
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(path, check_same_thread=False)
+        self._database = sqlite3.connect(_writable(path), check_same_thread=False)
         with self._database:
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS marks (stack, file, variant, at, verdict, note,"
@@ -72,3 +74,12 @@ class Marks:
                         "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?, ?)",
                         (*place, mark.at, mark.verdict.value, mark.note),
                     )
+
+
+def _writable(path: Path) -> Path | str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError:
+        return ":memory:"
+    return path

@@ -6,11 +6,13 @@ const WIDTH = 200;
 const HEIGHT = 46;
 
 const CHARTS = [
-  { name: "Queue", value: (s) => s.queued, words: (s) => `${s.queued.toLocaleString("en-US")} waiting`, note: (s) => (s.seconds_left === null ? "paused" : s.queued ? `about ${lasts(s.seconds_left)} left` : "nothing waits") },
+  { name: "Queue", value: (s) => s.queued, words: (s) => `${s.queued.toLocaleString("en-US")} waiting`, note: (s) => (s.seconds_left === null ? "paused" : s.queued ? left(s.seconds_left) : "nothing waits") },
   { name: "Calls in the last minute", value: (s) => s.used, limit: (s) => s.limit, words: (s) => `${s.used} of ${s.limit}`, note: () => "your rate limit at Venice" },
   { name: "Spent today", value: (s) => s.usd, limit: (s) => s.usd_limit || null, words: (s) => money(s.usd), note: (s) => (s.usd_limit ? `of ${money(s.usd_limit)}` : "no limit") },
-  { name: "Balance at Venice", value: (s) => s.balance ?? 0, words: (s) => (s.balance === null ? "not known yet" : money(s.balance)), note: (s) => (s.balance === null ? "asked every five minutes" : "") },
+  { name: "Balance at Venice", value: (s) => s.balance ?? 0, words: (s) => (s.balance === null ? "not known yet" : money(s.balance)), note: (s) => (s.balance === null ? "asked every five minutes" : "what is left to spend") },
 ];
+
+export const left = (seconds) => (seconds >= 1 ? `about ${lasts(seconds)} left` : "less than a minute left");
 
 export function draw(box, samples) {
   if (!samples.length) return;

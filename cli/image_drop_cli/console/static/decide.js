@@ -1,6 +1,6 @@
 // Decide: what failed and how to mend it, pausing, the day's limit, photos without a result.
 
-import { $, counted, debounced, doing, foreign, get, h, money, pictureOf, post, put, toast } from "./dom.js";
+import { $, counted, debounced, doing, foreign, get, h, money, named, pictureOf, post, put, toast } from "./dom.js";
 import { on } from "./bus.js";
 import * as charts from "./charts.js";
 import { InstructionForm, formFacts } from "./form.js";
@@ -161,7 +161,7 @@ function failed(tile, found) {
   get("report", { file: tile.file, variant: tile.variant }).then((report) => words.replaceChildren(foreign(report.detail)), () => {});
   const look = h("button", { type: "button", class: "picture", "aria-label": `Look at ${tile.name}`, onclick: () => openViewer(tile, { place: 0, total: () => 1 }) },
     h("img", { src: pictureOf(tile, "before", "thumbnail"), alt: "", loading: "lazy", onerror: (event) => event.target.replaceWith(h("span", { class: "no-picture", text: "no picture" })) }));
-  const row = h("li", {}, look, h("div", {}, h("p", { class: "name" }, foreign(tile.name), tile.variant ? ` · ${tile.variant}` : ""), words));
+  const row = h("li", {}, look, h("div", {}, h("p", { class: "name" }, named(tile)), words));
   if (found.cure === "replace") {
     const file = h("input", { type: "file", hidden: true, accept: "image/*,.heic,.avif,.tif,.tiff", "aria-label": `Another file for ${tile.name}` });
     const choose = h("button", { type: "button", class: "primary", text: "Choose another photo", "aria-label": `Choose another photo for ${tile.name}` });

@@ -115,3 +115,14 @@ export async function doing(button, work) {
     button.removeAttribute("aria-busy");
   }
 }
+
+/** The name of an image, without its folder, and the folder in small letters. */
+export function named(tile) {
+  const slash = tile.name.lastIndexOf("/");
+  const folder = tile.name.slice(0, slash + 1);
+  return [
+    foreign(tile.name.slice(slash + 1)),
+    tile.variant ? ` · ${tile.variant}` : "",
+    folder ? h("span", { class: "folder" }, " in ", foreign(folder.slice(0, -1))) : "",
+  ];
+}

@@ -1,7 +1,8 @@
 // The page as a whole: its views, the line that says how things are, and what has to be seen.
 
-import { $, counted, foreign, h, lasts, money } from "./dom.js";
+import { $, counted, foreign, h, money } from "./dom.js";
 import { listen, on } from "./bus.js";
+import { left } from "./charts.js";
 import * as decide from "./decide.js";
 import * as drop from "./drop.js";
 import * as look from "./look.js";
@@ -35,7 +36,7 @@ function banner(name, kind, ...content) {
   $("banners").append(element);
 }
 
-const link = (words, view, then) => h("button", { type: "button", class: "link", text: words, onclick: () => { go(view); then?.(); } });
+const link = (words, view, kind = "") => h("button", { type: "button", class: kind, text: words, onclick: () => go(view) });
 
 function counts(numbers) {
   for (const element of document.querySelectorAll("[data-count]")) {
@@ -48,7 +49,7 @@ function counts(numbers) {
 function drawState() {
   const line = $("state");
   const { processing, sample } = state;
-  const words = processing.paused ? "Paused" : sample.queued ? `${sample.queued.toLocaleString("en-US")} queued, ${lasts(sample.seconds_left)} left` : "Ready";
+  const words = processing.paused ? "Paused" : sample.queued ? `${sample.queued.toLocaleString("en-US")} queued, ${left(sample.seconds_left)}` : "Ready";
   line.className = `state ${processing.paused ? "paused" : "running"}`;
   const full = `${words} · ${money(sample.usd)} today`;
   if (line.querySelector(".words").textContent !== full) line.querySelector(".words").textContent = full;
@@ -66,8 +67,8 @@ function progress(now) {
     now.reports ? ` ${counted(now.reports, "photo")} ${now.reports === 1 ? "needs" : "need"} you.` : "")];
   if (!now.ended) parts.push(h("progress", { max: Math.max(now.of, 1), value: now.arrived, "aria-label": "Photos done" }));
   if (now.not_sent_count) parts.push(h("details", {}, h("summary", { text: `${counted(now.not_sent_count, "file")} not sent` }), h("ul", {}, now.not_sent.map((each) => h("li", {}, foreign(`${each.key}: ${each.reason}`))))));
-  if (now.reports) parts.push(link("Mend them", "decide"));
-  if (now.ended && sent.sample) parts.push(h("p", { text: "Are they good?" }), link(`Go on with all ${sent.of ?? ""}`, "drop"), link("Change what to do", "drop"));
+  if (now.reports) parts.push(link(now.reports === 1 ? "Mend it" : "Mend them", "decide", "primary"));
+  if (now.ended && sent.sample) parts.push(h("p", { text: "Are they good?" }), link(`Yes, go on with all ${sent.of ?? ""}`, "drop", "primary"), link("No, change what to do", "drop"));
   if (now.ended) {
     if (!sent.sample) parts.push(link("Look at them", "look"), h("a", { class: "button primary", href: "/api/results.zip?show=results", download: true, text: "Take all results home" }));
     parts.push(close(now.drop));

@@ -1,6 +1,6 @@
 // One image: before and after, with what a person decides about it. The keyboard alone suffices.
 
-import { $, Problem, counted, debounced, doing, foreign, get, h, money, pictureOf, post, same, toast } from "./dom.js";
+import { $, Problem, counted, debounced, doing, foreign, get, h, money, named, pictureOf, post, same, toast } from "./dom.js";
 import { checkWords, mark } from "./look.js";
 
 const at = { tile: undefined, place: 0, facts: undefined, side: "both", zoom: "fit", back: "chequer", beside: false };
@@ -77,7 +77,7 @@ async function loadFacts(tile) {
 
 function drawWords() {
   const { tile } = at;
-  $("viewer-name").replaceChildren(foreign(tile.name), tile.variant ? ` · ${tile.variant}` : "");
+  $("viewer-name").replaceChildren(...named(tile));
   $("viewer-place").textContent = around.total ? `${(at.place + 1).toLocaleString("en-US")} of ${around.total().toLocaleString("en-US")}` : "";
   const badges = [];
   if (tile.kind === "results") badges.push(tile.reused ? "nothing paid: the same picture was there" : tile.usd ? `cost ${money(tile.usd)}` : "");
