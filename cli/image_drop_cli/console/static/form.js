@@ -210,6 +210,7 @@ export class InstructionForm {
   finishPart() {
     const names = Object.keys(this.finishProperties).filter((name) => name in FINISH_LABELS);
     const fields = names.map((name) => this.field(name, this.finishProperties, this.finish, FINISH_LABELS));
+    this.drawn = undefined;
     this.preview = h("figure", { class: "preview" }, h("img", { alt: "The canvas with a sample on it", hidden: true }),
       h("figcaption", { class: "help", text: "A sample, drawn as your photos will be." }));
     return this.part("finish", "Frame and file format", this.preview, ...fields);

@@ -56,6 +56,8 @@ export const query = () => ({ show: view.show, text: view.text, order: view.orde
 
 function restart() {
   gallery.pages.clear();
+  for (const element of drawn.values()) element.remove();
+  drawn.clear();
   gallery.current = 0;
   window.scrollTo(0, 0);
   links();
@@ -197,31 +199,27 @@ const KINDS = { results: "result", "needs-you": "needs you", "set-aside": "set a
 function fill(element, place, tile, settled) {
   element.setAttribute("aria-setsize", String(gallery.total));
   element.setAttribute("aria-posinset", String(place + 1));
+  const button = element.firstChild ?? element.appendChild(h("button", { type: "button" }));
+  button.dataset.place = String(place);
+  button.tabIndex = place === gallery.current ? 0 : -1;
+  element.tile = tile;
   if (!tile) {
-    element.tile = undefined;
-    element.replaceChildren(h("button", { type: "button", class: "tile loading", tabIndex: -1, "aria-label": `Image ${place + 1}`, data: { place } }));
+    button.className = "tile loading";
+    button.replaceChildren(h("span", { class: "sr", text: `Image ${place + 1}` }));
     return;
   }
   const side = tile.kind === "results" ? "after" : "before";
   const source = pictureOf(tile, side, "thumbnail");
-  const old = element.querySelector("img");
-  const words = [tile.name, tile.variant, KINDS[tile.kind], tile.mark, checkWords(tile)].filter(Boolean).join(", ");
-  let button = element.querySelector("button.tile");
-  if (!button || !element.tile) {
-    button = h("button", { type: "button" });
-    element.replaceChildren(button);
-  }
-  element.tile = tile;
-  element.bare = !settled && old?.getAttribute("src") !== source;
+  const old = button.querySelector("img");
+  const known = old?.getAttribute("src") === source;
+  element.bare = !settled && !known;
   button.className = `tile ${tile.kind} ${tile.mark}`;
-  button.dataset.place = String(place);
-  button.tabIndex = place === gallery.current ? 0 : -1;
-  button.setAttribute("aria-label", words);
-  const picture = old?.getAttribute("src") === source ? old : element.bare ? h("span", { class: "img" }) : h("img", { src: source, alt: "", decoding: "async",
-    onerror: (event) => event.target.replaceWith(h("span", { class: "no-picture", text: "no picture" })) });
+  const picture = known ? old : element.bare ? "" : h("img", { src: source, alt: "", decoding: "async", onerror: (event) => event.target.replaceWith(h("span", { class: "no-picture", "aria-hidden": "true", text: "no picture" })) });
+  const words = [tile.name, tile.variant, KINDS[tile.kind], tile.mark, checkWords(tile)].filter(Boolean).join(", ");
   button.replaceChildren(
-    h("span", { class: `frame ${side}` }, picture, badge(tile)),
-    h("span", { class: "name" }, foreign(tile.name.split("/").pop()), tile.variant ? h("span", { class: "variant-name", text: ` ${tile.variant}` }) : ""),
+    foreign(words, { class: "sr" }),
+    h("span", { class: `frame ${side}`, "aria-hidden": "true" }, picture, badge(tile)),
+    h("span", { class: "name", "aria-hidden": "true" }, foreign(tile.name.split("/").pop()), tile.variant ? h("span", { class: "variant-name", text: ` ${tile.variant}` }) : ""),
   );
 }
 
