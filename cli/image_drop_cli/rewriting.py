@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from image_drop import edits
 from image_drop.errors import PermanentError
-from image_drop.instructions.sources import from_file, presets_in, resolve
+from image_drop.instructions.sources import checked, from_file, presets_in, resolve
 from image_drop.storage.input_bucket import InputObject
 from image_drop.uploads import FOLDER_FILE, SIDECAR_SUFFIX
 from image_drop_cli.upload.objects import BY_PUT
 from image_drop_cli.upload.plan import Plan, plan_images
 
 if TYPE_CHECKING:
+    from image_drop.services import Services
     from image_drop_cli.deployment import Deployment
 
 
@@ -49,7 +50,7 @@ def require_valid(files: Mapping[str, bytes]) -> None:
     """Raise an `InstructionsError` if one of the files is wrong, whatever else is given."""
     for key, content in files.items():
         source = from_file(key, content)
-        presets_in([source])
+        checked(source, presets_in([source]))
         if key.endswith(SIDECAR_SUFFIX) and ({"mode", "prompt"} & source.values.keys()):
             resolve([source])
 
@@ -58,11 +59,15 @@ def plan_rewritten(
     files: Mapping[str, bytes], keys: Iterable[str], deployment: "Deployment"
 ) -> Plan:
     """Return what images will cost once these files are in the input bucket; nothing is written."""
-    services = deployment.services
+    seeing = with_files(files, deployment.services)
+    return plan_images(dict.fromkeys(keys), deployment, services=seeing)
+
+
+def with_files(files: Mapping[str, bytes], services: "Services") -> "Services":
+    """Return services that see the input bucket as it will be with these files."""
     bucket = services.input_bucket
     seen: Any = _Rewritten(bucket.s3, {bucket.prefix + key: each for key, each in files.items()})
-    seeing = replace(services, input_bucket=replace(bucket, s3=seen))
-    return plan_images(dict.fromkeys(keys), deployment, services=seeing)
+    return replace(services, input_bucket=replace(bucket, s3=seen))
 
 
 def rewrite(files: Mapping[str, bytes], deployment: "Deployment") -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, FilePayload, Locator, expect
 
 from image_drop.errors import RetriesExhaustedError
 from image_drop.state.edit_record import Outcome, OutcomeKind, Record, record_id
@@ -85,7 +85,7 @@ class Colours:
         Image.new("RGB", (320, 280), colour).save(target, "PNG")
         return target.getvalue()
 
-    def file(self, name: str) -> dict[str, Any]:
+    def file(self, name: str) -> FilePayload:
         return {"name": name, "mimeType": "image/png", "buffer": self.photo()}
 
 
@@ -102,6 +102,16 @@ def put(deployment: Deployment, key: str, body: bytes, **metadata: str) -> None:
 
 def result_of(deployment: Deployment, key: str) -> Any:
     return deployment.services.output_bucket.find_output(f"{key}.png")
+
+
+def stored(deployment: Deployment, *keys: str) -> None:
+    """Wait for the results of images."""
+    until(lambda: all(result_of(deployment, key) for key in keys))
+
+
+def loaded(window: ConsolePage, picture: Locator) -> None:
+    """Wait until a picture is shown."""
+    window.until(lambda: bool(picture.evaluate("each => each.naturalWidth > 0")))
 
 
 def done(window: ConsolePage, name: str) -> None:
@@ -121,8 +131,7 @@ def test_three_dropped_photos_become_three_results(
 
     for name in names:
         done(window, name)
-        picture = window.tile(name).locator("img")
-        window.until(lambda picture=picture: picture.evaluate("each => each.naturalWidth") > 0)
+        loaded(window, window.tile(name).locator("img"))
     assert len(venice.charges) == before + 3
     expect(window.find("[data-banner]")).to_contain_text("3 of 3 photos done.")
 
@@ -136,7 +145,7 @@ def test_unreadable_photo_is_cured_by_another_file(
     group = window.find(".group", has_text="The image is damaged")
     expect(group).to_contain_text("The PNG is cut off after 5,000 bytes", timeout=20_000)
 
-    group.locator("input[type=file]").set_input_files([colours.file("other name.png")])  # type: ignore[list-item]
+    group.locator("input[type=file]").set_input_files(colours.file("other name.png"))
     agree = window.page.get_by_role("button", name="Use it · $0.03")
     agree.click()
 
@@ -156,8 +165,7 @@ def test_photos_without_instructions_get_folder_file(
     expect(ask.get_by_label("Every photo in untold/, later ones too")).to_be_checked()
     ask.get_by_role("button", name="Cut out 2 photos · $0.06").click()
 
-    for number in range(2):
-        until(lambda number=number: result_of(deployment, f"untold/{number}.png"))
+    stored(deployment, "untold/0.png", "untold/1.png")
     place = deployment.input_place("untold/.image-drop.json")
     written = deployment.client("s3").get_object(Bucket=place.bucket, Key=place.key)
     assert b'"background-remove"' in written["Body"].read()
@@ -208,7 +216,7 @@ def test_slider_shows_before_left_and_after_right(window: ConsolePage) -> None:
     window.find("#find").fill("coffee")
     window.open("coffee.png")
     after = window.find("#stage img.after")
-    window.until(lambda: after.evaluate("each => each.naturalWidth") > 0)
+    loaded(window, after)
     for value in ("20", "80"):
         window.find("#slider").fill(value)
         clip = after.evaluate("each => getComputedStyle(each).clipPath")
@@ -400,7 +408,7 @@ def test_two_thousand_results_are_scrolled_and_only_some_are_in_page(
     expect(window.tile("many/01999.png")).to_be_focused()
     last = window.tile("many/01999.png").locator("img")
     expect(last).to_be_visible()
-    window.until(lambda: last.evaluate("each => each.naturalWidth") > 0)
+    loaded(window, last)
     assert window.find("#grid li").count() < 120
 
 
@@ -578,7 +586,7 @@ def test_views_fit_into_width(
         window.find("#find").fill("coffee")
         window.open("coffee.png")
         after = window.find("#stage img.after")
-        window.until(lambda: after.evaluate("each => each.naturalWidth") > 0)
+        loaded(window, after)
         shoot(window, f"viewer-{width}")
         window.close()
         window.go("decide")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page, expect
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -43,7 +43,7 @@ class ConsolePage:
         self.find(f"nav [data-go={view}]").click()
         expect(self.find(f"#view-{view}")).to_be_visible()
 
-    def drop(self, *files: Path | dict[str, Any]) -> None:
+    def drop(self, *files: Path | FilePayload) -> None:
         """Choose files on the first view, and wait until their price is known."""
         self.go("drop")
         chosen: Any = list(files)

@@ -3,7 +3,8 @@
 import os
 import socket
 import threading
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
@@ -56,7 +57,7 @@ class Console:
             listener = starting.enter_context(closing(_listener(self._port)))
             port: int = listener.getsockname()[1]
             access = Access(_token(self._data / TOKEN), port)
-            workspace = starting.enter_context(_Workplace(self._deployment, self._data))
+            workspace = starting.enter_context(workspace_for(self._deployment, self._data))
             starting.enter_context(_Serving(workspace, access, listener))
             self.address = access.address
             self._cleanup = starting.pop_all()
@@ -71,28 +72,26 @@ class Console:
         self._cleanup.close()
 
 
-class _Workplace(ExitStack):
-    """The workspace of a run; what it keeps for the time of the run is deleted at its end."""
+@contextmanager
+def workspace_for(deployment: "Deployment", data: Path) -> Iterator[Workspace]:
+    """Yield the workspace of a run, which nobody watches yet; `data` as for `Console`.
 
-    def __init__(self, deployment: "Deployment", data: Path) -> None:
-        super().__init__()
-        self._deployment, self._data = deployment, data
-
-    def __enter__(self) -> Workspace:  # type: ignore[override]
-        folder = Path(self.enter_context(TemporaryDirectory(prefix="image-drop-")))
-        marks = self.enter_context(closing(Marks(self._data / MARKS, _name_of(self._deployment))))
+    What it keeps for the time of the run is deleted at the end.
+    """
+    with (
+        TemporaryDirectory(prefix="image-drop-") as folder,
+        closing(Marks(data / MARKS, _name_of(deployment))) as marks,
+    ):
         gallery = Gallery()
         gallery.mark(marks.all())
-        live = self.enter_context(closing(Live(self._deployment, gallery)))
-        live.start()
-        return Workspace(
-            deployment=self._deployment,
+        yield Workspace(
+            deployment=deployment,
             gallery=gallery,
             marks=marks,
-            live=live,
+            live=Live(deployment, gallery),
             offers=Offers(),
-            drops=Drops(folder / "drops"),
-            thumbnails=Thumbnails(folder / "thumbnails"),
+            drops=Drops(Path(folder) / "drops"),
+            thumbnails=Thumbnails(Path(folder) / "thumbnails"),
         )
 
 
@@ -116,6 +115,7 @@ class _Serving:
         )
 
     def __enter__(self) -> Self:
+        self._live.start()
         self._thread.start()
         return self
 
