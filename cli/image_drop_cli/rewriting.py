@@ -1,17 +1,22 @@
 """Other instructions for images that are in the bucket, in their sidecars or in a folder file."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from image_drop import edits
+from image_drop.edits import Edit
 from image_drop.errors import PermanentError
 from image_drop.instructions.sources import checked, from_file, presets_in, resolve
 from image_drop.storage.input_bucket import InputObject
 from image_drop.uploads import FOLDER_FILE, SIDECAR_SUFFIX
+from image_drop_cli.image_records import READ_TOGETHER, read_records
+from image_drop_cli.planning import plan_image
 from image_drop_cli.upload.objects import BY_PUT
 from image_drop_cli.upload.plan import Plan, plan_images
 
@@ -68,6 +73,25 @@ def with_files(files: Mapping[str, bytes], services: "Services") -> "Services":
     bucket = services.input_bucket
     seen: Any = _Rewritten(bucket.s3, {bucket.prefix + key: each for key, each in files.items()})
     return replace(services, input_bucket=replace(bucket, s3=seen))
+
+
+def same_edits(
+    files: Mapping[str, bytes], images: Iterable[tuple[str, str | None]], deployment: "Deployment"
+) -> Iterator[tuple[str, str | None]]:
+    """Yield the images whose last edit these files ask for once more.
+
+    Writing the files does not start it again, because it has its outcome.
+    """
+    seeing, bucket = with_files(files, deployment.services), deployment.input_bucket
+    for some in batched(images, READ_TOGETHER, strict=False):
+        records = read_records(deployment, some)
+        for key, variant in some:
+            record = records.get((key, variant))
+            last = record.outcome.edit_id if record and record.outcome else ""
+            with suppress(PermanentError):
+                planned = [plan.outcome for plan in plan_image(key, seeing, bucket)]
+                if last in [each.id for each in planned if isinstance(each, Edit)]:
+                    yield key, variant
 
 
 def rewrite(files: Mapping[str, bytes], deployment: "Deployment") -> None:

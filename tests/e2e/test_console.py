@@ -391,7 +391,7 @@ def write_results(deployment: Deployment, folder: str, count: int) -> None:
         dynamodb.batch_write_item(RequestItems={table: list(some)})
 
 
-def test_two_thousand_results_are_scrolled_and_only_some_are_in_page(
+def test_two_thousand_results_are_scrolled(
     window: ConsolePage, deployment: Deployment
 ) -> None:
     write_results(deployment, "many/", 2000)

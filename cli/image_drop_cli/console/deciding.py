@@ -152,9 +152,11 @@ def offer_rewrite(wanted: Rewritten, workspace: Workspace) -> dict[str, Any]:
     plan = rewriting.plan_rewritten(files, keys, deployment)
 
     def carry_out() -> dict[str, int]:
+        again = list(rewriting.same_edits(files, images, deployment))
         rewriting.rewrite(files, deployment)
-        if wanted.folder is not None:  # a sidecar starts its edit by itself
-            retry_images([Failed(key, None) for key in keys], deployment)
+        if wanted.folder is not None:  # a sidecar starts a new edit by itself
+            again = images
+        retry_images([Failed(*image) for image in again], deployment)
         workspace.live.expect(keys)
         return {"queued": len(keys)}
 

@@ -172,7 +172,7 @@ def plan(wanted: Wanted, workspace: Workspace) -> dict[str, Any]:
 
 
 def _send(drop: Drop, wanted: Wanted, found: Any, workspace: Workspace) -> dict[str, Any]:
-    live = workspace.live
+    live, began = workspace.live, workspace.deployment.services.now()
     drops.send(
         drop,
         wanted.instructed,
@@ -180,7 +180,7 @@ def _send(drop: Drop, wanted: Wanted, found: Any, workspace: Workspace) -> dict[
         SAMPLE if wanted.sample else 0,
         workspace.deployment,
         lambda progress: live.tell("drop", progress),
-        live.expect,
+        lambda keys: live.expect(keys, began),
     )
     return {"drop": drop.id, "sample": wanted.sample}
 

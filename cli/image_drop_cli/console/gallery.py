@@ -122,12 +122,15 @@ class Gallery:
                 self._changed()
         return changed
 
-    def expect(self, keys: Iterable[str], now: float) -> list[Tile]:
-        """Show images that have just been sent or retried, before the stack has a row for them."""
+    def expect(self, keys: Iterable[str], now: float, since: float | None = None) -> list[Tile]:
+        """Show images that have just been sent or retried, before the stack has a row for them.
+
+        `since`: the place of those that are new; now, if it is not given.
+        """
         with self._lock:
             new = []
             for key in keys:
-                for tile in self.variants(key) or [Tile(Row(key), now)]:
+                for tile in self.variants(key) or [Tile(Row(key), since or now)]:
                     row = replace(tile.row, outcome=UNFINISHED, code="", what_to_do="", at="")
                     before = tile.row.at or tile.before
                     new.append(self._put(replace(tile, row=row, retried_at=now, before=before)))

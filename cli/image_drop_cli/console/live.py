@@ -127,9 +127,13 @@ class Live:
                 },
             )
 
-    def expect(self, keys: Iterable[str]) -> None:
-        """Show images as on their way that were just sent or retried."""
-        self.tell_tiles(self.gallery.expect(keys, self.deployment.services.now()))
+    def expect(self, keys: Iterable[str], since: float | None = None) -> None:
+        """Show images as on their way that were just sent or retried.
+
+        `since`: what orders them among all others, in seconds since 1970; now, if it is not given.
+        """
+        now = self.deployment.services.now()
+        self.tell_tiles(self.gallery.expect(keys, now, since))
         self._wake.set()
 
     def look_soon(self) -> None:

@@ -16,19 +16,20 @@ let facts;
 let planned; // the newest plan
 let planning = 0;
 
+let ready; // the form is there; files may be dropped before
+
 export async function start() {
-  facts = await formFacts();
-  makeForm();
+  ready = formFacts().then((known) => {
+    facts = known;
+    form = new InstructionForm(facts, $("fields"), () => replan());
+  });
   listenForFiles();
   $("clear").addEventListener("click", () => clear());
   $("send").addEventListener("click", () => send(planned, $("send")));
   $("try-three").addEventListener("click", () => doing($("try-three"), tryThree));
   $("instructions").addEventListener("submit", (event) => event.preventDefault());
   on("drop", (progress) => { if (progress.drop === drop.id && progress.ended) ended(progress); });
-}
-
-function makeForm(given) {
-  form = new InstructionForm(facts, $("fields"), () => { replan(); }, { given });
+  await ready;
 }
 
 function listenForFiles() {
@@ -89,6 +90,7 @@ async function take(coming) {
   let files;
   try {
     files = await coming;
+    await ready;
     if (!files.length) return;
     if (!drop.id) {
       drop.id = (await post("drops")).drop;

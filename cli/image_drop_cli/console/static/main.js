@@ -36,7 +36,8 @@ function banner(name, kind, ...content) {
   $("banners").append(element);
 }
 
-const link = (words, view, kind = "") => h("button", { type: "button", class: kind, text: words, onclick: () => go(view) });
+const link = (words, view, kind = "", ends = "") =>
+  h("button", { type: "button", class: kind, text: words, onclick: () => { go(view); if (ends) banner(ends); } });
 
 function counts(numbers) {
   for (const element of document.querySelectorAll("[data-count]")) {
@@ -58,6 +59,7 @@ function drawState() {
 }
 
 function progress(now) {
+  if (!drops.has(now.drop) && now.of === 1 && !now.problem && !now.not_sent_count) return; // said elsewhere
   const sent = drops.get(now.drop) || { images: now.of };
   if (now.problem) {
     banner(now.drop, "bad", h("p", {}, foreign(now.problem)), close(now.drop));
@@ -67,7 +69,7 @@ function progress(now) {
     now.reports ? ` ${counted(now.reports, "photo")} ${now.reports === 1 ? "needs" : "need"} you.` : "")];
   if (!now.ended) parts.push(h("progress", { max: Math.max(now.of, 1), value: now.arrived, "aria-label": "Photos done" }));
   if (now.not_sent_count) parts.push(h("details", {}, h("summary", { text: `${counted(now.not_sent_count, "file")} not sent` }), h("ul", {}, now.not_sent.map((each) => h("li", {}, foreign(`${each.key}: ${each.reason}`))))));
-  if (now.reports) parts.push(link(now.reports === 1 ? "Mend it" : "Mend them", "decide", "primary"));
+  if (now.reports) parts.push(link(now.reports === 1 ? "Mend it" : "Mend them", "decide", "primary", now.drop));
   if (now.ended && sent.sample) parts.push(h("p", { text: "Are they good?" }), link(`Yes, go on with all ${sent.of ?? ""}`, "drop", "primary"), link("No, change what to do", "drop"));
   if (now.ended) {
     if (!sent.sample) parts.push(link("Look at them", "look"), h("a", { class: "button primary", href: "/api/results.zip?show=results", download: true, text: "Take all results home" }));
