@@ -39,12 +39,14 @@ def main() -> None:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="image-drop-")))
         # In a process of its own, whose memory is given back.
         subprocess.run([sys.executable, "-m", "benchmarks.photos", folder], check=True)
-        venice = stack.enter_context(simulator())
         (unpacked := folder / "first").mkdir()
+        ours = {"function": versions.THIS, "first": versions.first(unpacked)}
+        # Each has an account of its own: what others use of a limit costs requests to learn.
         deployed = {
-            "function": stack.enter_context(Deployed.running(venice, versions.THIS)),
-            "first": stack.enter_context(Deployed.running(venice, versions.first(unpacked))),
+            name: stack.enter_context(Deployed.running(stack.enter_context(simulator()), version))
+            for name, version in ours.items()
         }
+        venice = stack.enter_context(simulator())
         figures = {
             "machine": machine.described(),
             "runs": runs,
@@ -229,7 +231,7 @@ def section(figures: Mapping[str, Any]) -> str:
 
 `python -m benchmarks.overhead` edits the same photos with the script that Venice's guide shows
 (`guide_script.py`: read the file, base64 into JSON, `requests.post`, write the answer) and with
-Image Drop, through the same simulator, which runs in another process and answers about 1 MB.
+Image Drop, through a simulator in another process, which answers about 1 MB.
 {figures["machine"]}; {figures["runs"]} runs in turns, medians; a ratio is the median of the ratios
 of neighbours, Image Drop's figure by the script's. CPU is user and system time, because the machine
 may be busy with other things.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from image_drop.uploads import Upload
 from image_drop.venice.exchange import Reply
 from tests.integration.test_pay_once import results, while_venice_works
 from tests.support.interruptions import Fault, Killed
@@ -403,3 +404,19 @@ def test_report_that_killed_function_left_goes_with_next_try(stage: Stage) -> No
     stage.redeliver()  # the layer is not there yet
 
     assert stage.outputs("a.jpg") == ["a.jpg.png"]
+
+
+def test_record_that_was_not_released_is_one_failure(stage: Stage) -> None:
+    stage.drop("warm.jpg", tags=CUT_OUT)
+    stage.configure(tries=2)
+    release = 0
+    for key in ("warm too.jpg", "counted.jpg", "a.jpg"):
+        stage.put(key, tags=CUT_OUT)
+        stage.services.queue.send(Upload(INPUT, key, asked_at=stage.clock.now()))
+        stage.services.orders.cancel("", stage.clock.now() + 1)
+        stage.interruptions.plan(release if key == "a.jpg" else None, Fault.REFUSED)
+        stage.work_off()
+        release = len(stage.interruptions.requests) - 1
+
+    assert stage.report("a.jpg")["code"] == "cancelled"
+    assert (stage.waiting(), stage.dead()) == (0, 0)

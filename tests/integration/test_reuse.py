@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from image_drop.state.billing import Day
+from image_drop.state.edit_record import record_id
 from image_drop.uploads import FRESH, Upload
 from tests.support.interruptions import Killed
 from tests.support.pictures import photo
@@ -142,6 +143,55 @@ def test_fresh_retry_makes_result_again_once(stage: Stage, wanted: dict[str, Any
     assert [kind for kind, _ in stage.events()] == ["Image Edited"] * 2
     stage.upload(stage.put("a.jpg", photo()))
     assert stage.paid == 2
+
+
+def test_result_reused_after_fresh_retry_was_asked_for_is_no_new_draw(stage: Stage) -> None:
+    stage.drop("a.jpg", photo(), tags=CUT_OUT)
+    asked_at = stage.clock.now()
+    stage.clock.sleep(20)
+    assert stage.drop("b.jpg", photo(), tags=CUT_OUT) == "reused"
+
+    stage.services.queue.send(Upload(INPUT, "b.jpg", retry=FRESH + "1", asked_at=asked_at))
+    stage.work_off()
+
+    day = today(stage)
+    assert (stage.paid, day.reused, day.saved_usd) == (2, 1, 0.03)
+    assert "reused-from" not in stage.metadata("b.jpg.png")
+
+
+def test_new_draw_that_fails_is_reported_and_result_stays(stage: Stage) -> None:
+    stage.drop("a.jpg", photo(), tags=CUT_OUT)
+    first = stage.read("a.jpg.png")
+    stage.venice.faults.add("html", times=1)
+    ask(stage, "a.jpg", fresh=True)
+    assert stage.report("a.jpg")["code"] == "unusable_answer"
+    assert stage.read("a.jpg.png") == first
+
+    ask(stage, "a.jpg", fresh=False)
+
+    assert (stage.outputs(), stage.paid) == (["a.jpg.png"], 2)
+
+
+def test_answer_kept_for_older_picture_does_not_bring_its_outcome_back(stage: Stage) -> None:
+    stage.drop("a.jpg", photo(), tags=CUT_OUT)
+    stage.put_json("a.jpg.json", **FRAMED)
+    stage.kill("before-call.DeleteObject")  # the finish is stored, and its answer still kept
+    with pytest.raises(Killed):
+        stage.upload(stage.put("a.jpg", photo()))
+    stage.pass_time(400)
+    stage.cold_start()
+    stage.drop("b.jpg", photo("another"), sidecar=FRAMED)
+    event = stage.put("a.jpg", photo("another"))  # whose result is reused
+    stage.upload(event)
+    stage.work_off()
+    stage.events()
+
+    stage.upload(event)
+
+    assert stage.events() == []
+    record = stage.services.records.read_record(record_id(INPUT, "a.jpg", None)).record
+    assert record.outcome
+    assert record.outcome.key == "a.jpg.jpg"
 
 
 @pytest.mark.parametrize("moment", ["before-call.PutObject", "after-call.PutObject"])

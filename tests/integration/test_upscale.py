@@ -1,5 +1,6 @@
 """The mode upscale: what is sent, what it costs, and what is refused before the call."""
 
+import pytest
 import requests
 from PIL import Image
 
@@ -35,6 +36,15 @@ def test_tag_is_enough(stage: Stage) -> None:
     tags = {"mode": "upscale", "upscale": "3"}
     assert stage.drop("a.jpg", photo(), tags=tags) == "edited"
     assert stage.result("a.jpg.png").size == (960, 780)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "html"])
+def test_useless_answer_costs_what_was_asked_for(stage: Stage, kind: str) -> None:
+    stage.venice.faults.add(kind, times=1)
+    stage.drop("a.jpg", photo(), sidecar=UPSCALE | {"upscale": 4})
+    assert stage.report("a.jpg")["code"] == "unusable_answer"
+    day = stage.services.billing.day(stage.clock.now())
+    assert (day.usd, day.unconfirmed_usd) == (0.08, 0.0)
 
 
 def test_what_upscaler_refuses_is_said_before_call(stage: Stage) -> None:

@@ -109,7 +109,7 @@ class Promises(Auditor):
         what = f"{edit.image.key} {edit.variant or ''}".strip()
         report = self.report(edit.image.key, edit.variant)
         if self._is_made(edit):
-            if report:
+            if report and edit.image.key not in self.people.fresh:  # what became of a new draw
                 yield f"{what} has a result and a report {report.metadata.get('code')}"
             return
         if report:

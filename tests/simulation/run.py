@@ -4,8 +4,8 @@ import gc
 import io
 import logging
 import random
-from collections.abc import Collection
-from contextlib import redirect_stdout
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,7 +17,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.promises import broken
 from tests.simulation.venice import Venice
 from tests.simulation.words import DEFAULT_MODEL, UNTRUSTED
-from tests.simulation.workload import People
+from tests.simulation.workload import Act, People
 
 MOST_FAULTS = 8
 MOST_TROUBLE = 6
@@ -62,8 +62,7 @@ def simulate(
     windows = ("fixed", "sliding")
     settings = Settings(window_kind=windows[seed % 2], retry_after=bool(seed % 3))  # type: ignore[arg-type]
     rng = random.Random(f"{seed} parameters")
-    logger.setLevel(logging.CRITICAL)
-    with redirect_stdout(io.StringIO()):
+    with quiet():
         cloud = Cloud(
             seed,
             faults,
@@ -76,21 +75,7 @@ def simulate(
             ALLOWED_MODELS=rng.choice(("", "", "", f"{DEFAULT_MODEL},bria-bg-remover")),
         )
         cloud.venice.pages = Venice.drawn_pages(seed, MOST_PAGES, 12)
-        people = People(cloud)
-        for act in acts:
-            cloud.world.call(act.at, partial(people.act, act))
-        cloud.world.call(SPAN + 1, people.end)
-        world = cloud.world
-
-        def is_over() -> bool:
-            settled = world.time > START + SPAN + 700 and cloud.is_settled
-            running = settled and cloud.trigger.enabled and not cloud.is_paused
-            told = cloud.is_announced or world.time > cloud.journal.switched_at + TELLING
-            return (running and told) or world.time > START + LONGEST
-
-        world.run(is_over)
-        found = broken(cloud, people)
-        world.close()
+        found = play(cloud, acts, SPAN)
     if seed % TIDY == 0:
         gc.unfreeze()  # cold starts freeze all there is, the garbage of runs included
         gc.collect()
@@ -104,5 +89,32 @@ def simulate(
         len(faults.struck),
         len(cloud.venice.met),
         faults.requests,
-        world.time - START,
+        cloud.world.time - START,
     )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let the functions log and measure into nothing."""
+    logger.setLevel(logging.CRITICAL)
+    with redirect_stdout(io.StringIO()):
+        yield
+
+
+def play(cloud: Cloud, acts: Sequence[Act], span: float) -> list[str]:
+    """Let people act for `span` seconds and everything come to its end; return what is broken."""
+    people, world = People(cloud), cloud.world
+    for act in acts:
+        world.call(act.at, partial(people.act, act))
+    world.call(span + 1, people.end)
+
+    def is_over() -> bool:
+        settled = world.time > START + span + 700 and cloud.is_settled
+        running = settled and cloud.trigger.enabled and not cloud.is_paused
+        told = cloud.is_announced or world.time > cloud.journal.switched_at + TELLING
+        return (running and told) or world.time > START + LONGEST
+
+    world.run(is_over)
+    found = list(broken(cloud, people))
+    world.close()
+    return found

@@ -76,6 +76,8 @@ INSTRUCTIONS: tuple[Mapping[str, Any], ...] = (
     {"variants": {"pink": {"prompt": "pink"}}},
     {"mode": "edit"},
     {"promt": "a slip"},
+    {"mode": "upscale", "upscale": 3},
+    {"mode": "upscale"},
     {"prompt": "red", "model": UNKNOWN_MODEL},
     {"prompt": "red", "model": DEFAULT_MODEL},
     {"prompt": "green", "model": OTHER_MODEL},
@@ -188,6 +190,7 @@ class People:
     s3_was_busy: bool = False
     reworded: list[tuple[float, str]] = field(default_factory=list)  # when, and which image
     cancelled: list[tuple[float, str]] = field(default_factory=list)  # when, and below what
+    fresh: set[str] = field(default_factory=set)  # images of which a new draw was asked for
 
     def __post_init__(self) -> None:
         self.cloud.s3.put(INPUT, PRIVATE, picture(0))
@@ -371,6 +374,7 @@ class People:
     def fresh_retry(self, act: Act) -> None:
         if self.cloud.s3.current(INPUT, act.key):
             self._starts(act.key)
+            self.fresh.add(act.key)
             upload = Upload(INPUT, act.key, retry=f"{FRESH}{act.number}")
             self.cloud.sqs.send(retry_queue.message(upload))
 

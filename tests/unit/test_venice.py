@@ -22,6 +22,7 @@ from image_drop.errors import (
     LockedOutError,
     MediaNotFoundError,
     NoAnswerError,
+    NoSlotError,
     RateLimitedError,
     RefusedError,
     UnusableAnswerError,
@@ -229,6 +230,20 @@ def test_new_key_is_used_from_next_call_on(server: Server) -> None:
     client.edit(REMOVE, [PHOTO], seconds=5)
 
     assert [seen.headers["Authorization"] for seen in server.seen] == ["Bearer old", "Bearer new"]
+
+
+def test_call_does_not_begin_late_because_of_its_key(server: Server) -> None:
+    clock = FakeClock()
+
+    def slow_key() -> str:
+        clock.sleep(18)
+        return KEY
+
+    client = Venice(server.url, slow_key, clock.now)
+    with pytest.raises(NoSlotError):
+        client.edit(REMOVE, [PHOTO], seconds=5, not_after=clock.now() + 0.5)
+
+    assert server.seen == []
 
 
 def test_no_connection_is_kept_for_next_call(server: Server, client: Venice) -> None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from botocore.exceptions import (
+    BotoCoreError,
     ClientError,
     ConnectionError,
     HTTPClientError,
@@ -12,7 +13,7 @@ from botocore.exceptions import (
 )
 
 from image_drop.edits import Edit, instructions_for, plan_edit
-from image_drop.errors import CrashedError, ImageDropError, StorageBusyError
+from image_drop.errors import CrashedError, ImageDropError, InProgressError, StorageBusyError
 from image_drop.invocation import Invocation
 from image_drop.services import Services
 from image_drop.state.atomic_item import Found
@@ -88,8 +89,8 @@ def in_hand(upload: Upload, services: Services, invocation: Invocation) -> Itera
     except Exception as error:
         _release(hold, _attempt(error, upload, services.now(), invocation))
         raise
-    if hold.later:  # to be repeated when it cannot be written
-        hold.release()
+    if hold.later:
+        _release_and_write(hold)
     else:
         _release(hold)
 
@@ -125,6 +126,20 @@ def _release(hold: Hold, attempt: Attempt | None = None) -> None:
     # A hold that is not released expires with this invocation's time.
     with never_failing("record not released"):
         hold.release(attempt)
+
+
+def _release_and_write(hold: Hold) -> None:
+    """Release the record with what is left to write.
+
+    Raise `InProgressError` when AWS fails: who comes after the time of this hold finds what is
+    left, and counts that as a failure. It is none yet.
+    """
+    try:
+        hold.release()
+    except (ClientError, BotoCoreError) as error:
+        raise InProgressError(
+            "The record could not be released.", retry_at=hold.record.held_until
+        ) from error
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from image_drop.edits import Edit, Wanted
 from image_drop.errors import NotAnnouncedError
 from image_drop.events import ImageEdited, Place
 from image_drop.job import Job
+from image_drop.paid_answers import Paid
+from image_drop.state.answers import Known
 from image_drop.state.billing import Saving, Settlement, micro
 from image_drop.state.edit_record import (
     MAX_DROPS,
@@ -39,7 +41,8 @@ def is_done(edit: Edit, result: Stored | None, job: Job) -> bool:
 
     A result that was moved away or deleted is made again when the image is dropped again, not
     when the same drop is delivered again, nor for a retry that was asked for before the result
-    was made. A dead letter is retried. A new draw is asked for in spite of a result.
+    was made. A dead letter is retried. A new draw is asked for in spite of a result, whenever that
+    was made: it may be an earlier answer.
     """
     if result is not None and result.edit_id == edit.id and not job.upload.fresh:
         return True
@@ -58,7 +61,7 @@ def is_result(outcome: Outcome | None) -> bool:
 
 
 def _is_answered(last: Outcome, job: Job) -> bool:
-    return is_result(last) and 0 < job.asked_at < last.at - CLOCKS
+    return is_result(last) and not job.upload.fresh and 0 < job.asked_at < last.at - CLOCKS
 
 
 def take_over(job: Job) -> None:
@@ -66,7 +69,7 @@ def take_over(job: Job) -> None:
 
     A call that is open names the key of its result. If its own result is there, it is settled,
     whatever has become of the image and its instructions since. While its answer is kept, a call
-    that is settled has no outcome yet either.
+    that is settled may have no outcome yet either.
     """
     record = job.hold.record
     for call in record.calls:
@@ -100,17 +103,19 @@ def found_on_failure(job: Job) -> Iterator[None]:
 def conclude_result(
     edit: Edit,
     result: Stored,
-    settlement: Settlement | None,
+    paid: Paid | None,
     job: Job,
     note: Mapping[str, Any] | None = None,
 ) -> None:
     """Write into the record that the result is stored, and its event into the outbox.
 
     The same drop again changes nothing. A new drop of the same edit is noted but not announced.
-    `note`: an item that is written in the same transaction, see `reuse.note_of`.
+    `paid`: from what it was made just now; None if it was found. `note`: an item that is written
+    in the same transaction, see `reuse.note_of`.
     """
     drops = (job.drop(edit.image), edit.image.version)  # also of what asked for it before a retry
-    _conclude_result(result, edit.call_digest, drops, settlement, job, note)
+    settlement, reused = (paid.settlement, paid.reused) if paid else (None, None)
+    _conclude_result(result, edit.call_digest, drops, settlement, job, reused, note)
 
 
 def _conclude_result(
@@ -119,6 +124,7 @@ def _conclude_result(
     drops: tuple[str, ...],
     settlement: Settlement | None,
     job: Job,
+    reused: Known | None = None,
     note: Mapping[str, Any] | None = None,
 ) -> None:
     metadata, last = output_bucket.from_metadata(result.metadata), job.hold.record.outcome
@@ -144,9 +150,9 @@ def _conclude_result(
     attempts = len(job.hold.record.calls_for(digest, drops[0]))
     event = None if same else events.encoded(edited(result, attempts, job))
     saved = micro(float(metadata.get("saved-usd", "0")))
-    made = note is not None  # now, also if the edit had this result before
-    saving = Saving(saved, job.services.now()) if saved and (made or not same) else None
-    conclude(outcome, event, settlement, job, saving, note)
+    # Served now, also if the edit had this result before; or by a function that died.
+    saving = Saving(saved, job.services.now()) if reused or (saved and not same) else None
+    conclude(outcome, event, settlement, job, saving, note, call=metadata.get("call", ""))
 
 
 def conclude_variants(wanted: Wanted, job: Job) -> None:
@@ -170,10 +176,12 @@ def conclude(
     job: Job,
     saving: Saving | None = None,
     note: Mapping[str, Any] | None = None,
+    call: str = "",
 ) -> None:
     """Write an outcome with its event into the record and settle its call, in one transaction.
 
     `saving`: what the day's ledger gets for a result that cost nothing. `note`: a further item.
+    `call`: the id of the call whose result it is.
     """
 
     def concluded(record: Record) -> Record:
@@ -186,6 +194,7 @@ def conclude(
         new = msgspec.structs.replace(
             record, outcome=outcome, refusal=refusal, outbox=outbox
         ).after(step)
+        new = new.concluded(call)
         return settlement.change(new) if settlement else new
 
     money = settlement or saving

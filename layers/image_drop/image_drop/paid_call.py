@@ -1,6 +1,7 @@
 """The paid call: made in its slot, reserved before, settled after, and never repeated here."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,6 +13,7 @@ from image_drop.errors import (
     Charge,
     EditTooDearError,
     ImageDropError,
+    ImageError,
     KeyReplacedError,
     LockedOutError,
     ModelRefusedError,
@@ -60,13 +62,15 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
         if not job.invocation.trial and now > job.seen.at + FRESH:
             services.circuit_breaker.require(now)  # processing may have paused during the wait
         call = reserve(edit, job, now)
-        if services.now() > slot.at + USED_WITHIN:
-            free(call, job)
-            raise NoSlotError("AWS was too slow to use the slot.", retry_at=services.now())
         slot.consumed = True
         try:
             fitted = services.catalogue.current().fitted(edit.instructions)
-            answer = services.venice.edit(fitted, photos, seconds=seconds)
+            latest = slot.at + USED_WITHIN
+            answer = services.venice.edit(fitted, photos, seconds=seconds, not_after=latest)
+        except NoSlotError:
+            slot.consumed = False
+            free(call, job)
+            raise
         except ImageDropError as error:
             _teach(error, edit, call, slot, job)
             if isinstance(error, NoAnswerError):
@@ -90,11 +94,15 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
 
 
 def _billed(edit: Edit, photos: Sequence[Photo | str], answer: Answer) -> dict[str, Any]:
-    """Return what was sent; for upscale, with the scale of the answer, which Venice may lower."""
+    """Return what was sent; for upscale, with the scale of the answer, which Venice may lower.
+
+    An answer that cannot be read costs what was asked for; what it is good for is checked later.
+    """
     sent = client.parameters(edit.instructions)
-    header = read_header(answer.data) if edit.mode is Mode.UPSCALE else None
-    if header and isinstance(photo := photos[0], Photo):
-        sent["scale"] = min(sent["scale"], header.width / photo.width)
+    if edit.mode is Mode.UPSCALE and isinstance(photo := photos[0], Photo):
+        with suppress(ImageError):
+            if header := read_header(answer.data):
+                sent["scale"] = min(sent["scale"], header.width / photo.width)
     return sent
 
 

@@ -195,7 +195,7 @@ def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
         with outcomes.found_on_failure(job):
             stored = store_result(edit, png, result, metadata, there, job)
     note = reuse.note_of(edit, photos, paid, result, png, stored, job)
-    outcomes.conclude_result(edit, stored, paid.settlement, job, note)
+    outcomes.conclude_result(edit, stored, paid, job, note)
     clean_up(edit, job)
     log(edit, paid, job.services.now() - started)
     outcomes.announce(job)

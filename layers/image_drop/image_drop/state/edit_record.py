@@ -27,7 +27,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A call that was begun. `micro_usd`: millionths of a dollar, reserved first, then charged.
 
     `digest`: of the request, see `Edit.call_digest`. `drop`: see `Outcome.drops`. `date`: the day
-    of UTC that it counts for. `output_key`: where its result goes.
+    of UTC that it counts for. `output_key`: where its result goes; empty once its outcome is noted.
     """
 
     id: str
@@ -204,6 +204,14 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
                 for each in self.calls
             ),
         )
+
+    def concluded(self, id: str) -> "Record":
+        """Return the record with a call whose result has its outcome."""
+        calls = tuple(
+            msgspec.structs.replace(each, output_key="") if each.id == id else each
+            for each in self.calls
+        )
+        return msgspec.structs.replace(self, calls=calls)
 
     def after(self, step: Step) -> "Record":
         """Return the record with one more step in its history, or with its last step once more."""

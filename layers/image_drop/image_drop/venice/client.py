@@ -20,6 +20,7 @@ from image_drop.errors import (
     ContentRefusedError,
     LayerError,
     NoAnswerError,
+    NoSlotError,
     UnusableAnswerError,
     VeniceUnavailableError,
 )
@@ -163,18 +164,27 @@ class Venice:
     exchange: Callable[..., Reply] = exchange
 
     def edit(
-        self, instructions: Instructions, pictures: Sequence[Photo | str], *, seconds: float
+        self,
+        instructions: Instructions,
+        pictures: Sequence[Photo | str],
+        *,
+        seconds: float,
+        not_after: float = math.inf,
     ) -> Answer:
         """Make one paid call that ends within `seconds`, headers and body included.
 
-        `pictures`: the image and its layers, which may be https URLs. Raise `LayerError` before
-        the call, else `RateLimitedError`, `VeniceUnavailableError`, `NoAnswerError`,
-        `AccountError` or `RefusedError`; their `charge` says whether the call was paid.
+        `pictures`: the image and its layers, which may be https URLs. `not_after`: when the call
+        may begin at the latest; what it needs, the key for example, may have to be fetched first.
+        Raise `LayerError` or `NoSlotError` before the call, else `RateLimitedError`,
+        `VeniceUnavailableError`, `NoAnswerError`, `AccountError` or `RefusedError`; their `charge`
+        says whether the call was paid.
         """
         mode = instructions.mode or Mode.EDIT
         endpoint = ENDPOINTS[mode]
         body = _body(endpoint, parameters(instructions), pictures)
         key = self.api_key()
+        if self.now() > not_after:
+            raise NoSlotError("AWS was too slow to use the slot.", retry_at=self.now())
         reply = self._exchange("POST", endpoint.path, key, seconds, **body)
         if reply.status != 200:
             raise error_for(reply, mode, self.now(), key)
