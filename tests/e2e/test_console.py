@@ -391,9 +391,7 @@ def write_results(deployment: Deployment, folder: str, count: int) -> None:
         dynamodb.batch_write_item(RequestItems={table: list(some)})
 
 
-def test_two_thousand_results_are_scrolled(
-    window: ConsolePage, deployment: Deployment
-) -> None:
+def test_two_thousand_results_are_scrolled(window: ConsolePage, deployment: Deployment) -> None:
     write_results(deployment, "many/", 2000)
     window.go("look")
     window.find("#find").fill("many/")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 PAGES = {"/": "drop", "/look": "look", "/decide": "decide"}
-HEARTBEAT = 10.0  # seconds; a window that hears nothing for longer knows that the console is gone
 
 
 def application(workspace: Workspace, access: Access) -> "ASGIApp":

@@ -16,8 +16,7 @@ from image_drop.instructions.sources import Source, checked, presets_in
 from image_drop.uploads import starts_nothing
 from image_drop.venice import client
 from image_drop.venice.known_models import DEFAULT_EDIT_MODEL
-from image_drop_cli.console import drops
-from image_drop_cli.console.drops import Drop, Instructed
+from image_drop_cli.console.drops import Drop, Instructed, Sending
 from image_drop_cli.console.sample_picture import sample_picture
 from image_drop_cli.console.workspace import (
     NotFoundError,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from image_drop.venice.catalogue import Catalogue
 
 SAMPLE = 3  # images that "try three first" sends
-MAX_FILES = 20_000  # of one drop; a folder of more is for `image-drop put`
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -173,7 +171,7 @@ def plan(wanted: Wanted, workspace: Workspace) -> dict[str, Any]:
 
 def _send(drop: Drop, wanted: Wanted, found: Any, workspace: Workspace) -> dict[str, Any]:
     live, began = workspace.live, workspace.deployment.services.now()
-    drops.send(
+    sending = Sending(
         drop,
         wanted.instructed,
         found,
@@ -181,7 +179,9 @@ def _send(drop: Drop, wanted: Wanted, found: Any, workspace: Workspace) -> dict[
         workspace.deployment,
         lambda progress: live.tell("drop", progress),
         lambda keys: live.expect(keys, began),
+        lambda: live.closing,
     )
+    workspace.drops.note(sending.start())
     return {"drop": drop.id, "sample": wanted.sample}
 
 

@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -13,8 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from image_drop.uploads import SIDECAR_SUFFIX, starts_nothing
 from image_drop_cli.aws import explained
-from image_drop_cli.fetching import UnsafeKeyError, local_path
-from image_drop_cli.upload.events import Arrived, LeftAtHome, NotSent, Sent
+from image_drop_cli.fetching import local_path
+from image_drop_cli.upload.events import Arrived, Event, LeftAtHome, NotSent, Sent
 from image_drop_cli.upload.folders import File, local_files, only_images
 from image_drop_cli.upload.plan import Plan, plan_upload
 from image_drop_cli.upload.run import UploadRun
@@ -51,6 +52,19 @@ class Progress:
     not_sent_count: int = 0
     ended: bool = False
     problem: str = ""
+
+    def note(self, event: Event) -> None:
+        """Count what happened."""
+        match event:
+            case Sent():
+                self.sent += 1
+            case NotSent():
+                self.not_sent_count += 1
+                if len(self.not_sent) < MOST_NAMED:
+                    self.not_sent.append(event)
+            case Arrived():
+                self.arrived += 1
+                self.reports += event.report is not None
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,16 @@ class Drops:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._drops: dict[str, Drop] = {}
+        self._threads: list[threading.Thread] = []
+
+    def note(self, thread: threading.Thread) -> None:
+        """Remember a thread that sends a drop."""
+        self._threads = [each for each in (*self._threads, thread) if each.is_alive()]
+
+    def close(self) -> None:
+        """Wait for the threads, which are told elsewhere to stop."""
+        for thread in self._threads:
+            thread.join()
 
     def new(self) -> Drop:
         """Begin a drop."""
@@ -111,71 +135,64 @@ class Drops:
             shutil.rmtree(drop.folder, ignore_errors=True)
 
 
-def send(
-    drop: Drop,
-    wanted: Instructed,
-    plan: Plan,
-    sample: int,
-    deployment: "Deployment",
-    tell: Callable[[Progress], None],
-    expect: Callable[[list[str]], None],
-) -> threading.Thread:
-    """Send a drop and follow it, in a thread of its own.
+@dataclass(frozen=True)
+class Sending:
+    """A drop that is sent and followed.
 
     `sample`: how many images, spread over the drop; 0 for all. `tell` hears how far it is, `expect`
-    which images are on their way.
+    which images are on their way. It ends early once `stopped` says so.
     """
-    progress = Progress(drop.id, min(sample, plan.images) if sample else plan.images)
 
-    def work() -> None:
+    drop: Drop
+    wanted: Instructed
+    plan: Plan
+    sample: int
+    deployment: "Deployment"
+    tell: Callable[[Progress], None]
+    expect: Callable[[list[str]], None]
+    stopped: Callable[[], bool]
+
+    def start(self) -> threading.Thread:
+        """Begin, in a thread of its own."""
+        thread = threading.Thread(target=self._work, name=f"drop {self.drop.id}", daemon=True)
+        thread.start()
+        return thread
+
+    def _work(self) -> None:
+        images = self.plan.images
+        progress = Progress(self.drop.id, min(self.sample, images) if self.sample else images)
         try:
-            _send(drop, wanted, plan, sample, deployment, progress, tell, expect)
+            self._send(progress)
         except (BotoCoreError, ClientError) as error:
             progress.problem = explained(error)
-        except (OSError, UnsafeKeyError) as error:
+        except OSError as error:
             progress.problem = str(error)
         progress.ended = True
-        tell(progress)
+        self.tell(progress)
 
-    thread = threading.Thread(target=work, name=f"drop {drop.id}", daemon=True)
-    thread.start()
-    return thread
-
-
-def _send(
-    drop: Drop,
-    wanted: Instructed,
-    plan: Plan,
-    sample: int,
-    deployment: "Deployment",
-    progress: Progress,
-    tell: Callable[[Progress], None],
-    expect: Callable[[list[str]], None],
-) -> None:
-    files: Iterator[File] = drop.files(wanted)
-    if sample:
-        files = spread(files, plan.images, sample)
-    run = UploadRun(deployment, None, overwrite=wanted.overwrite)
-    on_their_way: list[str] = []
-    for event in run.events(files):
-        match event:
-            case Sent(key, already):
-                progress.sent += 1
-                if not already and _is_image(key):
-                    on_their_way.append(key)
-            case NotSent():
-                progress.not_sent_count += 1
-                if len(progress.not_sent) < MOST_NAMED:
-                    progress.not_sent.append(event)
-            case Arrived():
-                progress.arrived += 1
-                progress.reports += event.report is not None
-            case None:
+    def _send(self, progress: Progress) -> None:
+        run = UploadRun(self.deployment, None, overwrite=self.wanted.overwrite)
+        on_their_way: list[str] = []
+        with closing(run.events(self._files())) as events:
+            for event in events:
+                if self.stopped():
+                    return
+                if event:
+                    progress.note(event)
+                    on_their_way += _started(event)
+                    continue
                 if on_their_way:
-                    expect(on_their_way)
+                    self.expect(on_their_way)
                     on_their_way = []
-                tell(progress)
+                self.tell(progress)
+
+    def _files(self) -> Iterator[File]:
+        files = self.drop.files(self.wanted)
+        return spread(files, self.plan.images, self.sample) if self.sample else files
 
 
-def _is_image(key: str) -> bool:
-    return not starts_nothing(key) and not key.endswith(SIDECAR_SUFFIX)
+def _started(event: Event) -> list[str]:
+    """Return the key of an image whose edit begins."""
+    if not isinstance(event, Sent) or event.already or event.key.endswith(SIDECAR_SUFFIX):
+        return []
+    return [] if starts_nothing(event.key) else [event.key]

@@ -72,6 +72,7 @@ class Live:
     _thread: threading.Thread | None = None
     _scanned: threading.Event = field(default_factory=threading.Event)
     _soon: threading.Event = field(default_factory=threading.Event)
+    _problems: dict["_Repeated", str] = field(default_factory=dict)
     _counted_at: float = -COUNT_AGAIN
 
     def start(self) -> None:
@@ -157,6 +158,7 @@ class Live:
     def _watch(self) -> None:
         scan = _Repeated(self.scan, SCAN, SCAN_PART)
         look = _Repeated(self._look, LOOK if self.deployment.is_local else LOOK_ON_AWS, 2)
+        follow = _Repeated(self._follow, TICK, 1)
         while not self.closing:
             if not self._windows and self._scanned.is_set():
                 self._wake.wait()
@@ -164,25 +166,24 @@ class Live:
             if self._soon.is_set():
                 self._soon.clear()
                 look.soon()
-            for step in (scan, self._follow, look):
+            for step in (scan, follow, look):
                 if not self.closing:
                     self._try(step)
             self._wake.wait(TICK)
 
-    def _try(self, step: Callable[[], None]) -> None:
+    def _try(self, step: "_Repeated") -> None:
         """Do one step; tell its error to the windows instead of ending the watch."""
         try:
-            step()
+            if step.is_due:
+                step()
+                self._problems.pop(step, None)
         except (BotoCoreError, ClientError) as error:
-            self._note(explained(error))
+            self._problems[step] = explained(error)
         except ImageDropError as error:
-            self._note(f"{error.title}. {error.detail} {error.advice}")
-        else:
-            if step is not self._follow:
-                return
-            self._note("")
-
-    def _note(self, problem: str) -> None:
+            self._problems[step] = f"{error.title}. {error.detail} {error.advice}"
+        except Exception as error:  # of whatever kind: the windows would hear nothing any more
+            self._problems[step] = f"{type(error).__name__}: {error}"
+        problem = next(iter(self._problems.values()), "")
         if problem != self.problem:
             self.problem = problem
             self.tell("problem", problem)
@@ -198,7 +199,7 @@ class Live:
 
     def _look(self) -> None:
         hour = self.overview.last_hour if self.overview and self._hour_is_new() else None
-        self.overview = gather(self.deployment, hour)
+        self.overview = gather(self.deployment, hour, self.overview)
         if hour is None:
             self._counted_at = time.monotonic()
         self.history.append(sample_of(self.overview, self.deployment.services.now()))
@@ -219,10 +220,13 @@ class _Repeated:
         """Do it the next time, however short ago it was done."""
         self._next = 0.0
 
+    @property
+    def is_due(self) -> bool:
+        """Whether its time has come."""
+        return time.monotonic() >= self._next
+
     def __call__(self) -> None:
         begun = time.monotonic()
-        if begun < self._next:
-            return
         self._next = begun + self._interval
         self._step()
         now = time.monotonic()

@@ -84,15 +84,17 @@ def workspace_for(deployment: "Deployment", data: Path) -> Iterator[Workspace]:
     ):
         gallery = Gallery()
         gallery.mark(marks.all())
+        drops = Drops(Path(folder) / "drops")
         yield Workspace(
             deployment=deployment,
             gallery=gallery,
             marks=marks,
             live=Live(deployment, gallery),
             offers=Offers(),
-            drops=Drops(Path(folder) / "drops"),
+            drops=drops,
             thumbnails=Thumbnails(Path(folder) / "thumbnails"),
         )
+        drops.close()
 
 
 class _Serving:
