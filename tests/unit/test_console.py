@@ -9,11 +9,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
 from image_drop import edits
 from image_drop.errors import ImageDropError, InvalidValueError, subclasses
+from image_drop.state.edit_record import Outcome, OutcomeKind, Record, record_id
 from image_drop.uploads import Upload
 from image_drop_cli import rewriting
 from image_drop_cli.console.cures import Cure, cure_of
@@ -26,7 +28,7 @@ from image_drop_cli.console.taking_home import MISSED, csv_of, zip_of
 from image_drop_cli.console.thumbnails import Thumbnails, browsable, small_picture
 from image_drop_cli.manifest import Row
 from image_drop_cli.upload.plan import Plan
-from tests.support.account import INPUT_BUCKET, OUTPUT_BUCKET
+from tests.support.account import INPUT_BUCKET, OUTPUT_BUCKET, TABLE
 from tests.support.quiet_stack import QuietStack, quiet_stack
 
 NOW = 1_700_000_000.0
@@ -357,6 +359,34 @@ def test_price_is_of_instructions_that_are_not_written_yet(stack: QuietStack) ->
     assert stack.versions("x/.image-drop.json") == 0
     rewriting.rewrite(files, stack.deployment)
     assert json.loads(stack.body("x/.image-drop.json")) == {"mode": "background-remove"}
+
+
+def test_same_instructions_once_more_are_told_from_new_ones(stack: QuietStack) -> None:
+    stack.s3.put_object(Bucket=INPUT_BUCKET, Key="a.png", Body=picture("RGB", "PNG"))
+    files = rewriting.folder_file("", {"mode": "edit", "prompt": "red"})
+    rewriting.rewrite(files, stack.deployment)
+    outcome = Outcome(
+        kind=OutcomeKind.REPORT,
+        edit_id=stack.edit("a.png").id,
+        drops=(),
+        source_etag="",
+        key="",
+        etag="",
+        at=NOW,
+    )
+    stack.deployment.client("dynamodb").put_item(
+        TableName=TABLE,
+        Item={
+            "id": {"S": record_id(INPUT_BUCKET, "a.png", None)},
+            "version": {"N": "1"},
+            "record": {"S": msgspec.json.encode(Record(outcome=outcome)).decode()},
+        },
+    )
+    images = [("a.png", None)]
+    sidecar = {"a.png.json": b'{"mode": "edit", "prompt": "red"}'}
+    assert list(rewriting.same_edits(sidecar, images, stack.deployment)) == images
+    other = {"a.png.json": b'{"mode": "edit", "prompt": "blue"}'}
+    assert list(rewriting.same_edits(other, images, stack.deployment)) == []
 
 
 def test_wrong_instructions_are_told_before_they_are_written() -> None:

@@ -12,7 +12,14 @@ from image_drop_cli.console.live import told
 from image_drop_cli.console.marks import Mark, Verdict
 from image_drop_cli.console.taking_home import csv_of, zip_of
 from image_drop_cli.console.thumbnails import browsable
-from image_drop_cli.console.workspace import NotFoundError, Workspace, WrongError, asked, posted
+from image_drop_cli.console.workspace import (
+    NotFoundError,
+    Workspace,
+    WrongError,
+    asked,
+    posted,
+    workspace_of,
+)
 from image_drop_cli.explanation import explain
 
 if TYPE_CHECKING:
@@ -55,9 +62,21 @@ def place(request: "Request", workspace: Workspace) -> dict[str, int]:
     return {"place": next((n for n, tile in enumerate(found) if tile.name == name), -1)}
 
 
+async def thumbnail(request: "Request") -> Response:
+    """Return a small picture of a photo or of its result.
+
+    A window that is scrolled fast asks for many and waits for few: those that nobody waits for any
+    more, when it is their turn, are not made.
+    """
+    thumbnails = workspace_of(request).thumbnails
+    async with thumbnails.turn:
+        if await request.is_disconnected():
+            return Response(status_code=499)
+        return await _thumbnail(request)
+
+
 @asked
-def thumbnail(request: "Request", workspace: Workspace) -> Response:
-    """Return a small picture of a photo or of its result."""
+def _thumbnail(request: "Request", workspace: Workspace) -> Response:
     tile, before = _tile(request, workspace), _is_before(request)
     version = request.query_params.get("v", "")
     name = f"{before} {tile.row.file} {tile.row.result} {tile.row.at} {version}"

@@ -1,5 +1,6 @@
 """Small pictures for the gallery, made in the confined process of the conversions, and kept."""
 
+import asyncio
 import hashlib
 import os
 import threading
@@ -19,13 +20,16 @@ SHOWN_BY_BROWSERS = ("image/jpeg", "image/png", "image/webp", "image/gif", "imag
 
 
 class Thumbnails:
-    """The small pictures of one run of the console. For any thread."""
+    """The small pictures of one run of the console. For any thread.
+
+    `turn`: whoever wants one takes it first, in the event loop; there are as many as processors.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
-        self._working = threading.Semaphore(os.cpu_count() or 1)
+        self.turn = asyncio.Semaphore(os.cpu_count() or 1)
 
     def of(self, name: str, read: Callable[[], bytes | None]) -> bytes | None:
         """Return the small picture called `name`; `read` returns the picture if it is unknown.
@@ -39,8 +43,7 @@ class Thumbnails:
                 self._known.move_to_end(path.name)
         if known:
             return path.read_bytes()
-        with self._working:
-            small = small_picture(read())
+        small = small_picture(read())
         if small is not None:
             with moved_into_place(path) as part:
                 part.write_bytes(small)

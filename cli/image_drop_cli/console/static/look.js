@@ -56,7 +56,7 @@ export const query = () => ({ show: view.show, text: view.text, order: view.orde
 
 function restart() {
   gallery.pages.clear();
-  for (const element of drawn.values()) element.remove();
+  for (const element of drawn.values()) leave(element);
   drawn.clear();
   gallery.current = 0;
   window.scrollTo(0, 0);
@@ -158,7 +158,7 @@ function draw(all = false) {
   const last = Math.min(gallery.total, Math.ceil((window.innerHeight - top + MARGIN) / cell.height) * columns);
   for (const [place, element] of drawn) {
     if (place < first || place >= last) {
-      if (!element.contains(document.activeElement)) { element.remove(); drawn.delete(place); }
+      if (!element.contains(document.activeElement)) { leave(element); drawn.delete(place); }
     }
   }
   const settled = performance.now() - lastScroll >= SETTLED;
@@ -184,6 +184,12 @@ function draw(all = false) {
   } else if (stale && !gallery.total) load(0);
   if (settled) stale = false;
   empty();
+}
+
+/** Take a tile away; its picture is no longer waited for, so that the next ones come sooner. */
+function leave(element) {
+  element.querySelector("img")?.removeAttribute("src");
+  element.remove();
 }
 
 function put(element, place) {
