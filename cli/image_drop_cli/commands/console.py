@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from image_drop_cli.connection import Exit, fail, on_stack, say
+from image_drop_cli.connection import Exit, fail, has_display, on_stack, say
 
 if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
@@ -26,7 +26,10 @@ def console(
     ] = None,
     browser: Annotated[
         bool,
-        typer.Option("--browser/--no-browser", help="Open the page, or only print its address."),
+        typer.Option(
+            "--browser/--no-browser",
+            help="Open the page where there is a screen, or only print its address.",
+        ),
     ] = True,
 ) -> None:
     """Show a page to drop images, look at the results and decide about them, until Ctrl-C.
@@ -39,7 +42,7 @@ def console(
     try:
         with Console(deployment, port=port) as page:
             say(f"The console is at {page.address}", "Ctrl-C stops it.")
-            if browser:
+            if browser and has_display():
                 webbrowser.open(page.address)
             while True:
                 time.sleep(3600)
