@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 
-class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Spreads tests over the processes one by one, and the end-to-end tests module by module.
+WHOLE = ("tests/e2e/", "tests/integration/test_layers.py")  # share a stack, or built layers
 
-    Those share a stack, which takes long to start. xdist's own `loadgroup` does not know what
-    pytest 9.2 calls a test.
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Spreads tests over the processes one by one, and some module by module.
+
+    Those share what takes long to make. xdist's own `loadgroup` does not know what pytest 9.2
+    calls a test.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.partition("::")[0] if nodeid.startswith("tests/e2e/") else nodeid
+        return nodeid.partition("::")[0] if nodeid.startswith(WHOLE) else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)  # for runs without xdist

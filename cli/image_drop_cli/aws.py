@@ -43,6 +43,7 @@ _NO_CREDENTIALS = (
 _REFUSED_CREDENTIALS = (
     "ExpiredToken",
     "ExpiredTokenException",
+    "RequestExpired",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
     "SignatureDoesNotMatch",
@@ -122,6 +123,15 @@ def is_denied(error: Exception) -> bool:
     return isinstance(error, ClientError) and error.response["Error"]["Code"] in _DENIED
 
 
+def may_pass(error: Exception) -> bool:
+    """Return whether an error ends when the network is back, or when the person signs in again."""
+    if isinstance(error, ClientError):
+        code = error.response["Error"]["Code"]
+        # The answer to HEAD has no body, so an expired token has no other code there.
+        return code in _REFUSED_CREDENTIALS or (error.operation_name, code) == ("HeadObject", "400")
+    return isinstance(error, (*NETWORK_GONE, *_NO_CREDENTIALS))
+
+
 def explained(error: BotoCoreError | ClientError) -> str:
     """Return what AWS's error means and what to do, in a sentence or two."""
     if isinstance(error, ClientError):
@@ -143,7 +153,7 @@ def explained(error: BotoCoreError | ClientError) -> str:
 def _refusal(error: ClientError) -> str:
     answer = error.response.get("Error", {})
     code, message = answer.get("Code", "Unknown"), answer.get("Message", "").rstrip(".")
-    if code in _REFUSED_CREDENTIALS:
+    if code in _REFUSED_CREDENTIALS or (error.operation_name, code) == ("HeadObject", "400"):
         return (
             f"AWS rejected your credentials ({code}). Sign in again, or choose a profile with "
             "--profile."

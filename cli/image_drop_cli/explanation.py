@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from image_drop.edits import Edit, Wanted, instruction_sources
+from image_drop.edits import Edit, Wanted, enlarging_price, instruction_sources
 from image_drop.errors import PermanentError
 from image_drop.instructions import schema
 from image_drop.instructions.sources import Source, checked, presets_in, resolve
@@ -42,7 +42,8 @@ class Request:
     """A call as it would be made. `images`: keys and URLs, the image first.
 
     `model` is the one that Venice charges for, `usd` the price of the call. `afterwards`: what is
-    done with the answer. `state`: where this edit is now.
+    done with the answer; for `finish.upscale` that costs at most `enlarging_usd`. `state`: where
+    this edit is now.
     """
 
     variant: str | None
@@ -54,6 +55,7 @@ class Request:
     usd: float
     output_key: str | None
     state: State
+    enlarging_usd: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -182,4 +184,5 @@ def _request(
         afterwards={key: value for key, value in chosen.as_dict().items() if key in AFTERWARDS},
         output_key=outcome.output_key if isinstance(outcome, Edit) else None,
         state=state_of(facts),
+        enlarging_usd=enlarging_price(chosen, catalogue),
     )

@@ -4,10 +4,11 @@ import hashlib
 import os
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import (
@@ -88,24 +89,50 @@ def listing(deployment: "Deployment", prefix: str = "", since: float = 0.0) -> I
                 yield Found(key, place, each["ETag"].strip('"'), each["Size"], changed_at)
 
 
+def ignores_case(folder: Path) -> bool:
+    """Return whether `A` and `a` are the same file in a folder; make the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=folder, prefix=".Case") as file:
+        name = Path(file.name)
+        return name.with_name(name.name.swapcase()).exists()
+
+
 def fetch(
-    deployment: "Deployment", out: Path, prefix: str = "", since: float = 0.0
+    deployment: "Deployment",
+    out: Path,
+    prefix: str = "",
+    since: float = 0.0,
+    ignores_case: Callable[[Path], bool] = ignores_case,
 ) -> Iterator[Fetched | NotFetched]:
     """Fetch results and reports into `out`, and yield what happened to each.
 
     A file that is here with the same size and checksum is not fetched again, so a run that was
-    stopped continues. Objects that Image Drop did not make are left out. Raise boto3's errors if
-    the bucket cannot be used.
+    stopped continues. Objects that Image Drop did not make are left out. Where the file system
+    ignores case, the first of two keys gets the file. Raise boto3's errors if the bucket cannot be
+    used.
     """
+    taken: dict[str, str] | None = {} if ignores_case(out) else None
     s3 = deployment.client("s3")
     crew: Crew[Fetched | NotFetched | None] = Crew(THREADS, "fetch")
     with closing(crew):
         for found in listing(deployment, prefix, since):
+            if taken is not None:
+                first = taken.setdefault(found.key.casefold(), found.key)
+                if first != found.key:
+                    yield NotFetched(found.key, _same_file(first))
+                    continue
             crew.begin("fetch", _fetched, found, out, s3)
             while crew.running["fetch"] >= 2 * THREADS:
                 yield from filter(None, crew.results())
         while crew.busy:
             yield from filter(None, crew.results())
+
+
+def _same_file(first: str) -> str:
+    return (
+        f"This file system ignores case, and {first} has its name. Fetch it into another folder, "
+        "with its own prefix and --out."
+    )
 
 
 def local_path(out: Path, key: str) -> Path:

@@ -175,6 +175,10 @@ def _result(facts: Facts) -> State | None:
     metadata = from_metadata(result.metadata)
     cost, model = float(metadata.get("cost-usd", "0")), metadata.get("model")
     cost_text = f"It cost ${cost:.2f}" + (f" ({model})" if model else "")
+    if enlarged := metadata.get("enlarged"):
+        cost_text += (
+            f", enlarged {enlarged}" if enlarged[0] != "n" else f", not enlarged{enlarged[2:]}"
+        )
     return State(
         Kind.RESULT,
         f"The result {result.key} was stored at {moment(result.stored_at.timestamp())}. "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from image_drop.errors import ImageDropError, subclasses
 from image_drop.state.billing import MICRO
-from image_drop.state.edit_record import OutcomeKind, Record
+from image_drop.state.edit_record import Call, OutcomeKind, Record
 from image_drop_cli.image_records import READ_TOGETHER, read_records, scan_records
 from image_drop_cli.saving import moved_into_place
 from image_drop_cli.upload.events import Arrived, Event, NotSent
@@ -38,9 +38,10 @@ class Row:
 
     `file`: its key in the input bucket. `outcome`: `result`, `report`, `dead letter`, `unfinished`
     or, for a file that `put` could not send, `not sent`. `result`: key of the result or report in
-    the output bucket. `model`: of the last call. `usd`: of all calls that were charged, also those
-    of earlier results; `unconfirmed_usd`: of calls in progress or without an answer. `attempts`:
-    calls, refused ones too; a record keeps the last 50. `seconds`: the try that made the result.
+    the output bucket. `model`: of the last call, and of its enlargement. `usd`: of all calls that
+    were charged, also those of earlier results; `unconfirmed_usd`: of calls in progress or without
+    an answer. `attempts`: calls, refused ones too; a record keeps the last 50. `seconds`: the
+    try that made the result.
     `check`: `passed`, or what its preset's shop would refuse; empty without rules.
     `reused_from`: the result whose answer was served, if the picture was paid for before.
     `at`: when it ended, in UTC.
@@ -111,7 +112,7 @@ def row_of(key: str, variant: str | None, record: Record, since: float = 0.0) ->
     row = Row(
         file=key,
         variant=variant or "",
-        model=calls[-1].model if calls else "",
+        model=_models(calls),
         usd=paid / MICRO,
         unconfirmed_usd=unconfirmed / MICRO,
         attempts=len(calls),
@@ -131,6 +132,13 @@ def row_of(key: str, variant: str | None, record: Record, since: float = 0.0) ->
         code=outcome.code,
         what_to_do=ADVICE.get(outcome.code, "") if outcome.code else "",
     )
+
+
+def _models(calls: Sequence[Call]) -> str:
+    """Return the model of the last call; with that of the first one, if it was the second."""
+    edit = calls[-1].digest.partition("-")[0] if calls else ""
+    models = [call.model for call in calls if call.digest.partition("-")[0] == edit]
+    return " + ".join(dict.fromkeys(models))
 
 
 def as_csv(rows: Iterable[Row]) -> Iterator[str]:

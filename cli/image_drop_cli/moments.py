@@ -18,7 +18,7 @@ Since = Annotated[
 ]
 
 
-def moment(text: str | None, now: float) -> float:
+def parsed(text: str | None, now: float) -> float:
     """Return the moment that `--since` names, in seconds since 1970; 0 if it was not given.
 
     A time without a zone is UTC, as the days of the spend are. Raise `ValueError`.
@@ -32,11 +32,11 @@ def moment(text: str | None, now: float) -> float:
 
 
 def since(text: str | None, now: float) -> float:
-    """Return the moment that `--since` names, see `moment`. End the command if it is wrong."""
+    """Return the moment that `--since` names, see `parsed`. End the command if it is wrong."""
     from image_drop_cli.connection import Exit, fail
 
     try:
-        return moment(text, now)
+        return parsed(text, now)
     except (ValueError, OverflowError):
         fail(
             f"--since {text} is no time. Name a day such as 2026-11-24, or an age such as 12h.",

@@ -11,6 +11,9 @@ from image_drop_cli.wording import counted, duration
 if TYPE_CHECKING:
     from image_drop_cli.upload.plan import Plan
 
+NOTHING_TWICE = (
+    "Pictures that were paid for under another name cost nothing, unless you ask for a new draw."
+)
 CONFIRM_OVER = 5.0  # US dollars
 MOST_PROBLEMS = 20  # that are told in words; in JSON, all are
 
@@ -32,6 +35,11 @@ def sentences(plan: "Plan") -> Iterator[str]:
     if len(plan.by_model) > 1:
         for each in plan.by_model:
             yield f"  {each.model}: {counted(each.calls, 'call')}, ${each.usd:,.2f}"
+    if plan.enlargements:
+        yield (
+            f"Up to {counted(plan.enlargements, 'enlargement')} (finish.upscale) may follow, for "
+            f"at most ${plan.enlarging_usd:,.2f} more."
+        )
     if plan.replaced:
         free = ""
         if plan.free:
@@ -60,12 +68,13 @@ def require_consent(plan: "Plan", confirm_over: float, *, yes: bool, json: bool 
 
     `json`: a program reads the output, so nobody is asked.
     """
-    if yes or plan.usd <= confirm_over:
+    usd, about = plan.at_most_usd, "at most" if plan.enlargements else "about"
+    if yes or usd <= confirm_over:
         return
-    agreed = None if json else confirmed(f"Spend about ${plan.usd:,.2f}?")
+    agreed = None if json else confirmed(f"Spend {about} ${usd:,.2f}?")
     if agreed is None:
         fail(
-            f"This costs about ${plan.usd:,.2f}, more than ${confirm_over:,.2f}, and nobody can be "
+            f"This costs {about} ${usd:,.2f}, more than ${confirm_over:,.2f}, and nobody can be "
             "asked. Add --yes, or raise --confirm-over.",
             Exit.NEEDS_YOU,
         )
@@ -103,6 +112,8 @@ def _headline(plan: "Plan") -> str:
 
 
 def _money(plan: "Plan") -> Iterator[str]:
+    if plan.calls:
+        yield NOTHING_TWICE
     left, balance = plan.left_today_usd, plan.balance_usd
     if left is not None:
         short = " The rest waits until midnight UTC." if plan.usd > left else ""

@@ -9,7 +9,9 @@ from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from image_drop_cli.aws import NETWORK_GONE, explained
+from botocore.exceptions import BotoCoreError, ClientError
+
+from image_drop_cli.aws import explained, may_pass
 from image_drop_cli.connection import has_display, say, say_json
 from image_drop_cli.manifest import noted
 from image_drop_cli.put_output import Counts, show, show_json
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from image_drop_cli.deployment import Deployment
     from image_drop_cli.upload.plan import Plan
 
-TRY_AGAIN = 30.0  # seconds, while the network is gone
+TRY_AGAIN = 30.0  # seconds, while the network is gone or nobody is signed in
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,13 @@ class HotFolder:
     sleep: Callable[[float], None] = time.sleep
 
     def events(self) -> Iterator[Event | None]:
-        """Yield what happens, also after the network was gone or the machine asleep."""
+        """Yield what happens, also after the network was gone or the credentials expired."""
         while True:
             try:
                 yield from self._events()
-            except NETWORK_GONE as error:
+            except (BotoCoreError, ClientError) as error:
+                if not may_pass(error):
+                    raise
                 say(f"{explained(error)} Trying again in {TRY_AGAIN:.0f} s.", err=True)
                 self.looks.forget_unfinished()
                 self.sleep(TRY_AGAIN)

@@ -42,15 +42,13 @@ def tally(prefix: str, deployment: "Deployment", since: float) -> Tally:
     counted = keys[:MAX_IMAGES]
     records = _records_of(counted, deployment)
     calls = [call for record in records for call in record.calls if call.at >= since]
-    paid = [call.micro_usd for call in calls if call.state is CallState.PAID]
-    unconfirmed = [call.micro_usd for call in calls if call.state is CallState.OPEN]
     return Tally(
         images=len(counted),
         open_results=sum(each.outcome is None or each.attempt is not None for each in records),
-        paid_calls=len(paid),
-        paid_usd=sum(paid) / MICRO,
-        unconfirmed_calls=len(unconfirmed),
-        unconfirmed_usd=sum(unconfirmed) / MICRO,
+        paid_calls=sum(call.state is CallState.PAID for call in calls),
+        paid_usd=sum(each.paid_micro_usd(since) for each in records) / MICRO,
+        unconfirmed_calls=sum(call.state is CallState.OPEN for call in calls),
+        unconfirmed_usd=sum(each.unconfirmed_micro_usd(since) for each in records) / MICRO,
         complete=len(keys) <= MAX_IMAGES,
     )
 

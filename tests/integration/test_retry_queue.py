@@ -45,6 +45,15 @@ def test_keys_with_characters_that_sqs_refuses_are_sent(queue: RetryQueue) -> No
     assert received(queue, 2) == [key, key]
 
 
+def test_recent_depth_is_asked_for_every_ten_seconds(queue: RetryQueue) -> None:
+    assert queue.recent_depth(100.0).total == 0
+    queue.send(Upload("input", "a.jpg"))
+    assert queue.recent_depth(109.0).total == 0
+    assert queue.recent_depth(110.0).total == 1
+    queue.send(Upload("input", "b.jpg"))
+    assert queue.recent_depth(50.0).total == 2  # the clock was set back
+
+
 def test_messages_that_are_delayed_or_hidden_count(queue: RetryQueue) -> None:
     queue.send(Upload("input", "a.jpg"), delay=600)
     queue.send_all([Upload("input", "b.jpg"), Upload("input", "c.jpg")])

@@ -145,7 +145,7 @@ def test_fresh_retry_makes_result_again_once(stage: Stage, wanted: dict[str, Any
     assert stage.paid == 2
 
 
-def test_result_reused_after_fresh_retry_was_asked_for_is_no_new_draw(stage: Stage) -> None:
+def test_result_reused_meanwhile_is_no_new_draw(stage: Stage) -> None:
     stage.drop("a.jpg", photo(), tags=CUT_OUT)
     asked_at = stage.clock.now()
     stage.clock.sleep(20)
@@ -172,7 +172,7 @@ def test_new_draw_that_fails_is_reported_and_result_stays(stage: Stage) -> None:
     assert (stage.outputs(), stage.paid) == (["a.jpg.png"], 2)
 
 
-def test_answer_kept_for_older_picture_does_not_bring_its_outcome_back(stage: Stage) -> None:
+def test_kept_older_answer_brings_no_outcome_back(stage: Stage) -> None:
     stage.drop("a.jpg", photo(), tags=CUT_OUT)
     stage.put_json("a.jpg.json", **FRAMED)
     stage.kill("before-call.DeleteObject")  # the finish is stored, and its answer still kept

@@ -269,3 +269,11 @@ def test_mask_of_another_size_is_told_in_log_and_sent(
 
     assert ("layer has another size" in log.getvalue()) is told
     assert stage.outputs() == ["a.jpg.png"]
+
+
+def test_warm_edit_takes_sixteen_requests_to_aws(stage: Stage) -> None:
+    stage.deliver(stage.put("warm.jpg", metadata={"prompt": "pink"}))
+    stage.interruptions.plan(None)
+    stage.deliver(stage.put("a.jpg", metadata={"prompt": "blue"}))
+    assert len(stage.interruptions.requests) <= 16
+    assert stage.outputs("a.jpg") == ["a.jpg.png"]

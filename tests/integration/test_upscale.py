@@ -1,5 +1,7 @@
 """The mode upscale: what is sent, what it costs, and what is refused before the call."""
 
+from typing import Literal
+
 import pytest
 import requests
 from PIL import Image
@@ -39,7 +41,9 @@ def test_tag_is_enough(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("kind", ["truncated", "html"])
-def test_useless_answer_costs_what_was_asked_for(stage: Stage, kind: str) -> None:
+def test_useless_answer_costs_what_was_asked_for(
+    stage: Stage, kind: Literal["truncated", "html"]
+) -> None:
     stage.venice.faults.add(kind, times=1)
     stage.drop("a.jpg", photo(), sidecar=UPSCALE | {"upscale": 4})
     assert stage.report("a.jpg")["code"] == "unusable_answer"

@@ -25,6 +25,7 @@ FRAMED: Mapping[str, Any] = {
     "finish": {"format": "webp", "margin": "5%"},
     "keep_original": True,
 }
+LARGER: Mapping[str, Any] = {**CUT, "finish": {"size": "900x900", "upscale": "auto"}}
 VARIANTS = {"variants": {"cut": CUT, "pink": {"prompt": "pink"}}}
 
 
@@ -49,6 +50,7 @@ LIVES = {
     "finish": Life(upload(FRAMED), ("a.jpg.original.png", "a.jpg.webp")),
     "variants": Life(upload(VARIANTS), ("a.jpg.cut.png", "a.jpg.pink.png")),
     "enlarged": Life(upload({"mode": "upscale"}), ("a.jpg.png",)),
+    "two calls": Life(upload(LARGER), ("a.jpg.png",)),
     "retried": Life(upload(CUT), ("a.jpg.png",), {0: "503"}),
     "refused": Life(upload(CUT), ("a.jpg.error.json",), {0: "400", 1: "400"}),
     "unusable": Life(upload(CUT), ("a.jpg.error.json",), {0: "html", 1: "html"}),

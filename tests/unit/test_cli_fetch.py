@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from image_drop_cli.fetching import Fetched, NotFetched, UnsafeKeyError, fetch, local_path
-from image_drop_cli.moments import moment
+from image_drop_cli.moments import parsed
 from tests.support.account import OUTPUT_BUCKET
 from tests.support.quiet_stack import QuietStack, quiet_stack
 
@@ -53,10 +53,12 @@ def store(stack: QuietStack, key: str, data: bytes = b"a picture", **facts: Any)
     )
 
 
-def fetched(stack: QuietStack, out: Path, prefix: str = "", since: float = 0.0) -> dict[str, str]:
+def fetched(
+    stack: QuietStack, out: Path, prefix: str = "", since: float = 0.0, **options: Any
+) -> dict[str, str]:
     """What happened to each key."""
     found: dict[str, str] = {}
-    for each in fetch(stack.deployment, out, prefix, since):
+    for each in fetch(stack.deployment, out, prefix, since, **options):
         match each:
             case Fetched(already=already):
                 found[each.key] = "already" if already else "fetched"
@@ -84,6 +86,19 @@ def test_results_and_reports_are_fetched_with_their_times(stack: QuietStack, out
     head = stack.s3.head_object(Bucket=OUTPUT_BUCKET, Key="photos/ü shoe.jpg.png")
     assert path.stat().st_mtime == head["LastModified"].timestamp()
     assert files(out) == {"photos/ü shoe.jpg.png", "photos/b.jpg.error.json"}
+
+
+def test_keys_that_differ_in_case_do_not_share_file(stack: QuietStack, out: Path) -> None:
+    keys = ["A/x.png", "a/X.png", "a/y.png"]
+    for key in keys:
+        store(stack, key)
+
+    found = fetched(stack, out, ignores_case=lambda _: True)
+
+    assert (found["A/x.png"], found["a/y.png"]) == ("fetched", "fetched")
+    assert "A/x.png has its name" in found["a/X.png"]
+    assert files(out) == {"A/x.png", "a/y.png"}
+    assert set(fetched(stack, out, ignores_case=lambda _: False).values()) == {"already", "fetched"}
 
 
 def test_prefix_and_time_choose(stack: QuietStack, out: Path) -> None:
@@ -208,10 +223,10 @@ def test_hostile_keys_do_not_stop_others(stack: QuietStack, out: Path, tmp_path:
     ],
 )
 def test_moments_are_days_times_and_ages(text: str | None, expected: float) -> None:
-    assert moment(text, now=1_000_000.0) == expected
+    assert parsed(text, now=1_000_000.0) == expected
 
 
 @pytest.mark.parametrize("text", ["yesterday", "7", "d", "-1d", "2026-13-01", ""])
 def test_other_moments_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        moment(text, now=0.0)
+        parsed(text, now=0.0)

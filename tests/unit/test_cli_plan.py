@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from image_drop.uploads import Upload
-from image_drop_cli.plan_words import sentences
+from image_drop_cli.plan_words import NOTHING_TWICE, sentences
 from image_drop_cli.upload.folders import LocalFile, local_files, only_images
 from image_drop_cli.upload.plan import ModelCost, Plan, Problem, plan_backfill, plan_upload
 from tests.support.account import INPUT_BUCKET
@@ -179,6 +179,7 @@ def test_money_that_is_short_is_told() -> None:
     )
     assert list(sentences(plan)) == [
         "300 images: 300 calls, $12.00 (firered-image-edit), at least 14 min at your rate limit.",
+        NOTHING_TWICE,
         "$10.00 are left of today's limit. The rest waits until midnight UTC.",
         "$4.50 are left at Venice. That is not enough: processing pauses then.",
         "1 image will get the report no_instructions, such as a.jpg. None. Add some.",
@@ -221,3 +222,16 @@ def test_work_that_is_queued_already_comes_first(stack: QuietStack, tmp_path: Pa
     for number in range(20):
         stack.deployment.services.queue.send(Upload(INPUT_BUCKET, f"{number}.jpg"))
     assert planned(stack, tmp_path / "shop", **CUT_OUT).seconds == 60
+
+
+def test_enlargements_are_named_with_most_they_can_cost(stack: QuietStack, tmp_path: Path) -> None:
+    photos(tmp_path / "shop", 3)
+    finish = {"preset": "amazon", "upscale": "auto"}
+
+    plan = planned(stack, tmp_path / "shop", **CUT_OUT, finish=finish)
+
+    assert (plan.calls, plan.usd) == (3, 0.09)
+    assert (plan.enlargements, plan.enlarging_usd, plan.at_most_usd) == (3, 0.24, 0.33)
+    assert "Up to 3 enlargements (finish.upscale) may follow, for at most $0.24 more." in list(
+        sentences(plan)
+    )

@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    UnauthorizedSSOTokenError,
+)
 
 from image_drop_cli.putting import TRY_AGAIN, HotFolder, Putting
 from image_drop_cli.upload.events import LeftAtHome, NotSent, Sent
@@ -134,7 +138,18 @@ def test_done_file_is_moved_with_sidecar_and_replaces_nothing(hot: Path) -> None
     assert list((hot / "sub").iterdir()) == []
 
 
-def test_network_that_comes_back_goes_on_where_it_stopped(
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="https://s3"),
+        UnauthorizedSSOTokenError(),
+        ClientError({"Error": {"Code": "ExpiredToken"}}, "PutObject"),
+        ClientError({"Error": {"Code": "400"}}, "HeadObject"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_network_or_sign_in_that_comes_back_goes_on(
+    error: Exception,
     boto_client: Callable[[str], Any],
     input_bucket: str,
     output_bucket: str,
@@ -150,7 +165,7 @@ def test_network_that_comes_back_goes_on_where_it_stopped(
         def __getattr__(self, name: str) -> Any:
             if name == "head_object" and gone:
                 gone.clear()
-                raise EndpointConnectionError(endpoint_url="https://s3")
+                raise error
             return getattr(s3, name)
 
     stack.deployment.aws._clients["s3"] = Flaky()

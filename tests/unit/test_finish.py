@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from image_drop.errors import DamagedImageError, InvalidValueError, LayerError
 from image_drop.imaging import photos
-from image_drop.imaging.canvas import render
+from image_drop.imaging.canvas import enlargement, render
 from image_drop.imaging.result_check import check_result
 from image_drop.instructions import finish as finishing
 from image_drop.instructions.finish import Finish
@@ -474,3 +474,31 @@ def test_channels_alpha_is_mask_alone(form: str) -> None:
     assert image.size == (400, 300)
     assert min(pixel(image, 200, 100)) > 250
     assert max(pixel(image, 20, 20)) < 5
+
+
+# --- enlarged by Venice ----------------------------------------------------------------------
+
+
+def test_enlargement_is_that_of_trimmed_subject_in_its_room() -> None:
+    cut_out = Image.new("RGBA", (400, 400))
+    cut_out.paste((200, 90, 10, 255), (100, 150, 300, 250))  # 200 x 100
+    keys: dict[str, object] = {"size": "800x800", "margin": 100, "trim": True}
+    png = save(cut_out, "PNG")
+    assert enlargement(Finish.parse(keys), png) == 3.0  # 200 to 600
+    assert enlargement(Finish.parse(keys | {"trim": False}), png) == 1.5
+    assert enlargement(Finish.parse({"trim": True}), png) == 1.0
+
+
+@pytest.mark.parametrize("opaque", [True, False])
+def test_enlarged_cut_out_stays_cut_out(opaque: bool) -> None:
+    cut_out = Image.new("RGBA", (100, 100))
+    cut_out.paste((200, 90, 10, 255), (0, 0, 50, 100))
+    larger = cut_out.resize((200, 200))
+    larger.paste((10, 90, 200), (0, 0, 100, 200), larger.crop((0, 0, 100, 200)))
+    sent_back = larger.convert("RGB") if opaque else larger
+    finish = Finish.parse({"size": "200x200", "upscale": "auto"})
+
+    drawn = load(render(finish, save(cut_out, "PNG"), larger=save(sent_back, "PNG")).data)
+
+    assert pixel(drawn, 20, 100)[:3] == (10, 90, 200)  # of the larger picture
+    assert pixel(drawn, 180, 100)[3] == 0

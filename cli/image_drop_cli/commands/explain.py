@@ -125,7 +125,10 @@ def _show_request(request: "Request") -> None:
         screen.print(f"  then {key:6} {escape(_text(value))}")
     if request.output_key:
         screen.print(f"  result      {escape(request.output_key)}")
-    screen.print(f"  costs       ${request.usd:.4g} ({escape(request.model)})")
+    more = ""
+    if request.enlarging_usd:
+        more = f", and at most ${request.enlarging_usd:.4g} if the canvas enlarges the subject"
+    screen.print(f"  costs       ${request.usd:.4g} ({escape(request.model)}){more}")
 
 
 def _text(value: Any) -> str:

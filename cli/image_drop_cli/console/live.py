@@ -83,6 +83,7 @@ class Live:
     def close(self) -> None:
         """End the thread, and with it what is told to the windows."""
         self._closing.set()
+        self.tell("end", None)  # wakes those that wait for the next message
         self._wake.set()
         if self._thread:
             self._thread.join()

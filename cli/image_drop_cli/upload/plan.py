@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from image_drop import backfill, edits, paid_answers
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import ImageDropError, PermanentError
+from image_drop.instructions.schema import Mode
 from image_drop.services import Services
 from image_drop.state.edit_record import record_id
 from image_drop.storage.output_bucket import Stored
 from image_drop.uploads import SIDECAR_SUFFIX, Upload, starts_nothing
+from image_drop.venice.catalogue import Catalogue
 from image_drop_cli.overview import balance
 from image_drop_cli.planning import plan_variants
 from image_drop_cli.upload.estimate import seconds_for
@@ -59,8 +61,9 @@ class Plan:
     is paused, for the reason in `paused`. `left_today_usd`: of the day's limit, None without one.
     `balance_usd`: at Venice, None if it was not published lately. `left_at_home`: files that are no
     images. `not_sent`: files that cannot be sent. `sampled`: 0, or how many images the figures are
-    projected from. `replaced`: results that are there and that other instructions replace. `free`:
-    new finishes of answers that are paid already.
+    projected from. `enlargements`: that `finish.upscale` may need besides the calls, for at most
+    `enlarging_usd` together. `replaced`: results that are there and that other instructions
+    replace. `free`: new finishes of answers that are paid already.
     """
 
     images: int
@@ -78,6 +81,13 @@ class Plan:
     sampled: int = 0
     replaced: int = 0
     free: int = 0
+    enlargements: int = 0
+    enlarging_usd: float = 0.0
+
+    @property
+    def at_most_usd(self) -> float:
+        """The price of all calls if every enlargement is needed, and costs the most."""
+        return round(self.usd + self.enlarging_usd, 6)
 
     def part(self, images: int) -> "Plan":
         """Return about what a few of the images cost, as a share of all."""
@@ -92,6 +102,8 @@ class Plan:
             problems=(),
             replaced=round(self.replaced * share),
             free=round(self.free * share),
+            enlargements=round(self.enlargements * share),
+            enlarging_usd=round(self.enlarging_usd * share, 6),
         )
 
     @property
@@ -115,6 +127,8 @@ class Sum:
     not_sent: int = 0
     replaced: int = 0
     free: int = 0
+    enlargements: int = 0
+    enlarging_usd: float = 0.0
     calls: Counter[str] = field(default_factory=Counter)
     usd: dict[str, float] = field(default_factory=dict)
     rates: Counter[str] = field(default_factory=Counter)
@@ -135,6 +149,8 @@ class Sum:
         self.done += other.done
         self.replaced += other.replaced
         self.free += other.free
+        self.enlargements += other.enlargements
+        self.enlarging_usd += other.enlarging_usd
         self.calls += other.calls
         self.rates += other.rates
         for model, usd in other.usd.items():
@@ -143,11 +159,16 @@ class Sum:
             known = self.problems.get(cause, replace(problem, images=0))
             self.problems[cause] = replace(known, images=known.images + problem.images)
 
-    def add_call(self, edit: Edit, usd: float) -> None:
-        """Note a call that will be made."""
+    def add_call(self, edit: Edit, catalogue: Catalogue) -> None:
+        """Note a call that will be made, and the enlargement that may follow."""
+        usd = edits.price(edit.instructions, catalogue)
         self.calls[edit.model] += 1
         self.usd[edit.model] = self.usd.get(edit.model, 0.0) + usd
         self.rates[edit.rate_model] += 1
+        if edits.may_enlarge(edit.instructions):
+            self.enlargements += 1
+            self.enlarging_usd += edits.enlarging_price(edit.instructions, catalogue)
+            self.rates[catalogue.rate_model(Mode.UPSCALE, None)] += 1
 
     def plan(self, deployment: "Deployment", images: int | None = None) -> Plan:
         """Return the plan, with what is left of the day's limit and of the balance.
@@ -184,6 +205,8 @@ class Sum:
             replaced=round(self.replaced * times),
             free=round(self.free * times),
             sampled=0 if images in (None, self.images) else self.images,
+            enlargements=round(self.enlargements * times),
+            enlarging_usd=round(self.enlarging_usd * times, 6),
         )
 
 
@@ -235,7 +258,7 @@ def _sum_of(key: str, bucket: str, services: Services, fresh: bool) -> Sum:
         return total
     for edit in _edits(wanted, services, total):
         if fresh:
-            total.add_call(edit, edits.price(edit.instructions, services.catalogue.current()))
+            total.add_call(edit, services.catalogue.current())
             continue
         _count(edit, services, total, there=services.output_bucket.find_output(edit.output_key))
     return total
@@ -343,7 +366,7 @@ def _count(edit: Edit, services: Services, total: Sum, *, there: Stored | None) 
         if edit.instructions.finish and _is_answered(edit, services):
             total.free += 1
             return
-    total.add_call(edit, edits.price(edit.instructions, services.catalogue.current()))
+    total.add_call(edit, services.catalogue.current())
 
 
 def _is_answered(edit: Edit, services: Services) -> bool:

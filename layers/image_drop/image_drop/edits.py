@@ -2,7 +2,7 @@
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import msgspec
@@ -14,7 +14,7 @@ from image_drop.errors import (
     SupersededError,
     WaitsForImageError,
 )
-from image_drop.instructions.schema import PROMPTED, Instructions, Mode
+from image_drop.instructions.schema import MAX_SCALE, PROMPTED, Instructions, Mode
 from image_drop.instructions.sources import (
     OneEdit,
     Source,
@@ -71,7 +71,8 @@ class Edit:
     subject. `model`: the model that Venice runs; a result names the model in Venice's answer
     instead, if there is one. `rate_model`: the name under which Venice counts this edit's calls.
     `plain_id`, `plain_key`: of the result of the same call without a finish, which is Venice's own
-    answer as PNG; the same as `id` and `output_key` if there is no finish.
+    answer as PNG; the same as `id` and `output_key` if there is no finish. `enlarges`: whether its
+    call is the second one of another edit, see `enlarging`.
     """
 
     image: InputObject
@@ -86,6 +87,7 @@ class Edit:
     output_key: str
     plain_id: str
     plain_key: str
+    enlarges: bool = False
 
     @property
     def mode(self) -> Mode:
@@ -96,7 +98,10 @@ class Edit:
     def original_key(self) -> str | None:
         """The key of Venice's untouched answer, for `keep_original` with a finish."""
         kept = self.instructions.finish and self.instructions.keep_original
-        return output_bucket.original_key(self.output_key) if kept else None
+        if not kept:
+            return None
+        key = output_bucket.larger_key if self.enlarges else output_bucket.original_key
+        return key(self.output_key)
 
 
 def load_instructions(upload: Upload, services: Services) -> Wanted:
@@ -188,6 +193,26 @@ def plan_edit(wanted: Wanted, variant: str | None, services: Services) -> Edit:
     )
 
 
+def enlarging(edit: Edit, png: bytes, scale: float, catalogue: Catalogue) -> Edit:
+    """Return the second call of an edit: its answer `png`, `scale` times as wide and high.
+
+    The call's digest begins with that of the first.
+    """
+    instructions = msgspec.structs.replace(
+        edit.instructions, mode=Mode.UPSCALE, model=None, upscale=scale
+    )
+    sent = [hashlib.sha256(png).hexdigest(), client.parameters(instructions)]
+    return replace(
+        edit,
+        instructions=instructions,
+        layers=(),
+        model=catalogue.name(Mode.UPSCALE, None),
+        rate_model=catalogue.rate_model(Mode.UPSCALE, None),
+        call_digest=f"{edit.call_digest}-{_digest(*sent)}",
+        enlarges=True,
+    )
+
+
 def require_allowed(edit: Edit, wanted: Wanted, services: Services) -> None:
     """Raise an `InstructionsError` before any call if the edit is not allowed.
 
@@ -196,7 +221,13 @@ def require_allowed(edit: Edit, wanted: Wanted, services: Services) -> None:
     catalogue, settings = services.catalogue.current(), services.settings
     catalogue.check_allowed(edit.instructions, settings.allowed_models)
     catalogue.check(edit.instructions, 1 + len(edit.layers))
-    usd = sum(price(each, catalogue) for each in wanted.all_instructions)
+    if may_enlarge(edit.instructions):
+        upscale = Instructions(mode=Mode.UPSCALE)
+        catalogue.check_allowed(upscale, settings.allowed_models)
+    usd = sum(
+        price(each, catalogue) + enlarging_price(each, catalogue)
+        for each in wanted.all_instructions
+    )
     if settings.max_edit_usd and usd > settings.max_edit_usd:
         several = isinstance(wanted.edits, Variants)
         what = f"The {len(wanted.variants)} variants" if several else "The edit"
@@ -207,7 +238,7 @@ def require_allowed(edit: Edit, wanted: Wanted, services: Services) -> None:
 
 
 def price(wanted: Instructions, catalogue: Catalogue) -> float:
-    """Return the price of one call, in US dollars."""
+    """Return the price of the edit's call, in US dollars, without that of an enlargement."""
     mode = wanted.mode or Mode.EDIT
     layers = wanted.layers or () if mode is Mode.MULTI_EDIT else ()
     return catalogue.price(
@@ -216,6 +247,18 @@ def price(wanted: Instructions, catalogue: Catalogue) -> float:
         1 + len(layers),
         enhanced=bool(wanted.enhance_prompt) and mode in PROMPTED,
     )
+
+
+def may_enlarge(wanted: Instructions) -> bool:
+    """Return whether the edit may need a second call, for `finish.upscale`."""
+    return wanted.finish is not None and wanted.finish.upscale == "auto"
+
+
+def enlarging_price(wanted: Instructions, catalogue: Catalogue) -> float:
+    """Return what an enlargement costs at most, in US dollars; 0 if there will be none."""
+    if not may_enlarge(wanted):
+        return 0.0
+    return price(Instructions(mode=Mode.UPSCALE, upscale=MAX_SCALE), catalogue)
 
 
 def _layers(

@@ -74,7 +74,7 @@ def take_over(job: Job) -> None:
     record = job.hold.record
     for call in record.calls:
         is_open = call.state is CallState.OPEN
-        if call.output_key and (is_open or call.digest == record.kept_digest):
+        if call.output_key and (is_open or record.kept_answer(call.digest)):
             result = job.services.output_bucket.find_output(call.output_key)
             metadata = output_bucket.from_metadata(result.metadata) if result else {}
             if result and metadata.get("call") == call.id:

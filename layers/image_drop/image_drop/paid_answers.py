@@ -5,11 +5,11 @@ it. If even that fails, the call stays open, and there are at most two calls for
 that is not wanted any more, though AWS works, is settled, kept or not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import msgspec
+from functools import partial
+from typing import Any
 
 from image_drop import refusals
 from image_drop.edits import Edit
@@ -82,14 +82,14 @@ def _places(edit: Edit, record: Record, fresh: bool = False) -> Iterator[tuple[s
     The result without a finish is the answer itself. Only an image that had a result can have one.
     For a new draw, only an answer counts that is no result yet.
     """
-    if record.kept_digest == edit.call_digest:
-        yield record.kept_key, "call-digest", edit.call_digest
+    if kept := record.kept_answer(edit.call_digest):
+        yield kept, "call-digest", edit.call_digest
     if fresh:
         return
     if edit.original_key:
         yield edit.original_key, "call-digest", edit.call_digest
     had_result = record.outcome and record.outcome.kind is OutcomeKind.RESULT
-    if edit.instructions.finish and had_result:
+    if edit.instructions.finish and had_result and not edit.enlarges:
         yield edit.plain_key, "edit-id", edit.plain_id
 
 
@@ -100,9 +100,12 @@ HEADERS = {  # an answer's headers by the names that they have in its metadata
 }
 
 
-def keep_answer(edit: Edit, paid: Paid, job: Job) -> None:
-    """Keep an answer where the next try finds it, and settle its call in the same write."""
-    if paid.reused or job.hold.record.kept_digest == edit.call_digest:
+def keep_answer(edit: Edit, paid: Paid, job: Job, note: Mapping[str, Any] | None = None) -> None:
+    """Keep an answer where the next try finds it, and settle its call in the same write.
+
+    `note`: an item that is written in the same transaction, see `reuse.note_of_original`.
+    """
+    if paid.reused or job.hold.record.kept_answer(edit.call_digest):
         return  # it is there already
     key = output_bucket.answer_key(edit.call_digest)
     answer = paid.answer
@@ -111,10 +114,10 @@ def keep_answer(edit: Edit, paid: Paid, job: Job) -> None:
     )
 
     def with_answer(record: Record) -> Record:
-        new = msgspec.structs.replace(record, kept_digest=edit.call_digest, kept_key=key)
+        new = record.with_answer(edit.call_digest, key, larger=edit.enlarges)
         return paid.settlement.change(new) if paid.settlement else new
 
-    job.hold.update(with_answer, paid.settlement.move if paid.settlement else None)
+    job.hold.update(with_answer, paid.settlement.move if paid.settlement else None, note)
 
 
 def require_of(edit: Edit, other: Stored | None) -> None:
@@ -147,13 +150,14 @@ def publish_answer(edit: Edit, png: bytes, job: Job) -> None:
 
 
 def forget_answer(edit: Edit, job: Job) -> None:
-    """Remove the kept answer of this edit's call."""
+    """Remove the kept answers of this edit's call, and of its second one."""
     record, bucket = job.hold.record, job.services.output_bucket
-    if record.kept_digest != edit.call_digest:
-        return
-    if stored := bucket.find_output(record.kept_key):
-        bucket.remove_output(stored)
-    job.hold.update(lambda record: msgspec.structs.replace(record, kept_digest="", kept_key=""))
+    for digest in (record.kept_digest, record.larger_digest):
+        if not digest.startswith(edit.call_digest):
+            continue
+        if stored := bucket.find_output(record.kept_answer(digest)):
+            bucket.remove_output(stored)
+        job.hold.update(partial(Record.without_answer, digest=digest))
 
 
 @contextmanager

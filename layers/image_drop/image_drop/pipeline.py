@@ -3,7 +3,17 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from image_drop import edits, outcomes, paid_answers, paid_call, refusals, reports, results, reuse
+from image_drop import (
+    edits,
+    enlarging,
+    outcomes,
+    paid_answers,
+    paid_call,
+    refusals,
+    reports,
+    results,
+    reuse,
+)
 from image_drop.edits import Edit, Wanted
 from image_drop.errors import (
     CancelledError,
@@ -199,9 +209,9 @@ def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     clean_up(edit, job)
     log(edit, paid, job.services.now() - started)
     outcomes.announce(job)
-    if paid.reused:
-        return Outcome.REUSED
-    return Outcome.EDITED if paid.call else Outcome.FINISHED
+    if paid.call or (result.larger and result.larger.paid.call):
+        return Outcome.EDITED
+    return Outcome.REUSED if paid.reused else Outcome.FINISHED
 
 
 def finished(edit: Edit, paid: Paid, job: Job) -> tuple[bytes, Result]:
@@ -212,7 +222,8 @@ def finished(edit: Edit, paid: Paid, job: Job) -> tuple[bytes, Result]:
     if not edit.instructions.finish:
         return png, Result(png, "image/png")
     paid_answers.keep_answer(edit, paid, job)
-    return png, results.draw_finish(edit, png, job.services)
+    enlarged, larger = enlarging.enlarge(edit, png, job)
+    return png, results.draw_finish(edit, png, job.services, enlarged, larger)
 
 
 def catch_up(edit: Edit, there: Stored | None, job: Job) -> Outcome:
@@ -230,6 +241,9 @@ def require_own(edit: Edit, there: Stored | None, job: Job) -> None:
     others = [there]
     if edit.original_key:
         others.append(job.services.output_bucket.find_output(edit.original_key))
+        if edits.may_enlarge(edit.instructions):
+            larger = output_bucket.larger_key(edit.output_key)
+            others.append(job.services.output_bucket.find_output(larger))
     for other in others:
         paid_answers.require_of(edit, other)
 
@@ -307,6 +321,8 @@ def store_result(
         try:
             if edit.original_key:
                 paid_answers.publish_answer(edit, png, job)
+                if larger := result.larger:
+                    paid_answers.publish_answer(larger.edit, larger.png, job)
             return bucket.store_output(
                 edit.output_key, result.data, result.media_type, metadata, there
             )

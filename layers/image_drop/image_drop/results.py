@@ -15,24 +15,39 @@ from image_drop.storage import output_bucket
 class Result:
     """What is stored. `check`: whether it passes the rules of its preset, if it has one.
 
-    `fill`: see `canvas.Drawn`.
+    `fill`: see `canvas.Drawn`. `enlarged`: what `finish.upscale` did, such as `2 times`, or why
+    it did nothing although the canvas enlarges the subject. `larger`: made by that.
     """
 
     data: bytes
     media_type: str
     check: str | None = None
     fill: float = 0.0
+    enlarged: str = ""
+    larger: "Larger | None" = None
+
+
+@dataclass(frozen=True)
+class Larger:
+    """The answer to the second call of an edit, as PNG. `edit`: of that call."""
+
+    edit: Edit
+    paid: Paid
+    png: bytes
 
 
 def finished_before(edit: Edit, paid: Paid) -> Result | None:
     """Return the finished result that was made under another name, checked anew, or None."""
     if not (paid.reused and paid.reused.finished):
         return None
-    answer, fill = paid.answer, paid.reused.fill
-    return Result(answer.data, answer.media_type, _checked(edit, answer.data, fill), fill)
+    answer, known = paid.answer, paid.reused
+    check = _checked(edit, answer.data, known.fill)
+    return Result(answer.data, answer.media_type, check, known.fill, known.enlarged)
 
 
-def draw_finish(edit: Edit, png: bytes, services: Services) -> Result:
+def draw_finish(
+    edit: Edit, png: bytes, services: Services, enlarged: str = "", larger: Larger | None = None
+) -> Result:
     """Return the finished result, checked against the rules of its preset."""
     from image_drop.imaging import canvas  # imports Pillow, which other edits do not need
 
@@ -43,14 +58,14 @@ def draw_finish(edit: Edit, png: bytes, services: Services) -> Result:
         if edit.background:
             limit = services.settings.max_image_bytes
             background = services.input_bucket.read_object(edit.background, limit)
-        drawn = canvas.render(finish, png, background)
+        drawn = canvas.render(finish, png, background, larger.png if larger else None)
     except (ImageError, LayerError) as error:
         raise LayerError(
             f"The finish could not be drawn. {error.detail} Venice's answer is kept, so the edit "
             "with a corrected finish costs nothing."
         ) from error
     check = _checked(edit, drawn.data, drawn.fill)
-    return Result(drawn.data, finish.media_type, check, drawn.fill)
+    return Result(drawn.data, finish.media_type, check, drawn.fill, enlarged, larger)
 
 
 def _checked(edit: Edit, data: bytes, fill: float) -> str | None:
@@ -69,18 +84,22 @@ def metadata_of(
     services: Services,
 ) -> dict[str, str]:
     """Return a result's metadata, which suffice to finish its bookkeeping after a crash."""
-    first, settlement = photos[0], paid.settlement
+    first = photos[0]
+    answers = [paid, *([result.larger.paid] if result.larger else [])]
+    settlements = [each.settlement for each in answers if each.settlement]
+    saved = [each.reused.micro_usd for each in answers if each.reused]
     return output_bucket.with_metadata_of_image(
         {
             "edit-id": edit.id,
-            "call": settlement.call_id if settlement else None,
-            "cost-usd": f"{settlement.usd if settlement else 0:.6f}",
+            "call": settlements[0].call_id if settlements else None,
+            "cost-usd": f"{sum(each.usd for each in settlements):.6f}",
             "reused-from": paid.reused.key if paid.reused else None,
-            "saved-usd": f"{paid.reused.micro_usd / MICRO:.6f}" if paid.reused else None,
+            "saved-usd": f"{sum(saved) / MICRO:.6f}" if saved else None,
             "seconds": f"{seconds:.1f}",
             "variant": edit.variant,
             "reference": edit.instructions.reference,
             "check": result.check,
+            "enlarged": result.enlarged,
             "source-key": edit.image.key,
             "source-etag": edit.image.etag,
             "mode": edit.mode,

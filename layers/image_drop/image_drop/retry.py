@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 FIRST_BACK_OFF = 15.0  # seconds; upper end of the first random wait, which doubles each time
 LONGEST_BACK_OFF = 3600.0
-WAKE_UPS = 2.5  # of all that wait, for each slot: more cost more, fewer would leave slots unused
+WAKE_UPS = 2.2  # of all that wait, for each slot: more cost more, fewer would leave slots unused
 JITTER = 2.0  # seconds; spreads images that wait for the same time
 MANY_RECEIVES = 80  # receives; after 100, SQS moves a message to the dead-letter queue
 REFUSED_TRIES = 3  # tries of an image whose model Venice refuses while it accepts others
@@ -77,12 +77,12 @@ def longest_back_off(failures: int) -> float:
 def minutes_of_waiting(error: ImageDropError, services: "Services") -> float:
     """Return the minutes over which those that wait for a slot spread their next tries.
 
-    So two or three try again for each slot, however long the queue is. A limit that rises to 2.5
+    So about two try again for each slot, however long the queue is. A limit that rises to 2.2
     times as much is used at once, and nobody waits in a function.
     """
     if not isinstance(error, NoSlotError) or not error.limit:
         return 0.0
-    waiting = max(0, services.queue.depth().total - error.in_progress)
+    waiting = max(0, services.queue.recent_depth(services.now()).total - error.in_progress)
     return waiting / (WAKE_UPS * error.limit)
 
 

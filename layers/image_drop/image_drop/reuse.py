@@ -52,27 +52,40 @@ def note_of(
 
     An item that is written with the outcome needs no request of its own.
     """
+    if edit.original_key:
+        return note_of_original(edit, photos, paid, png, job)
     id = _id(edit, photos, job)
     if id is None:
         return None
-    finished = edit.instructions.finish is not None and edit.original_key is None
-    data, media_type = (result.data, result.media_type) if finished else (png, "image/png")
-    answer = paid.answer
-    known = Known(
-        key=edit.original_key or stored.key,
-        mark=edit.call_digest if edit.original_key else edit.id,
-        sha256=hashlib.sha256(data).hexdigest(),
-        media_type=media_type,
-        micro_usd=_micro_usd(edit, paid, job),
+    finished, larger = edit.instructions.finish is not None, result.larger
+    known = _known(
+        stored.key,
+        edit.id,
+        result.data,
+        edit,
+        paid,
+        media_type=result.media_type,
+        micro_usd=_micro_usd(edit, paid, job)
+        + (_micro_usd(larger.edit, larger.paid, job) if larger else 0),
         finished=finished,
         fill=result.fill,
-        model=answer.model or edit.model,
-        request_id=answer.request_id or "",
-        blurred=answer.blurred,
+        enlarged=result.enlarged,
     )
-    records = job.services.records
-    where = _finished_id(id, edit) if finished else id
-    return answers.put(records.table, where, known, job.services.now())
+    return _put(_finished_id(id, edit) if finished else id, known, job)
+
+
+def note_of_original(
+    edit: Edit, photos: Pictures, paid: Paid, png: bytes, job: Job
+) -> Mapping[str, Any] | None:
+    """Return the same item for an answer that `keep_original` keeps next to a finished result."""
+    id, key = _id(edit, photos, job), edit.original_key
+    if id is None or key is None:
+        return None
+    micro_usd = _micro_usd(edit, paid, job)
+    known = _known(
+        key, edit.call_digest, png, edit, paid, media_type="image/png", micro_usd=micro_usd
+    )
+    return _put(id, known, job)
 
 
 def log(paid: Paid, edit: Edit) -> None:
@@ -92,6 +105,22 @@ def _id(edit: Edit, photos: Pictures, job: Job) -> str | None:
     scope = (edit.image.bucket, job.services.input_bucket.scope(edit.image.key))
     request = (edit.mode, client.parameters(edit.instructions))
     return answers.answer_id(scope, request, pictures)
+
+
+def _known(key: str, mark: str, data: bytes, edit: Edit, paid: Paid, **others: Any) -> Known:
+    return Known(
+        key=key,
+        mark=mark,
+        sha256=hashlib.sha256(data).hexdigest(),
+        model=paid.answer.model or edit.model,
+        request_id=paid.answer.request_id or "",
+        blurred=paid.answer.blurred,
+        **others,
+    )
+
+
+def _put(id: str, known: Known, job: Job) -> Mapping[str, Any]:
+    return answers.put(job.services.records.table, id, known, job.services.now())
 
 
 def _finished_id(id: str, edit: Edit) -> str:

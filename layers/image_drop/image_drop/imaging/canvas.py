@@ -47,15 +47,36 @@ class Layout:
     place: tuple[int, int]
 
 
-def render(finish: Finish, png: bytes, background_image: bytes | None = None) -> Drawn:
+def enlargement(finish: Finish, png: bytes) -> float:
+    """Return how many times as wide and high the canvas makes the subject; 1.0 without a size.
+
+    Raise `ImageError` when `png` cannot be used.
+    """
+    if finish.canvas is None:
+        return 1.0
+    with decoding(png):
+        subject = _subject(png)
+        size = (_trimmed(subject) if finish.trim else subject).size
+    return _scale_into(_room(finish.canvas, _whole_sides(finish, finish.canvas)), size)
+
+
+def render(
+    finish: Finish,
+    png: bytes,
+    background_image: bytes | None = None,
+    larger: bytes | None = None,
+) -> Drawn:
     """Return `png` framed and saved as `finish` says.
 
     `background_image`: the file that `finish.background_key` names, in any supported format.
-    Raise `LayerError` when it cannot be used, `ImageError` when `png` cannot.
+    `larger`: the same picture from the upscaler, as PNG. Raise `LayerError` when the background
+    cannot be used, `ImageError` when `png` cannot.
     """
     backdrop = _usable(finish, background_image)
-    with decoding(png):
+    with decoding(larger or png):
         subject = _subject(png)
+        if larger:
+            subject = _enlarged(_subject(larger), subject)
         if finish.trim:
             subject = _trimmed(subject)
         layout = _layout(finish, subject.size)
@@ -82,6 +103,16 @@ def _subject(png: bytes) -> Image.Image:
     return image.convert("RGBA")
 
 
+def _enlarged(larger: Image.Image, original: Image.Image) -> Image.Image:
+    """Return the larger picture; one that came back opaque gets the transparency of the original.
+
+    No document of Venice's says whether its upscaler keeps transparency.
+    """
+    if larger.getchannel("A").getextrema()[0] == 255:
+        larger.putalpha(original.getchannel("A").resize(larger.size, Image.Resampling.LANCZOS))
+    return larger
+
+
 def _trimmed(image: Image.Image) -> Image.Image:
     """Return the image without its transparent edges, or as it is if nothing is visible."""
     box = _visible(image)
@@ -101,10 +132,8 @@ def _fill(subject: Image.Image, canvas: tuple[int, int]) -> float:
 def _layout(finish: Finish, subject: tuple[int, int]) -> Layout:
     if finish.canvas:
         canvas = finish.canvas
-        shorter = min(canvas)
-        sides = [_whole(each, shorter) for each in _sides(finish)]
-        room = _room(canvas, sides)
-        fitted = _scaled(subject, min(room[0] / subject[0], room[1] / subject[1]))
+        sides = _whole_sides(finish, canvas)
+        fitted = _scaled(subject, _scale_into(_room(canvas, sides), subject))
         return Layout(canvas, fitted, _placed(finish, canvas, fitted, sides))
     unscaled = round(_shorter_side(finish, subject), 6)
     sides = [round(in_pixels(each, unscaled)) for each in _sides(finish)]
@@ -121,6 +150,10 @@ def _sides(finish: Finish) -> tuple[int | str, int | str, int | str, int | str]:
     return margins.top, margins.right, margins.bottom, margins.left
 
 
+def _whole_sides(finish: Finish, canvas: tuple[int, int]) -> list[int]:
+    return [_whole(each, min(canvas)) for each in _sides(finish)]
+
+
 def _whole(length: int | str, shorter: int) -> int:
     """Return a margin in pixels; a percentage leaves at least one pixel for the subject."""
     if isinstance(length, int):
@@ -131,6 +164,10 @@ def _whole(length: int | str, shorter: int) -> int:
 def _room(canvas: tuple[int, int], sides: Sequence[int]) -> tuple[int, int]:
     top, right, bottom, left = sides
     return max(canvas[0] - left - right, 1), max(canvas[1] - top - bottom, 1)
+
+
+def _scale_into(room: tuple[int, int], subject: tuple[int, int]) -> float:
+    return min(room[0] / subject[0], room[1] / subject[1])
 
 
 def _placed(

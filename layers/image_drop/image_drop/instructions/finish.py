@@ -90,6 +90,13 @@ class Finish(
             "to 10,000, together up to 16,000,000 pixels; the subject is fitted into it"
         ),
     ] = None
+    upscale: Annotated[
+        Literal["auto", "never"],
+        Meta(
+            description='"auto" or "never": where the canvas would enlarge the subject, Venice\'s '
+            "upscaler does, which costs extra"
+        ),
+    ] = "never"
     position: Annotated[
         Position,
         Meta(
@@ -288,6 +295,11 @@ def _check_together(finish: Finish) -> None:
                 f"up to {MAX_SIDE:,}, together up to {MAX_CANVAS_PIXELS:,}."
             )
         _check_room(finish, width, height)
+    if finish.upscale == "auto" and not finish.canvas:
+        raise InvalidValueError(
+            "finish.upscale is 'auto', but without finish.size no canvas enlarges the subject. "
+            "Set a size, or a preset that has one."
+        )
     if finish.dpi and finish.format == "webp":
         raise InvalidValueError(
             "finish.dpi is set, but a WebP cannot state it. Allowed: png and jpeg."

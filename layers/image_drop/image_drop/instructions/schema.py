@@ -32,11 +32,14 @@ AspectRatio = Literal["auto", "1:1", "3:2", "16:9", "21:9", "9:16", "2:3", "3:4"
 Quality = Literal["low", "medium", "high"]
 
 
+MIN_SCALE, MAX_SCALE = 2, 4  # of the upscaler
+
+
 class Upscale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the mode upscale enlarges an image. The limits are Venice's of 2026-10-02."""
 
     scale: Annotated[
-        Annotated[float, Meta(ge=2, le=4)],
+        Annotated[float, Meta(ge=MIN_SCALE, le=MAX_SCALE)],
         Meta(description="how many times as wide and high; above 2 costs more"),
     ] = 2.0
     creativity: Annotated[
@@ -79,7 +82,7 @@ class Instructions(
     )
     quality: Quality | None = None
     upscale: Annotated[
-        Annotated[float, Meta(ge=2, le=4)] | Upscale | None,
+        Annotated[float, Meta(ge=MIN_SCALE, le=MAX_SCALE)] | Upscale | None,
         Meta(
             description="For the mode upscale: how many times as wide and high, 2 to 4; or an "
             "object with scale and creativity."

@@ -20,7 +20,8 @@ class Known(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `mark`: the `edit-id` in the metadata of a result, the `call-digest` in those of an original.
     `sha256`: of the object's bytes, in hexadecimal digits. `micro_usd`: what the call cost,
     millionths of a dollar. `finished`: whether the object is a finished result; `fill`: see
-    `canvas.Drawn`. The others are as in the metadata of a result.
+    `canvas.Drawn`; `micro_usd` includes its enlargement. The others are as in the metadata of a
+    result.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Known(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     model: str = ""
     request_id: str = ""
     blurred: bool = False
+    enlarged: str = ""
 
 
 def answer_id(scope: Sequence[str], request: object, pictures: Sequence[bytes]) -> str:

@@ -118,7 +118,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Everything known about one image, or about one variant of it.
 
     `holder`: a random id while an invocation works on it, until `held_until` at the latest.
-    `kept_digest`, `kept_key`: the call and the key of the paid answer kept in the output bucket.
+    `kept_digest`, `kept_key`: the call and the key of the paid answer kept in the output bucket;
+    `larger_digest`, `larger_key`: the same of the edit's second call, see `Edit.enlarges`.
     `outbox`: events about outcomes, as JSON, until they are announced; oldest first.
     `report`: whether there may be a report in the output bucket. `attempt`: None after an outcome.
     `forgotten_micro_usd`: what the paid calls cost that `calls` no longer holds.
@@ -136,6 +137,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     report: bool = False
     attempt: Attempt | None = None
     forgotten_micro_usd: int = 0
+    larger_digest: str = ""
+    larger_key: str = ""
 
     def is_held(self, now: float) -> bool:
         """Return whether an invocation works on it; a holder that died loses it at its time."""
@@ -154,6 +157,24 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """Return the record without a holder. `attempt`: the one that has just ended in vain."""
         record = msgspec.structs.replace(self, holder="", held_until=0.0, attempt=attempt)
         return record.after(Step(attempt.at, attempt.code)) if attempt else record
+
+    def kept_answer(self, digest: str) -> str:
+        """Return the key of the kept answer to a call; empty if there is none."""
+        if digest == self.larger_digest:
+            return self.larger_key
+        return self.kept_key if digest == self.kept_digest else ""
+
+    def with_answer(self, digest: str, key: str, *, larger: bool) -> "Record":
+        """Return the record with a kept answer. `larger`: to the second call of an edit."""
+        if larger:
+            return msgspec.structs.replace(self, larger_digest=digest, larger_key=key)
+        return msgspec.structs.replace(self, kept_digest=digest, kept_key=key)
+
+    def without_answer(self, digest: str) -> "Record":
+        """Return the record without the kept answer to a call."""
+        if digest == self.larger_digest:
+            return msgspec.structs.replace(self, larger_digest="", larger_key="")
+        return msgspec.structs.replace(self, kept_digest="", kept_key="")
 
     def call(self, id: str) -> Call | None:
         """Return the call with this id, or None."""

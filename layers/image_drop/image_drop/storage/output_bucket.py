@@ -109,6 +109,11 @@ def original_key(output_key: str) -> str:
     return output_key.rpartition(".")[0] + ".original.png"
 
 
+def larger_key(output_key: str) -> str:
+    """Return the key of the upscaler's untouched answer, next to a finished result."""
+    return output_key.rpartition(".")[0] + ".larger.png"
+
+
 def report_key(key: str, variant: str | None) -> str:
     """Return the key of an image's report: `photos/shoe.jpg` → `photos/shoe.jpg.error.json`."""
     return _fitted(key, f".{variant}{REPORT_SUFFIX}" if variant else REPORT_SUFFIX)

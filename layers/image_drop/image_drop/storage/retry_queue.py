@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import batched
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ _COUNTS: tuple["QueueAttributeNameType", ...] = (
     "ApproximateNumberOfMessagesDelayed",
     "ApproximateNumberOfMessagesNotVisible",
 )
+RECENT = 10.0  # seconds
 MAX_VISIBILITY = 43_000  # seconds; SQS allows 12 h since the receipt, part of which has passed
 
 
@@ -55,13 +56,14 @@ class Depth:
         return self.visible + self.delayed + self.hidden
 
 
-@dataclass(frozen=True)
+@dataclass
 class RetryQueue:
     """The retry queue."""
 
     sqs: "SQSClient"
     url: str
     dead_letter_url: str
+    _seen: tuple[float, Depth] | None = field(default=None, repr=False)
 
     def send(self, upload: Upload, delay: float = 0) -> None:
         """Put an upload in the queue, hidden for `delay` seconds (at most 900)."""
@@ -98,6 +100,15 @@ class RetryQueue:
     def depth(self) -> Depth:
         """Return how many messages the retry queue holds."""
         return depth_of(self.sqs, self.url)
+
+    def recent_depth(self, now: float) -> Depth:
+        """Return how many messages the retry queue held in the last `RECENT` seconds.
+
+        Enough to spread waits by; a request for each try that finds no slot would cost more.
+        """
+        if not self._seen or not self._seen[0] <= now < self._seen[0] + RECENT:
+            self._seen = now, self.depth()
+        return self._seen[1]
 
     def dead(self) -> Depth:
         """Return how many messages the dead-letter queue holds."""
