@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 from image_drop_cli.console.access import Access
 from image_drop_cli.console.application import application
 from image_drop_cli.console.server import workspace_for
-from image_drop_cli.console.workspace import Workspace
+from image_drop_cli.console.workspace import Workspace, shown_plan
+from image_drop_cli.upload.plan import Plan
 from tests.support.quiet_stack import QuietStack, quiet_stack
 
 PORT = 4580
@@ -165,3 +166,9 @@ def test_broken_requests_are_answered_with_sentence(friend: TestClient) -> None:
         assert answer.json()["problem"].startswith("The request cannot be read")
     assert friend.get("/api/tiles?show=nonsense").status_code == 400
     assert friend.get("/api/tiles?first=x").status_code == 400
+
+
+def test_price_on_page_counts_enlargements() -> None:
+    plan = Plan(2, 0, 2, 4.0, (), None, None, None, "", (), enlargements=2, enlarging_usd=1.5)
+    shown = shown_plan(plan)
+    assert (shown["at_most"], shown["ask"]) == (5.5, True)

@@ -143,7 +143,10 @@ def shown_plan(plan: "Plan") -> dict[str, Any]:
         "sampled": plan.sampled,
         "replaced": plan.replaced,
         "free": plan.free,
-        "ask": plan.usd > CONFIRM_OVER,
+        "enlargements": plan.enlargements,
+        "enlarging_usd": plan.enlarging_usd,
+        "at_most": plan.at_most_usd,
+        "ask": plan.at_most_usd > CONFIRM_OVER,
     }
 
 

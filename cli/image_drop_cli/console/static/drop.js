@@ -266,14 +266,14 @@ function buttons() {
   send.disabled = !able;
   send.textContent = able ? priced(`${form.verb} ${drop.sampled ? "all " : ""}${counted(planned.images, "photo")}`, planned) : "Send";
   three.hidden = !(able && planned.images > facts.sample && planned.calls > facts.sample);
-  if (!three.hidden) three.textContent = `Try ${facts.sample} first · ${money((planned.usd / planned.images) * facts.sample)}`;
+  if (!three.hidden) three.textContent = `Try ${facts.sample} first · ${planned.enlargements ? "at most " : ""}${money((planned.at_most / planned.images) * facts.sample)}`;
 }
 
 async function send(plan, button) {
   if (!plan) return;
   if (plan.ask && button.dataset.sure !== plan.offer) {
     button.dataset.sure = plan.offer;
-    button.textContent = `Really spend ${money(plan.usd)}?`;
+    button.textContent = `Really spend ${money(plan.at_most)}?`;
     return;
   }
   await doing(button, async () => {

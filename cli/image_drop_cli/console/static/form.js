@@ -22,7 +22,7 @@ const LABELS = {
   reference: "Your own id",
   fresh: "Always make a new one",
 };
-const FINISH_LABELS = { preset: "For a shop", trim: "Crop to the subject", margin: "Margin", size: "Size",
+const FINISH_LABELS = { preset: "For a shop", trim: "Crop to the subject", margin: "Margin", size: "Size", upscale: "Enlarge what is too small",
   position: "Position", background: "Background", shadow: "Shadow", channels: "What to save", format: "File format",
   max_bytes: "Largest file, in bytes", dpi: "Dots per inch" };
 let known;

@@ -8,11 +8,13 @@ export function planLines(plan) {
   if (plan.done) lines.push(`${counted(plan.done, "result")} there already, not paid again.`);
   if (plan.replaced) lines.push(`${counted(plan.replaced, "result")} there will change.`);
   if (plan.free) lines.push(`${counted(plan.free, "new finish", "new finishes")} for free.`);
+  if (plan.enlargements)
+    lines.push(`Up to ${counted(plan.enlargements, "photo")} may be enlarged besides, for at most ${money(plan.enlarging_usd)} more.`);
   if (plan.sampled) lines.push(`Projected from ${plan.sampled.toLocaleString("en-US")} of them.`);
   if (plan.lasts) lines.push(`At least ${plan.lasts} at your rate limit.`);
-  if (plan.left_today !== null && plan.usd > plan.left_today)
+  if (plan.left_today !== null && plan.at_most > plan.left_today)
     lines.push(`Only ${money(plan.left_today)} of today's limit is left; the rest waits until midnight UTC.`);
-  if (plan.balance !== null && plan.usd > plan.balance)
+  if (plan.balance !== null && plan.at_most > plan.balance)
     lines.push(`Only ${money(plan.balance)} is left at Venice; processing pauses then.`);
   if (plan.paused) lines.push(`Processing is paused. ${plan.paused}`);
   return lines;
@@ -68,4 +70,7 @@ export async function propose(heading, path, body, verb, told) {
   return accepted;
 }
 
-export const priced = (verb, plan) => (plan.calls ? `${verb} · ${money(plan.usd)}` : `${verb} · free`);
+export function priced(verb, plan) {
+  if (!plan.at_most) return `${verb} · free`;
+  return `${verb} · ${plan.enlargements ? "at most " : ""}${money(plan.at_most)}`;
+}

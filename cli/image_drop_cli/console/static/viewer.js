@@ -2,6 +2,7 @@
 
 import { $, Problem, counted, debounced, doing, foreign, get, h, money, named, pictureOf, post, same, toast } from "./dom.js";
 import { checkWords, mark } from "./look.js";
+import { priced } from "./offer.js";
 
 const at = { tile: undefined, place: 0, facts: undefined, side: "both", zoom: "fit", back: "chequer", beside: false };
 let around = {};
@@ -240,7 +241,7 @@ async function drawAgain() {
       offer = changed ? await post("rewrite", { images, instructions }) : await post("retry", { images, fresh: tile.kind === "results" });
       if (!same(tile, at.tile)) return;
       if (offer.problems.length) throw new Problem(`${offer.problems[0].detail} ${offer.problems[0].what_to_do}`, 400);
-      retry.textContent = `${changed ? "Make it like this" : "Make it again"} · ${offer.calls ? money(offer.usd) : "free"}`;
+      retry.textContent = priced(changed ? "Make it like this" : "Make it again", offer);
       retry.disabled = false;
     } catch (error) {
       retry.textContent = "Make it again";
