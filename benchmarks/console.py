@@ -25,7 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmarks import machine, page
 from image_drop.state.edit_record import Outcome, OutcomeKind, Record, record_id
-from image_drop_cli.console.server import Console
+from image_drop_cli.console.server import ConsoleServer
 from image_drop_cli.deployment import Deployment
 from image_drop_cli.wording import counted
 from image_drop_local.emulator.stack import STACK_NAME, Stack
@@ -87,7 +87,10 @@ def opened() -> Iterator[tuple[Deployment, Page]]:
         tempfile.TemporaryDirectory() as data,
     ):
         deployment = Deployment.find(STACK_NAME, endpoint_url=stack.endpoint_url)
-        with Console(deployment, port=0, data=Path(data)) as console, sync_playwright() as started:
+        with (
+            ConsoleServer(deployment, port=0, data=Path(data)) as console,
+            sync_playwright() as started,
+        ):
             options: Any = launch_options()
             browser = started.chromium.launch(**options)
             window = browser.new_page(viewport={"width": 1280, "height": 900})

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, FilePayload, Locator, expect
 from image_drop.errors import RetriesExhaustedError
 from image_drop.state.edit_record import Outcome, OutcomeKind, Record, record_id
 from image_drop.storage.output_bucket import REPORT_TYPE, encoded, report_key, report_on
-from image_drop_cli.console.server import Console
+from image_drop_cli.console.server import ConsoleServer
 from image_drop_cli.deployment import Deployment
 from image_drop_local.demo.photo_cases import photographs
 from image_drop_local.emulator.stack import STACK_NAME, Stack
@@ -60,13 +60,15 @@ def retried(deployment: Deployment, venice: Simulator, colours: "Colours") -> st
 
 
 @pytest.fixture(scope="module")
-def console(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    with Console(deployment, port=0, data=tmp_path_factory.mktemp("data")) as console:
+def console(
+    deployment: Deployment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ConsoleServer]:
+    with ConsoleServer(deployment, port=0, data=tmp_path_factory.mktemp("data")) as console:
         yield console
 
 
 @pytest.fixture
-def window(browser: Browser, console: Console) -> Iterator[ConsolePage]:
+def window(browser: Browser, console: ConsoleServer) -> Iterator[ConsolePage]:
     with ConsolePage.opened(browser, console.address) as window:
         yield window
         assert window.troubles == []
@@ -411,7 +413,7 @@ def test_two_thousand_results_are_scrolled(window: ConsolePage, deployment: Depl
 
 
 def test_two_windows_see_same_decision(
-    window: ConsolePage, browser: Browser, console: Console
+    window: ConsolePage, browser: Browser, console: ConsoleServer
 ) -> None:
     with ConsolePage.opened(browser, console.address) as other:
         for each in (window, other):
@@ -430,7 +432,7 @@ def test_two_windows_see_same_decision(
 def test_page_goes_on_when_console_is_back(
     browser: Browser, deployment: Deployment, colours: Colours, tmp_path: Path
 ) -> None:
-    with Console(deployment, port=0, data=tmp_path) as first:
+    with ConsoleServer(deployment, port=0, data=tmp_path) as first:
         port = int(first.address.rpartition(":")[2].partition("/")[0])
         opened = ConsolePage.opened(browser, first.address)
         window = opened.__enter__()
@@ -438,7 +440,7 @@ def test_page_goes_on_when_console_is_back(
     try:
         expect(window.find("[data-banner=gone]")).to_be_visible(timeout=15_000)
         put(deployment, "gone/meanwhile.png", colours.photo(), mode="background-remove")
-        with Console(deployment, port=port, data=tmp_path) as second:
+        with ConsoleServer(deployment, port=port, data=tmp_path) as second:
             assert second.address == first.address
             expect(window.find("[data-banner=gone]")).to_be_hidden(timeout=15_000)
             done(window, "gone/meanwhile.png")
@@ -470,7 +472,7 @@ def test_hostile_key_is_only_text(
 
 
 def test_page_of_other_origin_reaches_nothing(
-    window: ConsolePage, browser: Browser, console: Console, stack: Stack
+    window: ConsolePage, browser: Browser, console: ConsoleServer, stack: Stack
 ) -> None:
     own = console.address.partition("/?")[0]
     code = """async (url) => {
@@ -542,7 +544,7 @@ def test_photo_that_met_503_is_retried_and_says_so(window: ConsolePage, retried:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_any_view(
-    browser: Browser, console: Console, colours: Colours, scheme: Any
+    browser: Browser, console: ConsoleServer, colours: Colours, scheme: Any
 ) -> None:
     with ConsolePage.opened(
         browser, console.address, color_scheme=scheme, reduced_motion="reduce"
@@ -568,7 +570,7 @@ def test_axe_finds_nothing_in_any_view(
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_views_fit_into_width(
-    browser: Browser, console: Console, colours: Colours, width: str
+    browser: Browser, console: ConsoleServer, colours: Colours, width: str
 ) -> None:
     SCREENS.mkdir(exist_ok=True)
     across, down = WIDTHS[width]

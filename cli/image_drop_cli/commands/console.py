@@ -37,10 +37,10 @@ def console(
     Only this machine can reach it, and only with the address that is printed. It uses your own AWS
     credentials.
     """
-    from image_drop_cli.console.server import Console
+    from image_drop_cli.console.server import ConsoleServer
 
     try:
-        with Console(deployment, port=port) as page:
+        with ConsoleServer(deployment, port=port) as page:
             say(f"The console is at {page.address}", "Ctrl-C stops it.")
             if browser and has_display():
                 webbrowser.open(page.address)

@@ -33,7 +33,7 @@ TOKEN, MARKS = "console-token", "console.sqlite"  # in the folder of settings
 GRACE = 2  # seconds that answers may still take at the end
 
 
-class Console:
+class ConsoleServer:
     """The console of a stack; a context manager.
 
     `port` 0 takes a free one; without a port, the usual one is taken if it is free. `data`: the
@@ -74,7 +74,7 @@ class Console:
 
 @contextmanager
 def workspace_for(deployment: "Deployment", data: Path) -> Iterator[Workspace]:
-    """Yield the workspace of a run, which nobody watches yet; `data` as for `Console`.
+    """Yield the workspace of a run, which nobody watches yet; `data` as for `ConsoleServer`.
 
     What it keeps for the time of the run is deleted at the end.
     """

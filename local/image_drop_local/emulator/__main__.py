@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from image_drop_cli.console.server import Console
+from image_drop_cli.console.server import ConsoleServer
 from image_drop_cli.deployment import Deployment
 from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, STACK_NAME, Stack
 from image_drop_local.simulator import Simulator
@@ -38,7 +38,7 @@ def main() -> None:
                 concurrency=CONCURRENCY,
                 allow_origin=os.environ.get("ALLOW_ORIGIN", ""),
             ) as stack,
-            Console(Deployment.find(STACK_NAME, endpoint_url=stack.endpoint_url)) as console,
+            ConsoleServer(Deployment.find(STACK_NAME, endpoint_url=stack.endpoint_url)) as console,
         ):
             print(welcome(stack, url, console.address), flush=True)
             while not stopped.wait(
