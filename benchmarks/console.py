@@ -12,25 +12,22 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import batched
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks import machine, page
-from image_drop.state.edit_record import Outcome, OutcomeKind, Record, record_id
 from image_drop_cli.console.server import ConsoleServer
 from image_drop_cli.deployment import Deployment
 from image_drop_cli.wording import counted
 from image_drop_local.emulator.stack import STACK_NAME, Stack
 from image_drop_local.simulator import Simulator
 from tests.support.browser import launch_options
+from tests.support.written_results import write_results
 
 DROPS = 7
 RESULTS = 100_000
@@ -58,7 +55,7 @@ def main() -> None:
     """Measure both, and write them down."""
     with opened() as (deployment, window):
         seconds = [first_tile(window, number) for number in range(DROPS)]
-        write_results(deployment)
+        write_results(deployment, "many/", RESULTS)
         found = scrolling(window)
     longest = f", the longest {max(found.tasks):.0f} ms" if found.tasks else ""
     tasks = counted(len(found.tasks), "task")
@@ -122,39 +119,6 @@ def photo(number: int) -> bytes:
     target = io.BytesIO()
     Image.new("RGB", (1600, 1200), (20 + 30 * number, 90, 120)).save(target, "PNG")
     return target.getvalue()
-
-
-def write_results(deployment: Deployment) -> None:
-    """Write the records of many results, which all have the same picture."""
-    target = io.BytesIO()
-    Image.new("RGBA", (400, 300), (200, 80, 60, 160)).save(target, "PNG")
-    deployment.services.output_bucket.put_output(
-        "many.png", target.getvalue(), "image/png", {"edit-id": "same"}
-    )
-    dynamodb, table = deployment.client("dynamodb"), deployment.outputs["StateTableName"]
-    items = (_item(deployment.input_bucket, number) for number in range(RESULTS))
-
-    def write(some: tuple[Any, ...]) -> None:
-        dynamodb.batch_write_item(RequestItems={table: list(some)})
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, batched(items, 25, strict=False)))
-
-
-def _item(bucket: str, number: int) -> dict[str, Any]:
-    outcome = Outcome(
-        kind=OutcomeKind.RESULT,
-        edit_id=f"{number}",
-        drops=(),
-        source_etag="",
-        key="many.png",
-        etag="",
-        at=1_600_000_000.0 + number,
-    )
-    record = msgspec.json.encode(Record(outcome=outcome)).decode()
-    id = record_id(bucket, f"many/{number:06}.png", None)
-    item = {"id": {"S": id}, "version": {"N": "1"}, "record": {"S": record}}
-    return {"PutRequest": {"Item": item}}
 
 
 def scrolling(window: Page) -> Scrolling:

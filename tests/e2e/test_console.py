@@ -8,17 +8,14 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import batched
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Locator, expect
 
 from image_drop.errors import RetriesExhaustedError
-from image_drop.state.edit_record import Outcome, OutcomeKind, Record, record_id
 from image_drop.storage.output_bucket import REPORT_TYPE, encoded, report_key, report_on
 from image_drop_cli.console.server import ConsoleServer
 from image_drop_cli.deployment import Deployment
@@ -28,6 +25,7 @@ from image_drop_local.simulator import Simulator
 from tests.support.browser import launch_options
 from tests.support.console_page import ConsolePage
 from tests.support.waiting import until
+from tests.support.written_results import write_results
 
 SCREENS = Path(__file__).parent / "screens"  # for a person to look at; not committed
 WIDTHS = {"phone": (360, 740), "laptop": (1280, 800), "wall": (2560, 1440)}
@@ -356,43 +354,6 @@ def write_dead_letter(deployment: Deployment, key: str) -> None:
     )
 
 
-def write_results(deployment: Deployment, folder: str, count: int) -> None:
-    """Records of results that all have the same picture, as if they had been made."""
-    services, dynamodb = deployment.services, deployment.client("dynamodb")
-    target = io.BytesIO()
-    Image.new("RGBA", (64, 64), (200, 80, 60, 160)).save(target, "PNG")
-    services.output_bucket.put_output(
-        f"{folder}same.png", target.getvalue(), "image/png", {"edit-id": "same"}
-    )
-    records = (
-        Outcome(
-            kind=OutcomeKind.RESULT,
-            edit_id=f"{number}",
-            drops=(),
-            source_etag="",
-            key=f"{folder}same.png",
-            etag="",
-            at=1_600_000_000.0 + number,
-        )
-        for number in range(count)
-    )
-    requests = [
-        {
-            "PutRequest": {
-                "Item": {
-                    "id": {"S": record_id(deployment.input_bucket, f"{folder}{n:05}.png", None)},
-                    "version": {"N": "1"},
-                    "record": {"S": msgspec.json.encode(Record(outcome=outcome)).decode()},
-                }
-            }
-        }
-        for n, outcome in enumerate(records)
-    ]
-    table = deployment.outputs["StateTableName"]
-    for some in batched(requests, 25, strict=False):
-        dynamodb.batch_write_item(RequestItems={table: list(some)})
-
-
 def test_two_thousand_results_are_scrolled(window: ConsolePage, deployment: Deployment) -> None:
     write_results(deployment, "many/", 2000)
     window.go("look")
@@ -402,11 +363,11 @@ def test_two_thousand_results_are_scrolled(window: ConsolePage, deployment: Depl
     expect(label).to_have_attribute("aria-setsize", "2000", timeout=20_000)
     assert window.find("#grid li").count() < 120
 
-    window.tile("many/00000.png").focus()
+    window.tile("many/000000.png").focus()
     window.page.keyboard.press("End")
 
-    expect(window.tile("many/01999.png")).to_be_focused()
-    last = window.tile("many/01999.png").locator("img")
+    expect(window.tile("many/001999.png")).to_be_focused()
+    last = window.tile("many/001999.png").locator("img")
     expect(last).to_be_visible()
     loaded(window, last)
     assert window.find("#grid li").count() < 120
