@@ -2,7 +2,11 @@
 
 import csv
 import io
+import os
 import re
+import signal
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Locator, expect
 
@@ -407,6 +412,22 @@ def test_page_goes_on_when_console_is_back(
             done(window, "gone/meanwhile.png")
     finally:
         opened.__exit__(None, None, None)
+
+
+def test_command_prints_address_and_ends_with_ctrl_c(stack: Stack) -> None:
+    command = [sys.executable, "-m", "image_drop_cli", "console", "--port", "0", "--no-browser"]
+    environment = {**os.environ, "AWS_ENDPOINT_URL": stack.endpoint_url}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        said = process.stdout.readline()
+        assert said.startswith("The console is at http://127.0.0.1:")
+        address = said.split()[-1]
+        assert requests.get(address.partition("?")[0]).status_code == 401
+        assert requests.get(address).status_code == 200
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=30)
+    assert "Stopped." in rest
+    assert process.returncode == 0
 
 
 def test_hostile_key_is_only_text(
