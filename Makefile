@@ -19,7 +19,7 @@ local: setup ## the embedded stack in the foreground (PORT=4566, VENICE_BASE_URL
 
 # The slow folders first, so that the last minute has many short tests to spread.
 ALL_TESTS := tests/e2e tests/integration tests/simulation tests/unit tests/template tests/docs
-test: $(if $(T),setup,check) ## everything: lint, types, all tests; T=tests/unit/test_x.py: only these
+test: $(if $(T),setup,check) browser ## everything: lint, types, all tests; T=tests/unit/test_x.py: only these
 	$(RUN) pytest $(if $(T),$(T),-n 3 --no-loadscope-reorder $(ALL_TESTS))
 
 quick: check ## under a minute: lint, types, unit tests but the slow ones
@@ -50,7 +50,7 @@ unit: setup
 integration: setup
 	$(RUN) pytest tests/integration -n 2
 
-e2e: setup
+e2e: setup browser
 	$(RUN) pytest tests/e2e -n 2
 
 format: setup ## let ruff put the code in order
@@ -71,6 +71,11 @@ build: setup ## what `sam deploy` uploads, in .aws-sam/
 release: setup ## what a version publishes, in dist/ (TAG=v1.2.3: only that version; URL: where its files will be)
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
 	  $(RUN) python -m scripts.release $(if $(TAG),--tag $(TAG)) $(if $(URL),--url $(URL))
+
+# The tests of the console need a Chromium: one of the machine, else one that this installs.
+.PHONY: browser
+browser: setup
+	@$(RUN) python -m tests.support.browser
 
 .PHONY: setup
 setup: $(if $(findstring .tools,$(UV)),.tools/bin/uv)

@@ -8,7 +8,7 @@ from benchmarks import machine, page
 
 PROJECT = Path(__file__).parent.parent
 
-for name in ("cold_start", "overhead", "burst", "limits", "sharing", "million"):
+for name in ("cold_start", "overhead", "burst", "limits", "sharing", "million", "console"):
     print(f"\n--- benchmarks.{name}", flush=True)
     # In processes of their own: one may not leave the next a full memory.
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

@@ -59,6 +59,7 @@ def pytest_configure() -> None:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "XDG_CONFIG_HOME": os.devnull,  # the console keeps nothing between two runs
     }
 
 

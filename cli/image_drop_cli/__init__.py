@@ -8,6 +8,7 @@ import typer
 from image_drop_cli.commands import (
     backfill,
     clean,
+    console,
     dead,
     deploy,
     destroy,
@@ -70,6 +71,7 @@ def image_drop(
 app.command("deploy")(deploy.deploy)
 app.command("doctor")(doctor.doctor)
 app.command("put")(put.put)
+app.command("console")(console.console)
 app.command("fetch")(fetch.fetch)
 app.command("manifest")(manifest.manifest)
 app.command("status")(status.status)

@@ -239,6 +239,14 @@ def running_locally(port: str) -> str | None:
     return url if healthy else None
 
 
+def has_display() -> bool:
+    """Return whether somebody sits in front of this machine and can see a browser."""
+    if not sys.stdout.isatty():
+        return False
+    desktop = sys.platform in ("darwin", "win32")
+    return desktop or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
 @contextmanager
 def explaining() -> Iterator[None]:
     """Turn an error of AWS or of the stack into a sentence and an exit code."""

@@ -185,7 +185,7 @@ def _fetched(found: Found, out: Path, s3: Any) -> Fetched | NotFetched | None:
         path = local_path(out, found.key)
         if is_same(path, found, s3):
             return Fetched(found.key, path, found.size, already=True)
-        size = _saved(s3, found.place, path)
+        size = save_undamaged(s3, found.place, path)
     except UnsafeKeyError as error:
         return NotFetched(found.key, str(error))
     except BotoCoreError:  # some of them are OSErrors, too
@@ -204,7 +204,8 @@ def _fetched(found: Found, out: Path, s3: Any) -> Fetched | NotFetched | None:
     return None if size is None else Fetched(found.key, path, size, already=False)
 
 
-def _saved(s3: Any, place: "Place", path: Path) -> int | None:
+def save_undamaged(s3: Any, place: "Place", path: Path) -> int | None:
+    """Do what `save` does, a few times if it arrives damaged. Raise `DamagedError`."""
     for _ in range(TRIES):
         with suppress(DamagedError, FlexibleChecksumError, IncompleteReadError):
             return save(s3, place, path)

@@ -123,8 +123,14 @@ class Overview:
         return self.processing.paused or self.dead > 0
 
 
-def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
-    """Return the state of a stack. `last_hour`: a count of a moment ago, to save its requests."""
+def gather(
+    deployment: "Deployment", last_hour: Hour | None = None, before: Overview | None = None
+) -> Overview:
+    """Return the state of a stack.
+
+    `last_hour`: a count of a moment ago, to save its requests. `before`: the state of a moment ago;
+    its dead letters are not looked at again if there are as many, because a look hides them.
+    """
     services = deployment.services
     queue = services.queue.depth()
     now, slots = services.now(), services.limiter.rates()
@@ -151,7 +157,7 @@ def gather(deployment: "Deployment", last_hour: Hour | None = None) -> Overview:
         balance=balance(deployment),
         today=_today(deployment),
         dead=count,
-        dead_codes=_codes(dead) if count else {},
+        dead_codes=_codes(dead, count, before),
         last_hour=last_hour or count_last_hour(deployment),
         backfill=services.scans.current(),
         folders=services.folder_scans.current(),
@@ -233,7 +239,11 @@ def _today(deployment: "Deployment") -> Today:
     )
 
 
-def _codes(dead: DeadLetters) -> dict[str, int]:
+def _codes(dead: DeadLetters, count: int, before: Overview | None) -> dict[str, int]:
+    if not count:
+        return {}
+    if before and before.dead == count:
+        return before.dead_codes
     with dead.held(MAX_LETTERS) as letters:
         reports = [dead.report_on(letter) for letter in letters]
     return dict(Counter(report.code if report else "unknown" for report in reports))

@@ -1,7 +1,5 @@
 """How `put` carries out its plan: all at once, a sample first, or as files come."""
 
-import os
-import sys
 import threading
 import time
 import webbrowser
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from image_drop_cli.aws import explained, may_pass
-from image_drop_cli.connection import say, say_json
+from image_drop_cli.connection import has_display, say, say_json
 from image_drop_cli.manifest import noted
 from image_drop_cli.put_output import Counts, show, show_json
 from image_drop_cli.upload import sample, watch
@@ -64,7 +62,7 @@ class Putting:
         sheet = sample.draw_sheet(arrived, sample.originals_of(again), self.out)
         if self.json:
             say_json({"event": "sample", "contact_sheet": sheet}, indent=0)
-        elif _has_display():
+        elif has_display():
             webbrowser.open(sheet.resolve().as_uri())
         return None if self.json else sheet
 
@@ -164,11 +162,3 @@ def _remembering(events: Iterable[Event | None], arrived: list[Arrived]) -> Iter
         if isinstance(event, Arrived):
             arrived.append(event)
         yield event
-
-
-def _has_display() -> bool:
-    """Return whether somebody sits in front of this machine and can see a browser."""
-    if not sys.stdout.isatty():
-        return False
-    desktop = sys.platform in ("darwin", "win32")
-    return desktop or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

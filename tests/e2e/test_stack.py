@@ -207,7 +207,7 @@ def told(process: subprocess.Popen[str]) -> dict[str, str]:
     """What `make local` prints as `name  value`, once it is ready."""
     assert process.stdout
     lines = iter(
-        process.stdout.readline, "Drop a photo and look for the result, in another terminal:\n"
+        process.stdout.readline, "Or drop a photo and look for the result in another terminal:\n"
     )
     return dict(line.split() for line in lines if len(line.split()) == 2)
 

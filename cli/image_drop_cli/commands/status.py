@@ -183,7 +183,7 @@ def _watch(deployment: "Deployment", overview: "Overview") -> "Overview":
             while True:
                 time.sleep(REFRESH)
                 fresh = time.monotonic() - counted_at < COUNT_AGAIN
-                overview = gather(deployment, overview.last_hour if fresh else None)
+                overview = gather(deployment, overview.last_hour if fresh else None, overview)
                 counted_at = counted_at if fresh else time.monotonic()
                 live.update(shown(overview))
     except KeyboardInterrupt:

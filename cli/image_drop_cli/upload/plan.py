@@ -233,12 +233,14 @@ def plan_images(
     most: int = MAX_LOOKED_AT,
     *,
     fresh: bool = False,
+    services: Services | None = None,
 ) -> Plan:
     """Return what editing images of the bucket will do, projected from up to `most` of them.
 
-    `fresh`: results that are there are made again.
+    `fresh`: results that are there are made again. `services`: those of the deployment, or with
+    another look at the input bucket.
     """
-    services, bucket = deployment.services, deployment.input_bucket
+    services, bucket = services or deployment.services, deployment.input_bucket
     keys, count = _sample(found, most, services.rng)
     total = Sum()
     with ThreadPoolExecutor(THREADS, "plan") as pool:

@@ -6,7 +6,7 @@ with the number of files.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +61,7 @@ class UploadRun:
         self._progress = Progress()
         self._estimated_at = -PROGRESS_TTL
 
-    def events(self, files: Iterable[File | None]) -> Iterator[Event | None]:
+    def events(self, files: Iterable[File | None]) -> Generator[Event | None]:
         """Yield what happens, as it happens, and None a few times a second in between.
 
         `files` may yield None: there is no file now, but there may be one later.

@@ -12,7 +12,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, Stack
+from image_drop_cli.console.server import ConsoleServer
+from image_drop_cli.deployment import Deployment
+from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, STACK_NAME, Stack
 from image_drop_local.simulator import Simulator
 
 # 600 edits a minute of one second each are ten at a time; twice that covers the work around the
@@ -36,8 +38,9 @@ def main() -> None:
                 concurrency=CONCURRENCY,
                 allow_origin=os.environ.get("ALLOW_ORIGIN", ""),
             ) as stack,
+            ConsoleServer(Deployment.find(STACK_NAME, endpoint_url=stack.endpoint_url)) as console,
         ):
-            print(welcome(stack, url), flush=True)
+            print(welcome(stack, url, console.address), flush=True)
             while not stopped.wait(
                 0.5
             ):  # the handler runs here, even if another thread got the signal
@@ -58,16 +61,20 @@ def venice(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield simulator.url, "local"  # a simulation does not need a real key
 
 
-def welcome(stack: Stack, venice_url: str) -> str:
+def welcome(stack: Stack, venice_url: str, console: str) -> str:
     """Return everything that a person needs to drop the first photo."""
     outputs = "\n".join(f"  {name:20} {value}" for name, value in stack.outputs.items())
     return f"""Image Drop is ready; Ctrl-C stops it and forgets everything.
+
+Open this page to drop photos and look at the results:
+
+  {console}
 
   AWS                  {stack.endpoint_url}
   Venice               {venice_url}
 {outputs}
 
-Drop a photo and look for the result, in another terminal:
+Or drop a photo and look for the result in another terminal:
 
   export AWS_ENDPOINT_URL={stack.endpoint_url} AWS_REGION={REGION}
   export AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY}

@@ -44,6 +44,7 @@ from image_drop.imaging.photos import MAX_BYTES, MAX_PIXELS, Photo, check_size
 from image_drop.imaging.pixels import DEEP, PLAIN, in_srgb, redrawn, without_idle_alpha
 
 MAX_JPEG_PIXELS = 400_000_000  # twice the largest phone's
+THUMBNAIL_PIXELS = 420 * 420  # about as many as a tile of the console has on a fine screen
 
 _BASE_MEMORY = 30_000_000 + MAX_PIXELS * 4
 
@@ -98,6 +99,18 @@ def to_png(data: bytes) -> Photo:
         target = io.BytesIO()
         image.save(target, "PNG", compress_level=1)
     return Photo(target.getvalue(), "image/png", *image.size, tuple(changes))
+
+
+def to_thumbnail(data: bytes) -> Photo:
+    """Return the image small, as JPEG, or as PNG if it has transparency. Raises as `to_photo`."""
+    with decoding(data):
+        image, changes = _normalised(_opened(data, None), data, THUMBNAIL_PIXELS)
+        target = io.BytesIO()
+        if image.mode in ("LA", "RGBA"):
+            image.save(target, "PNG", compress_level=6)
+            return Photo(target.getvalue(), "image/png", *image.size, tuple(changes))
+        image.save(target, "JPEG", quality=82)
+    return Photo(target.getvalue(), "image/jpeg", *image.size, tuple(changes))
 
 
 # --- decoding ------------------------------------------------------------------------------
@@ -294,6 +307,7 @@ _TASKS: Mapping[str, Callable[[bytes], Photo]] = {
     "prepare": to_photo,
     "prepare-any-size": partial(to_photo, smallest=False),
     "to-png": to_png,
+    "thumbnail": to_thumbnail,
 }
 
 
