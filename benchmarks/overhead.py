@@ -164,7 +164,7 @@ class Deployed:
         keys = []
         for photo, use in ((photos.SIZES[0].name, "warm up"), (name, "measure")):
             keys.append(f"{name} {number} {use}.jpg")
-            prompt = f"Remove the cup, {number}, {use}"  # the same again would be reused, unpaid
+            prompt = f"Remove the cup: {keys[-1]}"  # the same again would be reused, unpaid
             metadata = {"mode": "edit", "prompt": prompt}
             with (folder / f"{photo}.jpg").open("rb") as file:
                 self._s3.put_object(Bucket=self._bucket, Key=keys[-1], Body=file, Metadata=metadata)
