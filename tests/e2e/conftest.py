@@ -27,7 +27,7 @@ def venice() -> Iterator[Simulator]:
 
 @pytest.fixture(scope="module")
 def stack(venice: Simulator) -> Iterator[Stack]:
-    # Few processes, and as many as there are cores twice over: the tests share the machine.
-    concurrency = 2 * (os.cpu_count() or 1) + 2
+    # Few processes: the tests share the machine, and each takes half a second of CPU to start.
+    concurrency = (os.cpu_count() or 1) + 1
     with Stack(venice_url=venice.url, concurrency=concurrency) as stack:
         yield stack

@@ -54,6 +54,20 @@ def test_cut_out_by_tag(system: System) -> None:
     assert system.paid(data) == 1
 
 
+def test_finish_enlarges_what_its_canvas_would_enlarge(system: System) -> None:
+    finish = {"size": "800x800", "background": "white", "upscale": "auto"}
+    system.drop("larger/cup.jpg", sidecar=CUT_OUT | {"finish": finish})
+
+    image = system.result("larger/cup.jpg.png")
+
+    assert image.size == (800, 800)
+    metadata = system.metadata("larger/cup.jpg.png")
+    assert metadata["enlarged"].endswith(" times")
+    paid = system.calls()[-2:]
+    assert [call.path.rpartition("/")[2] for call in paid] == ["background-remove", "upscale"]
+    assert float(metadata["cost-usd"]) == sum(call.charged_usd for call in paid)
+
+
 def test_edit_by_tag(system: System) -> None:
     data = system.drop("tags/sky.jpg", tags={"prompt": "make the sky pink", "aspect_ratio": "1:1"})
 

@@ -25,7 +25,7 @@ FRAMED: Mapping[str, Any] = {
     "finish": {"format": "webp", "margin": "5%"},
     "keep_original": True,
 }
-LARGER: Mapping[str, Any] = {**CUT, "finish": {"size": "900x900", "upscale": "auto"}}
+LARGER: Mapping[str, Any] = {**CUT, "finish": {"size": "640x640", "upscale": "auto"}}
 VARIANTS = {"variants": {"cut": CUT, "pink": {"prompt": "pink"}}}
 
 
