@@ -30,6 +30,7 @@ POLL_INTERVAL = 0.25  # seconds from one round to the next
 # Part of the time left until a result is looked for again. That makes 1 / 0.05 = 20 checks of a
 # file, of two requests each: 2 million for 50,000 files, which take 41 hours at 20 a minute.
 POLL_FRACTION = 0.05
+MOST_CHECKS = 30  # a second, however short the time left is: each takes what a result needs, too
 POLL_WHILE_PAUSED = 60 * POLL_FRACTION  # seconds
 PROGRESS_TTL = 1.0  # seconds
 _END = NotSent("", "There are no more files.")
@@ -111,8 +112,9 @@ class UploadRun:
         return step
 
     def _due(self) -> list[PendingResult]:
-        left = self.progress().seconds_left
-        interval = POLL_WHILE_PAUSED if left is None else max(POLL_INTERVAL, POLL_FRACTION * left)
+        left, pending = self.progress().seconds_left, sum(self._waiting.counts().values())
+        interval = max(POLL_INTERVAL, pending / MOST_CHECKS)
+        interval = max(interval, POLL_WHILE_PAUSED if left is None else POLL_FRACTION * left)
         return self._waiting.due(time.monotonic(), interval, CHECKS)
 
     def _before_images(self, file: File) -> Step | None:
