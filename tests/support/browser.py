@@ -98,7 +98,8 @@ def _ways() -> Iterator[list[str]]:
     if root and not shutil.which("sudo"):
         return
     for manager, command in (
-        ("apt-get", ["apt-get", "install", "-y", "chromium"]),
+        # A new machine may not know yet which packages there are.
+        ("apt-get", ["sh", "-c", "apt-get update && apt-get install -y chromium"]),
         ("dnf", ["dnf", "install", "-y", "chromium"]),
         ("apk", ["apk", "add", "chromium"]),
         ("pacman", ["pacman", "-S", "--noconfirm", "chromium"]),
