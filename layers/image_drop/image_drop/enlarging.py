@@ -6,7 +6,6 @@ why. Only what may pass, such as a full minute or a paused account, is tried aga
 """
 
 import math
-from datetime import UTC, datetime
 
 from image_drop import edits, paid_answers, paid_call, reuse
 from image_drop.edits import Edit
@@ -73,6 +72,5 @@ def _scale(times: float, photo: Photo) -> float:
 def _require_not_cancelled(edit: Edit, job: Job) -> None:
     """Raise `CancelledError` if the image was cancelled since it was asked for."""
     asked_at = max(job.asked_at, edit.image.changed_at.timestamp())
-    if order := job.seen.orders.cancelled(edit.image.key, asked_at):
-        at = datetime.fromtimestamp(order.at, UTC)
-        raise CancelledError(f"It was cancelled at {at:%Y-%m-%d %H:%M:%S} UTC.")
+    if cancelled := job.cancelled(edit.image.key, asked_at):
+        raise CancelledError(cancelled)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -60,6 +61,20 @@ class Job:
     def asked_at(self) -> float:
         """When the edit was asked for, in seconds since 1970; 0 if that is not known."""
         return self.invocation.asked_at(self.upload)
+
+    def cancelled(self, key: str, asked_at: float) -> str:
+        """Return the sentence that an image was cancelled since it was asked for; "" if not.
+
+        `asked_at`: in seconds since 1970.
+        """
+        order = self.seen.orders.cancelled(key, asked_at)
+        if order is None:
+            return ""
+        at = datetime.fromtimestamp(order.at, UTC)
+        return (
+            f"The edits below {order.prefix or 'the whole bucket'!r} that were queued before "
+            f"{at:%Y-%m-%d %H:%M:%S} UTC were cancelled."
+        )
 
     def plan(self, before: InputObject | None = None) -> Edit:
         """Return the edit as it should be now; used again before anything is written.

@@ -1,6 +1,5 @@
 """The story of one image, from upload to result. `process` tells it; the rest are its steps."""
 
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from image_drop import (
@@ -164,12 +163,8 @@ def require_not_cancelled(edit: Edit, wanted: Wanted, job: Job) -> None:
     if job.hold.record.kept_digest == edit.call_digest:
         return
     asked_at = max(job.asked_at, wanted.changed_at)
-    if order := job.seen.orders.cancelled(edit.image.key, asked_at):
-        at = datetime.fromtimestamp(order.at, UTC)
-        raise CancelledError(
-            f"The edits below {order.prefix or 'the whole bucket'!r} that were queued before "
-            f"{at:%Y-%m-%d %H:%M:%S} UTC were cancelled. Venice was not called."
-        )
+    if cancelled := job.cancelled(edit.image.key, asked_at):
+        raise CancelledError(f"{cancelled} Venice was not called.")
 
 
 def queue_variants(wanted: Wanted, job: Job) -> Outcome:

@@ -98,13 +98,13 @@ def log(paid: Paid, edit: Edit) -> None:
 
 def _id(edit: Edit, photos: Pictures, job: Job) -> str | None:
     """Return the id of the edit's call; None if a layer is a URL, whose bytes are not known."""
-    pictures = [photo.data for photo in photos if isinstance(photo, Photo)]
-    if len(pictures) < len(photos):
+    sums = [photo.sha256 for photo in photos if isinstance(photo, Photo)]
+    if len(sums) < len(photos):
         return None
     # What strangers may write is served to strangers of the same folder only.
     scope = (edit.image.bucket, job.services.input_bucket.scope(edit.image.key))
     request = (edit.mode, client.parameters(edit.instructions))
-    return answers.answer_id(scope, request, pictures)
+    return answers.answer_id(scope, request, sums)
 
 
 def _known(key: str, mark: str, data: bytes, edit: Edit, paid: Paid, **others: Any) -> Known:

@@ -37,12 +37,12 @@ class Known(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     enlarged: str = ""
 
 
-def answer_id(scope: Sequence[str], request: object, pictures: Sequence[bytes]) -> str:
+def answer_id(scope: Sequence[str], request: object, sums: Sequence[str]) -> str:
     """Return the id of the item about a call.
 
-    `scope`: what reuse is limited to. `request`: what is sent besides the `pictures`.
+    `scope`: what reuse is limited to. `request`: what is sent besides the pictures, whose SHA-256
+    are the `sums`.
     """
-    sums = [hashlib.sha256(each).hexdigest() for each in pictures]
     return f"answer#{_digest([scope, request, sums])}"
 
 
