@@ -4,6 +4,8 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen --quiet
 SAM := $(UV) tool run --quiet --from aws-sam-cli==1.170.0 sam
 export UV
+# Without bytecode each of the tests' hundreds of processes would compile everything it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test quick simulate simulate-mutants local bench check unit integration template e2e layer format schemas build release help
 .DEFAULT_GOAL := help
@@ -19,8 +21,9 @@ local: setup ## the embedded stack in the foreground (PORT=4566, VENICE_BASE_URL
 
 # The slow folders first, so that the last minute has many short tests to spread.
 ALL_TESTS := tests/e2e tests/integration tests/simulation tests/unit tests/template tests/docs
-test: $(if $(T),setup,check) browser ## everything: lint, types, all tests; T=tests/unit/test_x.py: only these
-	$(RUN) pytest $(if $(T),$(T),-n 3 --no-loadscope-reorder $(ALL_TESTS))
+test: ## everything: lint, types, all tests; T=tests/unit/test_x.py: only these
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target $(if $(T),setup,check) browser
+	$(RUN) pytest $(if $(T),$(T),-n 4 --no-loadscope-reorder $(ALL_TESTS))
 
 quick: check ## under a minute: lint, types, unit tests but the slow ones
 	$(RUN) pytest -n 2 -m "not slow" tests/unit tests/template tests/docs

@@ -51,12 +51,11 @@ type Piece = bytes | memoryview
 def without_metadata(data: bytes, media_type: str) -> bytes:
     """Return a JPEG, PNG or WebP of one frame without its metadata, the picture byte for byte.
 
-    Return `data` itself if there is nothing to remove. This costs one walk over the parts and one
-    copy, about 3 ms for a JPEG of 5 MB. Raise `DamagedImageError`.
+    Return `data` itself, without a copy, if there is nothing to remove. Raise `DamagedImageError`.
     """
     pieces = {"image/jpeg": _of_jpeg, "image/png": _of_png, "image/webp": _of_webp}[media_type]
-    kept = b"".join(pieces(data))
-    return data if len(kept) == len(data) else kept
+    kept = list(pieces(data))
+    return data if sum(map(len, kept)) == len(data) else b"".join(kept)
 
 
 def _of_jpeg(data: bytes) -> Iterator[Piece]:
