@@ -1,6 +1,7 @@
 """When a call may start: pure decisions about slots, failures and Venice's answers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,14 +68,14 @@ def refused(rates: Rates, quota: Quota, until: float, now: float) -> Rates:
 
 
 def test_small_drop_starts_within_one_second() -> None:
-    assert drop(10) == [0.0] * 4 + [0.25] * 4 + [0.5] * 2
+    assert drop(10) == [0.0] * 4 + [0.75] * 4 + [1.0] * 2
 
 
 def test_minute_is_filled_when_first_calls_were_not_refused() -> None:
     slots = drop(20)
 
-    assert slots[13] <= 1.0
-    assert slots[14:] == [slots[0] + 30.0] * 4 + [slots[4] + 30.0] * 2
+    assert slots[13] <= 1.5
+    assert slots[14:] == [slots[0] + 30.0] * 4 + [slots[0] + 30.25] * 2
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(20, 31), (60, 22), (120, 16), (600, 11)])
@@ -247,9 +248,9 @@ def test_refusal_takes_fixed_minutes_back() -> None:
 def test_what_others_use_is_left_to_them() -> None:
     rates = answered(started(allowed(60), 10), Quota(remaining=20))  # 40 used, 10 are ours
 
-    # A seventh of the limit stays free as well.
+    # A fifth of the limit stays free as well.
     assert rates.log(MODEL).others == 30
-    assert calls_a_minute(rates.log(MODEL), NOW + 12) == 60 - 30 - 8
+    assert calls_a_minute(rates.log(MODEL), NOW + 12) == 60 - 30 - 12
 
 
 @pytest.mark.parametrize("after", [0.5, -0.5])  # seconds, by a clock that may be wrong
@@ -269,7 +270,7 @@ def test_answer_that_took_minute_does_not_show_others() -> None:
 def test_who_uses_more_than_others_leaves_them_room() -> None:
     alone = answered(started(allowed(60), 40), Quota(remaining=10))  # ten are others'
 
-    assert calls_a_minute(alone.log(MODEL), NOW + 12) == 42 - (42 - 10) // 8
+    assert calls_a_minute(alone.log(MODEL), NOW + 12) == 38 - (38 - 10) // 8
 
 
 def test_refusal_that_own_calls_do_not_explain_shows_others() -> None:
@@ -297,6 +298,21 @@ def test_account_that_others_fill_is_tried_ever_more_rarely() -> None:
         now = rates.log(MODEL).blocked_until + 1
 
     assert waits == [15, 30, 60, 120, 240, 300]
+
+
+def test_account_that_others_fill_is_tried_when_venice_counts_anew() -> None:
+    rates = started(allowed(60), 1)
+    for reset, opens in [(40.0, 40.0), (50.0, 50.0), (5.0, 65.0)]:  # after 15, 30 and 60 s
+        quota = Quota(remaining=0, reset_at=NOW + reset)
+        rates = refused(rates, quota, NOW + 1, NOW)
+        assert rates.log(MODEL).blocked_until == NOW + opens
+        rates = replace(rates, logs={MODEL: replace(rates.log(MODEL), blocked_until=0.0)})
+
+
+def test_calls_go_one_by_one_while_others_use_account() -> None:
+    rates = answered(started(allowed(60), 10), Quota(remaining=20))
+
+    assert drop(3, rates=rates, now=NOW + 13) == [0.0, 0.25, 0.5]
 
 
 def test_others_that_are_seen_no_more_are_forgotten() -> None:

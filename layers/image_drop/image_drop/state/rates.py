@@ -33,13 +33,14 @@ BURST = 10.0  # seconds in which the calls of a minute may start
 AT_ONCE = 20  # calls that may all be refused before anybody knows; one more is a lock-out
 FIRST = 4  # as many of them may start at once, or a fifteenth of a minute's
 REFUSAL = 0.25  # seconds in which Venice refuses a call and all functions know it; assumed
+UNSURE = 0.75  # seconds until a drop's first calls are followed: others may have used the minute
 PROVEN_AFTER = 1.5  # seconds; a failure after that is not one of the account, the key or the rate
 PROVEN_CALLS = 10  # at the full rate; the time that they take proves a call if it is longer
 DOUBT = 3  # failures in the last half minute; with more, no call counts as proven
 USUAL = 1.5  # times longer or shorter than usual, and what a call takes is estimated anew
 OTHERS_FOR = 300.0  # seconds after which what others use must have been seen again
 OTHERS_SEEN = 150.0  # seconds for which the most that was seen counts
-SPARE = 7  # a seventh of the limit stays unused while others use the account
+SPARE = 5  # a fifth of the limit stays unused while others use the account
 SLOWLY = 60  # a sixtieth of the limit is taken back from them at a time
 OVERTAKING = 1.5  # seconds by which a later call may reach Venice before an earlier one
 BACK_OFF = 15.0  # seconds after a refusal by what others use; doubled by each further one
@@ -104,7 +105,8 @@ def opens_at(rates: Rates, model: str, now: float) -> float:
         open_from(rates, model, now),
         _window_opens(rates.log(model), now),
         _proven_from(rates, now),
-        _refused_by(rates, rates.log(model).limit, now),
+        _refused_by(rates, rates.log(model), now),
+        _first_known_by(rates.log(model)),
     )
 
 
@@ -210,9 +212,15 @@ def refuse(
     if quota.remaining is not None:
         log = _with_others(log, log.limit - quota.remaining - _seen_by(at, then, log), now)
     if log.others and not quota.remaining:
-        until = max(until, now + min(LONGEST_BACK_OFF, BACK_OFF * 2**log.refusals))
+        back_off = min(LONGEST_BACK_OFF, BACK_OFF * 2**log.refusals)
+        until = max(until, _reset_from(now + back_off, quota))
     log = replace(log, whole_minutes=0, refusals=log.refusals + (now > log.blocked_until))
     return block(_with(rates, model, log), model, until)
+
+
+def _reset_from(at: float, quota: Quota) -> float:
+    """Return when a minute of Venice begins, at `at` or later: others have not used it up then."""
+    return at if quota.reset_at is None else at + (quota.reset_at - at) % WINDOW
 
 
 def calls_a_minute(log: SlotLog, now: float) -> int:
@@ -325,11 +333,20 @@ def _proven_from(rates: Rates, now: float) -> float:
     )
 
 
-def _refused_by(rates: Rates, limit: int, now: float) -> float:
+def _refused_by(rates: Rates, log: SlotLog, now: float) -> float:
     """Return when all refusals of the last calls would be known, if those are many; 0 is now."""
-    room = min(AT_ONCE - _failed(rates, now), max(FIRST, limit // 15))
+    pace = max(FIRST, log.limit // 15) // (FIRST if shares(log, now) else 1)
+    room = min(AT_ONCE - _failed(rates, now), pace)
     starts = (at for log in rates.logs.values() for at in log.slots.values())
     return _room(starts, room, REFUSAL) if room > 0 else 0.0
+
+
+def _first_known_by(log: SlotLog) -> float:
+    """Return when a refusal of the first calls would be known, if `FIRST` have started; 0 is now.
+
+    Later in a drop it is past, because the first calls stay in the log for a minute.
+    """
+    return min(log.slots.values()) + UNSURE if len(log.slots) >= FIRST else 0.0
 
 
 def _room(times: Iterable[float], count: int, seconds: float) -> float:
