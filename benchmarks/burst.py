@@ -118,7 +118,7 @@ def curve(ends: list[float]) -> list[tuple[float, int]]:
 
 def scenarios(quick: bool) -> list[Scenario]:
     """Return all runs, the longest first."""
-    sizes = (200, 100) if quick else (100_000, 10_000, 2_000)
+    sizes = (200, 100) if quick else (10_000, 2_000)
     beside, outage = (100, 100) if quick else (2_000, 1_000)
     away = (60.0, 960.0) if quick else (1_500.0, 3_300.0)
     seeds = {"fixed": 1, "sliding": 2}

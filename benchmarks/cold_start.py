@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks import machine, measured, page
 from image_drop_cli.deploying import layer_build
 
-ROUNDS = 25
+ROUNDS = 15
 STOP = (
     "import os; os._exit(0)"  # Lambda keeps the process: what its end takes is no part of a start
 )

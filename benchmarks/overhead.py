@@ -24,7 +24,7 @@ import boto3
 from benchmarks import machine, measured, page, photos, versions
 from image_drop_local.emulator.stack import ACCESS_KEY, REGION, SECRET_KEY, STACK_NAME
 
-RUNS = 9
+RUNS = 5
 LARGE_RUNS = 3
 
 Figures = dict[str, float]

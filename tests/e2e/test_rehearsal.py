@@ -28,7 +28,7 @@ PHOTOS = {"shop": 300, "cups": 12, "late": 3}  # as the page says
 HAPPENS: dict[str, Callable[[System], object]] = {
     "Venice is down": lambda system: system.venice.faults.add(503),
     "Venice works again": lambda system: system.venice.faults.clear(),
-    "the queue is empty": lambda system: until(lambda: not system.waiting(), 60),
+    "the queue is empty": lambda system: until(lambda: not system.waiting(), 180),
 }
 
 
