@@ -14,9 +14,7 @@ with quick_imports():
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-MAX_SLOT_WAIT = (
-    2.0  # seconds to wait for a slot; a queued message is cheaper than a waiting function
-)
+MAX_SLOT_WAIT = 2.0  # seconds to wait for a slot; beyond that, a queued message is cheaper
 
 
 @cache

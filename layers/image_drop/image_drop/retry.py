@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 FIRST_BACK_OFF = 15.0  # seconds; upper end of the first random wait, which doubles each time
 LONGEST_BACK_OFF = 3600.0
-WAKE_UPS = 2.2  # of all that wait, for each slot: more cost more, fewer would leave slots unused
+WAKE_UPS = 1.8  # of all that wait, for each slot: more cost more, fewer would leave slots unused
 JITTER = 2.0  # seconds; spreads images that wait for the same time
 MANY_RECEIVES = 80  # receives; after 100, SQS moves a message to the dead-letter queue
 REFUSED_TRIES = 3  # tries of an image whose model Venice refuses while it accepts others

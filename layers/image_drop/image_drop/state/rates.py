@@ -33,7 +33,8 @@ BURST = 10.0  # seconds in which the calls of a minute may start
 AT_ONCE = 20  # calls that may all be refused before anybody knows; one more is a lock-out
 FIRST = 4  # as many of them may start at once, or a fifteenth of a minute's
 REFUSAL = 0.25  # seconds in which Venice refuses a call and all functions know it; assumed
-UNSURE = 0.75  # seconds until a drop's first calls are followed: others may have used the minute
+BEGIN = 2  # calls begin a drop, because others may have used up the minute
+UNSURE = 0.4  # seconds until more calls follow those
 PROVEN_AFTER = 1.5  # seconds; a failure after that is not one of the account, the key or the rate
 PROVEN_CALLS = 10  # at the full rate; the time that they take proves a call if it is longer
 DOUBT = 3  # failures in the last half minute; with more, no call counts as proven
@@ -342,11 +343,11 @@ def _refused_by(rates: Rates, log: SlotLog, now: float) -> float:
 
 
 def _first_known_by(log: SlotLog) -> float:
-    """Return when a refusal of the first calls would be known, if `FIRST` have started; 0 is now.
+    """Return when a refusal of the first calls would be known, if `BEGIN` have started; 0 is now.
 
     Later in a drop it is past, because the first calls stay in the log for a minute.
     """
-    return min(log.slots.values()) + UNSURE if len(log.slots) >= FIRST else 0.0
+    return min(log.slots.values()) + UNSURE if len(log.slots) >= BEGIN else 0.0
 
 
 def _room(times: Iterable[float], count: int, seconds: float) -> float:
