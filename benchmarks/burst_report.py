@@ -9,7 +9,7 @@ from benchmarks import costs, page
 from benchmarks.virtual_stack import IMAGE_DROP
 
 Figures = dict[str, Any]
-COLOURS = ("#c44e52", "#e7a977", "#dd8452", "#b9a5d6", "#8172b3", "#8c8c8c")
+COLOURS = ("#c44e52", "#e7a977", "#dd8452", "#55a868", "#b9a5d6", "#8172b3", "#8c8c8c")  # of others
 
 
 def line(run: Figures) -> str:

@@ -146,7 +146,8 @@ class Deployment:
             "sqs": self.queue,
             "events": EventBus(self._announced),
             "ssm": Parameters("key"),
-            "lambda": trigger,
+            # The account watch lets the concurrency follow the rate for Image Drop alone.
+            "lambda": trigger if self.policy.limited else QueueTrigger(self.world),
         }
         self.clients: dict[str, Any] = {
             name: Metered(self.world, self.meter, state) for name, state in states.items()

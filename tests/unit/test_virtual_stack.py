@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from benchmarks import burst
+from benchmarks.burst_report import COLOURS
 from benchmarks.virtual_lambda import Concurrency, Pollers
 from benchmarks.virtual_stack import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
 from benchmarks.virtual_venice import Venice
@@ -212,6 +213,18 @@ def test_without_limiter_same_burst_is_refused_and_locked_out() -> None:
 
     assert stack.venice.answers["rate limited"] > 20
     assert stack.venice.lock_out.begun > 0
+
+
+def test_two_at_a_time_stay_two() -> None:
+    (two,) = [policy for policy in OTHERS if policy.name == "2 at a time"]
+    stack = dropped(120, two)
+
+    assert len(stack.done) == 120
+    assert stack.venice.answers["rate limited"] == 0
+
+
+def test_each_policy_has_its_colour() -> None:
+    assert len(set(COLOURS)) == len(COLOURS) == len(OTHERS)
 
 
 def test_outage_costs_few_calls_and_no_image() -> None:
