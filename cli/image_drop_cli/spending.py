@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_DAYS = 400  # the state table forgets older ones
 # US dollars for a call: of an edit of 12 s out of a large drop, as the README has it from
 # benchmarks/. Storage, traffic and AWS's free tier are not counted in.
-AWS_USD = 0.44 / 1000
+AWS_USD = 0.21 / 1000
 TOP = "(no folder)"
 FORGOTTEN = "(calls that records no longer hold)"
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from image_drop_cli.connection import Json, console, on_stack, say, say_json
-from image_drop_cli.spending import MAX_DAYS, By
+from image_drop_cli.spending import AWS_USD, MAX_DAYS, By
 from image_drop_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def _totals(found: "Spending") -> list[str]:
             "were paid for before."
         )
     lines.append(
-        f"AWS: about ${found.aws_usd:,.2f}, estimated at $0.44 for a thousand calls of 12 s. "
+        f"AWS: about ${found.aws_usd:,.2f}, estimated at ${1000 * AWS_USD:.2f} for a thousand calls "
+        "of 12 s. "
         "Storage and traffic are not included."
     )
     return lines
