@@ -215,7 +215,7 @@ def test_without_limiter_same_burst_is_refused_and_locked_out() -> None:
     assert stack.venice.lock_out.begun > 0
 
 
-def test_two_at_a_time_stay_two() -> None:
+def test_two_functions_stay_two() -> None:
     (two,) = [policy for policy in OTHERS if policy.name == "2 at a time"]
     stack = dropped(120, two)
 

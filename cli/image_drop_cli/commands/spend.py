@@ -87,8 +87,7 @@ def _totals(found: "Spending") -> list[str]:
             "were paid for before."
         )
     lines.append(
-        f"AWS: about ${found.aws_usd:,.2f}, estimated at ${1000 * AWS_USD:.2f} for a thousand calls "
-        "of 12 s. "
-        "Storage and traffic are not included."
+        f"AWS: about ${found.aws_usd:,.2f}, estimated at ${1000 * AWS_USD:.2f} for a thousand "
+        "calls of 12 s. Storage and traffic are not included."
     )
     return lines
