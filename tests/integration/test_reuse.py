@@ -60,6 +60,18 @@ def test_removed_result_that_is_dropped_again_is_saved_too(stage: Stage) -> None
     assert (stage.paid, day.reused, day.saved_usd) == (1, 2, 0.06)
 
 
+def test_result_found_after_other_instructions_is_saved_once(stage: Stage) -> None:
+    stage.drop("a.jpg", photo(), sidecar=CUT_OUT)
+    stage.drop("b.jpg", photo(), sidecar=CUT_OUT)
+
+    stage.upload(stage.put_json("b.jpg.json", variants={"pink": PINK}))
+    stage.work_off()
+    stage.upload(stage.put_json("b.jpg.json", **CUT_OUT))
+
+    assert stage.outputs("b.jpg") == ["b.jpg.pink.png", "b.jpg.png"]
+    assert (today(stage).reused, today(stage).saved_usd) == (1, 0.03)
+
+
 def test_check_of_preset_is_in_metadata_and_record(stage: Stage) -> None:
     stage.drop("a.jpg", sidecar=FRAMED)
     stage.drop("b.jpg", sidecar=CUT_OUT | {"finish": {"preset": "amazon", "size": "500x500"}})

@@ -21,6 +21,7 @@ from image_drop.state.answers import Known
 from image_drop.state.billing import Saving, Settlement, micro
 from image_drop.state.edit_record import (
     MAX_DROPS,
+    MAX_SAVED,
     MAX_UNSENT,
     CallState,
     Outcome,
@@ -151,7 +152,8 @@ def _conclude_result(
     event = None if same else events.encoded(edited(result, attempts, job))
     saved = micro(float(metadata.get("saved-usd", "0")))
     # Served now, also if the edit had this result before; or by a function that died.
-    saving = Saving(saved, job.services.now()) if reused or (saved and not same) else None
+    found = saved and not same and result.etag not in job.hold.record.saved
+    saving = Saving(saved, job.services.now()) if reused or found else None
     conclude(outcome, event, settlement, job, saving, note, call=metadata.get("call", ""))
 
 
@@ -195,6 +197,9 @@ def conclude(
             record, outcome=outcome, refusal=refusal, outbox=outbox
         ).after(step)
         new = new.concluded(call)
+        if saving:
+            saved = (*record.saved, outcome.etag)[-MAX_SAVED:]
+            new = msgspec.structs.replace(new, saved=saved)
         return settlement.change(new) if settlement else new
 
     money = settlement or saving

@@ -12,6 +12,7 @@ import msgspec
 MAX_CLOSED = 50  # settled calls that a record keeps; the days' sums include all of them
 MAX_HISTORY = 20  # steps
 MAX_DROPS = 20  # that an outcome keeps
+MAX_SAVED = 20  # ETags
 MAX_UNSENT = 50  # events; DynamoDB's items have 400 KB, and the event bus was away for days
 
 
@@ -122,7 +123,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `larger_digest`, `larger_key`: the same of the edit's second call, see `Edit.enlarges`.
     `outbox`: events about outcomes, as JSON, until they are announced; oldest first.
     `report`: whether there may be a report in the output bucket. `attempt`: None after an outcome.
-    `forgotten_micro_usd`: what the paid calls cost that `calls` no longer holds.
+    `forgotten_micro_usd`: what the paid calls cost that `calls` no longer holds. `saved`: the ETags
+    of the last reused results that are counted in a day's sums.
     """
 
     holder: str = ""
@@ -139,6 +141,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     forgotten_micro_usd: int = 0
     larger_digest: str = ""
     larger_key: str = ""
+    saved: tuple[str, ...] = ()
 
     def is_held(self, now: float) -> bool:
         """Return whether an invocation works on it; a holder that died loses it at its time."""
