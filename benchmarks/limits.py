@@ -5,7 +5,6 @@
 In virtual time, as in `burst`. Writes the section of `README.md`.
 """
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -90,8 +89,8 @@ def _line(row: Row, window: str, taken: Sequence[dict[str, Any]]) -> list[str]:
         if (each["limit"], each["edit"], each["window"]) == (row.limit, row.edit, window)
     ]
     ratios = sorted(each["seconds"] / each["bound"] for each in found)
-    minutes = (math.ceil(row.photos / row.limit) - 1) * 60
-    late = sorted(each["last_call"] - minutes for each in found)
+    least = burst.bound(row.photos, row.limit, 0.0)  # the last call of the bound begins then
+    late = sorted(each["last_call"] - least for each in found)
     dollars = sorted(each["aws_dollars_per_1000"] for each in found)
     sums = [str(sum(each[name] for each in found)) for name in ("refused", "lock_outs")]
     return [

@@ -20,7 +20,7 @@ from image_drop_cli.manifest import manifest
 from image_drop_local.emulator.stack import STACK_NAME, Stack
 from image_drop_local.simulator import Simulator
 from tests.docs.pages import page
-from tests.support.system import System
+from tests.support.system import MAX_WAIT, System
 from tests.support.waiting import until
 
 STEP = re.compile(r"^<!-- (?P<happens>.+?) -->$|^```console\n(?P<shown>.*?)^```$", re.M | re.S)
@@ -28,7 +28,7 @@ PHOTOS = {"shop": 300, "cups": 12, "late": 3}  # as the page says
 HAPPENS: dict[str, Callable[[System], object]] = {
     "Venice is down": lambda system: system.venice.faults.add(503),
     "Venice works again": lambda system: system.venice.faults.clear(),
-    "the queue is empty": lambda system: until(lambda: not system.waiting(), 180),
+    "the queue is empty": lambda system: until(lambda: not system.waiting(), 3 * MAX_WAIT),
 }
 
 

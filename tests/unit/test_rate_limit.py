@@ -74,7 +74,7 @@ def test_small_drop_starts_within_one_second() -> None:
 def test_minute_is_filled_when_first_calls_were_not_refused() -> None:
     slots = drop(20)
 
-    assert slots[13] <= 1.5
+    assert slots[13] <= 1.0
     assert slots[14:] == [30.0] * 4 + [30.4] * 2
 
 
