@@ -30,7 +30,7 @@ from image_drop.invocation import Invocation
 from image_drop.quota import Quota
 from image_drop.services import Services
 from image_drop.state.rate_limit import RateLimiter, Slot
-from image_drop.state.rates import SlotLog
+from image_drop.state.slot_log import SlotLog
 from image_drop.telemetry import logger
 from image_drop.uploads import Upload
 from image_drop_local.simulator.settings import Settings as VeniceSettings
@@ -317,7 +317,7 @@ class NoLimiter(RateLimiter):
     @override
     @contextmanager
     def acquire(self, model: str, max_slot_wait: float, seen: object = None) -> Iterator[Slot]:
-        yield Slot(at=self.now(), log=SlotLog())
+        yield Slot("", SlotLog({"": self.now()}))
 
     @override
     def block(self, model: str, until: float) -> None: ...
@@ -348,7 +348,7 @@ class TokenBucket(NoLimiter):
         at = max(self.next_at[0], self.now() - 60.0)
         self.next_at[0] = at + 60.0 / self.calls_a_minute
         self.sleep(at - self.now())
-        yield Slot(at=self.now(), log=SlotLog())
+        yield Slot("", SlotLog({"": self.now()}))
 
 
 class _Counted(io.TextIOBase):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from image_drop.events import Place
 from image_drop.instructions.schema import Mode
-from image_drop.state.rates import WINDOW, calls_at_once, opens_at
+from image_drop.state.rates import calls_at_once, opens_at
+from image_drop.state.slot_log import WINDOW
 from image_drop.storage.retry_queue import Depth
 from image_drop.telemetry import NAMESPACE
 from image_drop.venice.known_models import DEFAULT_EDIT_MODEL

@@ -11,11 +11,9 @@ from image_drop.state.rates import (
     ALL_MODELS,
     Rates,
     block,
-    calls_a_minute,
     calls_at_once,
     fail,
     failures_in_advance,
-    in_progress,
     learn,
     opens_at,
     refuse,
@@ -23,6 +21,7 @@ from image_drop.state.rates import (
     reserve,
     set_limits,
 )
+from image_drop.state.slot_log import calls_a_minute, in_progress
 from tests.support.rates import MODEL, NOW, allowed, failed
 
 WHOLE = NOW - NOW % 60  # a whole minute
@@ -60,22 +59,28 @@ def answered(
 
 
 def refused(rates: Rates, quota: Quota, until: float, now: float) -> Rates:
-    """The rates after Venice answered 429 to a call that started now."""
-    return refuse(rates, MODEL, quota, now, rates.log(MODEL), until, now)
+    """The rates after Venice answered 429 to a call that starts now."""
+    rates = started(rates, 1, now)
+    log = rates.log(MODEL)
+    return refuse(rates, MODEL, quota, max(log.slots, key=int), log, until, now)
 
 
 # --- what a drop of images gets ------------------------------------------------------------------
 
 
 def test_small_drop_starts_within_one_second() -> None:
-    assert drop(10) == [0.0] * 2 + [0.4] * 4 + [0.65] * 4
+    assert drop(10) == [0.0] * 2 + [0.7] * 4 + [0.95] * 4
+
+
+def test_drop_at_high_limit_goes_on_sooner() -> None:
+    assert drop(3, 600) == [0.0] * 2 + [0.4]
 
 
 def test_minute_is_filled_when_first_calls_were_not_refused() -> None:
     slots = drop(20)
 
-    assert slots[13] <= 1.0
-    assert slots[14:] == [30.0] * 4 + [30.4] * 2
+    assert slots[13] <= 1.25
+    assert slots[14:] == [30.0] * 4 + [30.7] * 2
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(20, 31), (60, 22), (120, 16), (600, 11)])
@@ -274,39 +279,79 @@ def test_who_uses_more_than_others_leaves_them_room() -> None:
 
 
 def test_refusal_that_own_calls_do_not_explain_shows_others() -> None:
-    rates = started(allowed(60), 4)
-
-    rates = refused(rates, Quota(limit=60, remaining=0), NOW + 10, NOW)
+    rates = refused(started(allowed(60), 3), Quota(limit=60, remaining=0), NOW + 10, NOW)
 
     assert rates.log(MODEL).others == 56
     assert calls_a_minute(rates.log(MODEL), NOW + 20) == 1
-    assert rates.log(MODEL).blocked_until == NOW + 15
+    assert rates.log(MODEL).blocked_until == NOW + 10
+
+
+def test_refusal_within_own_limit_shows_some_others() -> None:
+    last = refused(started(allowed(60), 59), Quota(remaining=0), NOW + 10, NOW)
+    one_more = refused(started(allowed(60), 60), Quota(remaining=0), NOW + 10, NOW)
+
+    assert last.log(MODEL).others == 60 // 8
+    assert one_more.log(MODEL).others == 0  # our own calls explain it
+
+
+def test_call_that_was_refused_for_others_gives_its_slot_back() -> None:
+    rates = refused(started(allowed(60), 3), Quota(remaining=0), NOW + 10, NOW)
+    own = refused(started(allowed(60), 60), Quota(remaining=0), NOW + 10, NOW)
+
+    assert set(rates.log(MODEL).slots) == {"0", "1", "2"}
+    assert len(own.log(MODEL).slots) == 61
 
 
 def test_refusal_while_calls_remain_does_not_show_others() -> None:
-    rates = refused(started(allowed(60), 4), Quota(remaining=56), NOW + 10, NOW)
+    rates = refused(started(allowed(60), 3), Quota(remaining=56), NOW + 10, NOW)
 
     assert rates.log(MODEL).others == 0
     assert rates.log(MODEL).blocked_until == NOW + 10
 
 
 def test_account_that_others_fill_is_tried_ever_more_rarely() -> None:
-    rates, now, waits = started(allowed(60), 1), NOW, []
-    for _ in range(6):
+    rates, now, waits = allowed(60), NOW, []
+    for _ in range(2000):
         rates = refused(rates, Quota(remaining=0), now + 1, now)
         waits.append(rates.log(MODEL).blocked_until - now)
         now = rates.log(MODEL).blocked_until + 1
 
-    assert waits == [15, 30, 60, 120, 240, 300]
+    assert waits[:8] == [1, 15, 30, 60, 120, 240, 300, 300]
+    assert set(waits[8:]) == {300}
 
 
-def test_account_that_others_fill_is_tried_when_minute_begins() -> None:
-    rates = started(allowed(60), 1)
-    for reset, opens in [(40.0, 40.0), (50.0, 50.0), (5.0, 65.0)]:  # after 15, 30 and 60 s
-        quota = Quota(remaining=0, reset_at=NOW + reset)
-        rates = refused(rates, quota, NOW + 1, NOW)
-        assert rates.log(MODEL).blocked_until == NOW + opens
+def test_calls_that_are_refused_together_count_as_one_refusal() -> None:
+    rates = refused(allowed(60), Quota(remaining=0, reset_at=NOW + 7.5), NOW + 1, NOW)
+    rates = refused(rates, Quota(remaining=0, reset_at=NOW + 7.5), NOW + 1, NOW + 0.1)
+
+    assert rates.log(MODEL).refusals == 1
+    assert rates.log(MODEL).blocked_until == pytest.approx(NOW + 7.5 + 0.6)
+
+
+@pytest.mark.parametrize(
+    ("reset", "opens"),  # at once, and after 15 s and 30 s
+    [(40.0, [40.0, 40.0, 40.0]), (20.0, [20.0, 20.0, 80.0]), (5.0, [5.0, 65.0, 65.0])],
+)
+def test_account_that_others_fill_is_tried_when_minute_begins(
+    reset: float, opens: list[float]
+) -> None:
+    rates, waits = allowed(60), []
+    for _ in opens:
+        rates = refused(rates, Quota(remaining=0, reset_at=WHOLE + 60), NOW, WHOLE + 60 - reset)
+        waits.append(rates.log(MODEL).blocked_until - (WHOLE + 60 - reset))
         rates = replace(rates, logs={MODEL: replace(rates.log(MODEL), blocked_until=0.0)})
+
+    assert waits == pytest.approx([each + 0.6 for each in opens])
+
+
+def test_sliding_minute_is_tried_while_other_stacks_leave_place() -> None:
+    quota = Quota(remaining=0, reset_at=NOW + 4.5)  # the oldest call no longer counts then
+    rates = refused(allowed(60), quota, NOW + 1, NOW)
+    rates = replace(rates, logs={MODEL: replace(rates.log(MODEL), blocked_until=0.0)})
+
+    again = refused(rates, quota, NOW + 1, NOW)
+
+    assert again.log(MODEL).blocked_until == pytest.approx(NOW + 4.5 + 61.1 + 0.6)
 
 
 def test_calls_go_one_by_one_while_others_use_account() -> None:
@@ -324,6 +369,22 @@ def test_others_that_are_seen_no_more_are_forgotten() -> None:
 
     assert seen == [30, 15]
     assert calls_a_minute(rates.log(MODEL), NOW + 500) == 60
+
+
+@pytest.mark.parametrize(("left", "others"), [(50, 28), (15, 15)])
+def test_beginning_of_minute_does_not_show_that_others_left(left: int, others: int) -> None:
+    rates = answered(started(allowed(60), 10), Quota(remaining=20))  # 30 are others'
+
+    at = WHOLE + 300 - left
+    later = answered(rates, Quota(remaining=60, reset_at=WHOLE + 300), at=at)
+
+    assert later.log(MODEL).others == others
+
+
+def test_sliding_resets_need_no_write() -> None:
+    rates = answered(started(allowed(60), 1), Quota(reset_at=NOW + 33.3))
+
+    assert answered(rates, Quota(reset_at=NOW + 47.7)) == rates
 
 
 # --- concurrency ---------------------------------------------------------------------------------

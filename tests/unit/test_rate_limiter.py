@@ -417,7 +417,7 @@ def test_callers_at_same_moment_get_exactly_all_slots(
         except NoSlotError:
             return False
 
-    for expected, wait in ((2, 0.4), (4, 0.3), (4, 0.3), (4, 0.3), (0, 0.3)):
+    for expected, wait in ((2, 0.7), (4, 0.3), (4, 0.3), (4, 0.3), (0, 0.3)):
         with ThreadPoolExecutor(24) as pool:
             winners = sum(pool.map(caller, range(40)))
         log = RateLimiter(shared, table, clock.now, clock.sleep).peek(MODEL)[0]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from image_drop.services import Services
-from image_drop.state.rates import WINDOW
+from image_drop.state.slot_log import WINDOW
 from image_drop_cli.wording import how_it_resumes
 
 

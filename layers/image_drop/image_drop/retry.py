@@ -24,7 +24,7 @@ from image_drop.errors import (
     WaitsForImageError,
 )
 from image_drop.job import busy_storage_is_retryable, in_hand
-from image_drop.state.rates import WINDOW
+from image_drop.state.slot_log import WINDOW
 from image_drop.storage import retry_queue
 from image_drop.telemetry import logger
 

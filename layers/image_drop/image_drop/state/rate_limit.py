@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from image_drop.errors import NoSlotError
 from image_drop.events import LimitChanged
@@ -18,18 +18,16 @@ from image_drop.state.atomic_item import TRIES, AtomicItem, Found
 from image_drop.state.rates import (
     RATES_TTL,
     Rates,
-    SlotLog,
     block,
     fail,
-    in_progress,
     learn,
     opens_at,
-    opens_within,
     refuse,
     release,
     reserve,
     set_limits,
 )
+from image_drop.state.slot_log import SlotLog, in_progress, opens_within
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -45,14 +43,14 @@ class Slot:
     `log`: of its model, with this slot.
     """
 
-    at: float
+    id: str
     log: SlotLog
     consumed: bool = False
 
-    @classmethod
-    def of(cls, log: SlotLog, id: str) -> Self:
-        """Return the slot with this id in a log."""
-        return cls(log.slots[id], log)
+    @property
+    def at(self) -> float:
+        """When it was given."""
+        return self.log.slots[self.id]
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class RateLimiter:
         """
         now = self.now()
         return self._change_limit(
-            model, lambda rates: refuse(rates, model, quota, slot.at, slot.log, until, now)
+            model, lambda rates: refuse(rates, model, quota, slot.id, slot.log, until, now)
         )
 
     def learn(self, model: str, quota: Quota, slot: Slot, seconds: float) -> LimitChanged | None:
@@ -158,7 +156,7 @@ class RateLimiter:
             seen = None
             now, log = self.now(), rates.log(model)
             if id in log.slots:  # our own write succeeded, but its answer was lost
-                return Slot.of(log, id)
+                return Slot(id, log)
             opens = opens_at(rates, model, now)
             if opens > deadline:
                 raise _no_slot(rates, model, opens, now)
@@ -167,7 +165,7 @@ class RateLimiter:
                 continue
             reserved = reserve(rates, model, id, now)
             if self.item.swap(version, reserved, now + RATES_TTL):
-                return Slot.of(reserved.log(model), id)
+                return Slot(id, reserved.log(model))
             conflicts += 1
             self._back_off(conflicts)
         raise NoSlotError("Too many calls want a slot at the same time.", retry_at=self.now())

@@ -11,77 +11,45 @@ limits by giving out *slots*. A slot is a call that starts now:
   few calls may start in that time. And as in TCP's slow start, a model may start 14 more calls
   than it has *proven*: calls of the last minute that are a few seconds old and have not failed.
 
-What others use of the same account shows in Venice's answers, and is left to them. All times are
+The calls of one model, and what others use of the same account, are in `slot_log`. All times are
 seconds since 1970.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from image_drop.quota import Quota
+from image_drop.state.slot_log import (
+    BURST,
+    DEFAULT_LIMIT,
+    MARGIN,
+    WINDOW,
+    SlotLog,
+    blocked,
+    calls_a_minute,
+    learned,
+    refused,
+    room,
+    shares,
+    window_opens,
+    without,
+)
 
-DEFAULT_LIMIT = 20  # requests a minute, Venice's own default for images
 MOST = 1000  # requests a minute; a higher limit counts as this, which bounds the item's size
-WINDOW = 60.0
-MARGIN = 1.1  # 2 × 0.5 s that two Lambda clocks may differ, and some for the network
-LATE = 0.6  # after a whole minute, until it has begun by everybody's clock
-WHOLE_MINUTES = 2  # different resets on whole minutes, in a row, that show fixed windows
 FAILURE_WINDOW = 30.0
 FAILURE_BUDGET = 14  # Venice locks the key out above 20; its own advice is to stay below 15
-BURST = 10.0  # seconds in which the calls of a minute may start
 AT_ONCE = 20  # calls that may all be refused before anybody knows; one more is a lock-out
 FIRST = 4  # as many of them may start at once, or a fifteenth of a minute's
 REFUSAL = 0.25  # seconds in which Venice refuses a call and all functions know it; assumed
 BEGIN = 2  # calls begin a drop, because others may have used up the minute
-UNSURE = 0.4  # seconds until more calls follow; with 1.0, minutes of 600 calls are not filled
+UNSURE = 0.7  # seconds until more calls follow, or as many as `FIRST` calls take in turns
 PROVEN_AFTER = 1.5  # seconds; a failure after that is not one of the account, the key or the rate
 PROVEN_CALLS = 10  # at the full rate; the time that they take proves a call if it is longer
 DOUBT = 3  # failures in the last half minute; with more, no call counts as proven
-USUAL = 1.5  # times longer or shorter than usual, and what a call takes is estimated anew
-OTHERS_FOR = 300.0  # seconds after which what others use must have been seen again
-OTHERS_SEEN = 150.0  # seconds for which the most that was seen counts
-SPARE = 5  # a fifth of the limit stays unused while others use the account
-SLOWLY = 60  # a sixtieth of the limit is taken back from them at a time
-OVERTAKING = 1.5  # seconds by which a later call may reach Venice before an earlier one
-BACK_OFF = 15.0  # seconds after a refusal by what others use; doubled by each further one
-LONGEST_BACK_OFF = 300.0
-UNEXPLAINED = 1  # calls; as many may be others' or only seem so, as calls overtake each other
 RATES_TTL = 86_400.0  # after the last use; the account watch then sets the limits again
 MOST_MODELS = 200  # Venice has about 30 that edit
 ALL_MODELS = "all models"  # stands for all models; no model has a space in its name
-
-
-@dataclass(frozen=True)
-class SlotLog:
-    """The calls of one model.
-
-    `slots`: those of the last minute, by id. `limit`: calls a minute. `others`: how many of those
-    somebody else makes with the same account, as seen at `others_at`. `seconds`: about what a call
-    takes, 0 while it is unknown. `reset`: the last one that Venice named. `whole_minutes`: how
-    many different ones in a row were on whole minutes. No call starts before `blocked_until`.
-    """
-
-    slots: Mapping[str, float] = field(default_factory=dict)
-    limit: int = DEFAULT_LIMIT
-    others: int = 0
-    others_at: float = 0.0
-    refusals: int = 0
-    seconds: float = 0.0
-    reset: float = 0.0
-    whole_minutes: int = 0
-    blocked_until: float = 0.0
-    used_at: float = 0.0
-
-    @property
-    def times(self) -> tuple[float, ...]:
-        """The slots' times, oldest first."""
-        return tuple(sorted(self.slots.values()))
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether Venice counts this model's calls in fixed minutes."""
-        return self.whole_minutes >= WHOLE_MINUTES
 
 
 @dataclass(frozen=True)
@@ -104,7 +72,7 @@ def opens_at(rates: Rates, model: str, now: float) -> float:
     """
     return max(
         open_from(rates, model, now),
-        _window_opens(rates.log(model), now),
+        window_opens(rates.log(model), now),
         _proven_from(rates, now),
         _refused_by(rates, rates.log(model), now),
         _first_known_by(rates.log(model)),
@@ -117,7 +85,7 @@ def open_from(rates: Rates, model: str, now: float) -> float:
         now,
         rates.blocked_until,
         rates.log(model).blocked_until,
-        _room(rates.failures.values(), FAILURE_BUDGET, FAILURE_WINDOW + MARGIN),
+        room(rates.failures.values(), FAILURE_BUDGET, FAILURE_WINDOW + MARGIN),
     )
 
 
@@ -145,8 +113,7 @@ def reserve(rates: Rates, model: str, id: str, now: float) -> Rates:
 def release(rates: Rates, model: str, id: str) -> Rates:
     """Return the rates without a slot that was not used."""
     log = rates.log(model)
-    slots = {other: at for other, at in log.slots.items() if other != id}
-    return _with(rates, model, replace(log, slots=slots)) if id in log.slots else rates
+    return _with(rates, model, without(log, id)) if id in log.slots else rates
 
 
 def fail(rates: Rates, id: str, now: float) -> Rates:
@@ -160,8 +127,7 @@ def block(rates: Rates, model: str, until: float) -> Rates:
     """Return the rates with a block until `until`, of one model or of `ALL_MODELS`."""
     if model == ALL_MODELS:
         return replace(rates, blocked_until=max(rates.blocked_until, until))
-    log = rates.log(model)
-    return _with(rates, model, replace(log, blocked_until=max(log.blocked_until, until)))
+    return _with(rates, model, blocked(rates.log(model), until))
 
 
 def set_limits(rates: Rates, limits: Mapping[str, int], now: float) -> Rates:
@@ -187,58 +153,20 @@ def learn(
     """
     if quota.limit:
         rates = set_limits(rates, {model: quota.limit}, now)
-    log = rates.log(model)
-    if not log.seconds / USUAL < seconds < log.seconds * USUAL:
-        log = replace(log, seconds=math.sqrt(log.seconds * seconds) or seconds)
-    if quota.reset_at and not log.is_fixed and abs(quota.reset_at - log.reset) > 1:
-        whole = log.whole_minutes + 1 if quota.reset_at % WINDOW == 0 else 0
-        log = replace(log, reset=quota.reset_at, whole_minutes=whole)
-    if quota.remaining is not None and now < at + WINDOW:  # else the log has forgotten that time
-        others = log.limit - quota.remaining - _seen_by(at, then, log)
-        log = _with_others(replace(log, refusals=0) if log.refusals else log, others, now)
+    log = learned(rates.log(model), quota, at, then, seconds, now)
     return rates if log == rates.log(model) else _with(rates, model, log)
 
 
 def refuse(
-    rates: Rates, model: str, quota: Quota, at: float, then: SlotLog, until: float, now: float
+    rates: Rates, model: str, quota: Quota, id: str, then: SlotLog, until: float, now: float
 ) -> Rates:
-    """Return the rates after Venice answered 429 to a call; `at` and `then` as in `learn`.
+    """Return the rates after Venice answered 429 to the call of slot `id`; `then` as in `learn`.
 
-    Nothing starts until `until`. If no call remains though the slots are fewer, others use the
-    account too.
+    No call of the model starts until `until`, or longer if others use up the account.
     """
     if quota.limit:
         rates = set_limits(rates, {model: quota.limit}, now)
-    log = rates.log(model)
-    if quota.remaining is not None:
-        log = _with_others(log, log.limit - quota.remaining - _seen_by(at, then, log), now)
-    if log.others and not quota.remaining:
-        back_off = min(LONGEST_BACK_OFF, BACK_OFF * 2**log.refusals)
-        until = max(until, _reset_from(now + back_off, quota))
-    log = replace(log, whole_minutes=0, refusals=log.refusals + (now > log.blocked_until))
-    return block(_with(rates, model, log), model, until)
-
-
-def _reset_from(at: float, quota: Quota) -> float:
-    """Return when a minute of Venice begins, at `at` or later: others have not used it up then."""
-    return at if quota.reset_at is None else at + (quota.reset_at - at) % WINDOW
-
-
-def calls_a_minute(log: SlotLog, now: float) -> int:
-    """Return the model's limit without what others use of it; at least one call.
-
-    A few calls are left unused, because what others use is never known exactly. And who uses more
-    than the others leaves an eighth of the difference for them to take.
-    """
-    if not shares(log, now):
-        return log.limit
-    left = log.limit - log.others - max(1, log.limit // SPARE)
-    return max(1, left - max(0, left - log.others) // 8)
-
-
-def shares(log: SlotLog, now: float) -> bool:
-    """Return whether others have used the account lately."""
-    return log.others > 0 and log.others_at > now - OTHERS_FOR
+    return _with(rates, model, refused(rates.log(model), quota, id, then, until, now))
 
 
 def calls_at_once(rates: Rates, now: float) -> int:
@@ -255,54 +183,6 @@ def calls_at_once(rates: Rates, now: float) -> int:
     used = sum(need for model, need in needs.items() if rates.log(model).slots)
     most = max(needs.values(), default=float(DEFAULT_LIMIT))
     return math.ceil(max(used, most) * 9 / 8)
-
-
-def in_progress(log: SlotLog, now: float) -> int:
-    """Return about how many of the model's calls are in progress."""
-    return sum(at > now - log.seconds for at in log.slots.values())
-
-
-def opens_within(log: SlotLog, now: float) -> float:
-    """Return the seconds of a minute in which the model's slots become free."""
-    return BURST if log.is_fixed and not shares(log, now) else WINDOW
-
-
-def used_slots(log: SlotLog, now: float) -> int:
-    """Return how many of the model's slots Venice may count in the window of a call now."""
-    return sum(at > _window_start(log, now) for at in log.slots.values())
-
-
-def _seen_by(at: float, then: SlotLog, log: SlotLog) -> int:
-    """Return how many of our calls Venice may have counted when it counted the one at `at`.
-
-    Those are the ones of its window, and each that got its slot later but may have overtaken it.
-    """
-    later = (start for id, start in log.slots.items() if id not in then.slots)
-    return used_slots(then, at) + sum(start <= at + OVERTAKING for start in later)
-
-
-def _window_start(log: SlotLog, now: float) -> float:
-    if log.is_fixed and not shares(log, now):
-        return (now - LATE) // WINDOW * WINDOW - MARGIN
-    return now - WINDOW - MARGIN
-
-
-def _window_opens(log: SlotLog, now: float) -> float:
-    """Return when the model's window has room for one more slot; 0 is now."""
-    limit = calls_a_minute(log, now)
-    if log.is_fixed and not shares(log, now):
-        full = used_slots(log, now) >= limit
-        return ((now - LATE) // WINDOW + 1) * WINDOW + LATE if full else 0.0
-    return _room(log.times, limit, WINDOW + MARGIN)
-
-
-def _with_others(log: SlotLog, others: int, now: float) -> SlotLog:
-    """Return the log with what others use: the most that was seen lately, then slowly less."""
-    seen = min(others, log.limit - 1) if others > UNEXPLAINED else 0
-    if seen < log.others and now <= log.others_at + OTHERS_SEEN:
-        return log
-    seen = max(seen, log.others - max(1, log.limit // SLOWLY) if seen else log.others // 2)
-    return replace(log, others=seen, others_at=now) if seen or log.others else log
 
 
 def _failed(rates: Rates, now: float) -> int:
@@ -339,9 +219,9 @@ def _refused_by(rates: Rates, log: SlotLog, now: float) -> float:
     together = max(FIRST, log.limit // 15)
     if shares(log, now):
         together //= FIRST  # usually one by one
-    room = min(AT_ONCE - _failed(rates, now), together)
+    most = min(AT_ONCE - _failed(rates, now), together)
     starts = (at for each in rates.logs.values() for at in each.slots.values())
-    return _room(starts, room, REFUSAL) if room > 0 else 0.0
+    return room(starts, most, REFUSAL) if most > 0 else 0.0
 
 
 def _first_known_by(log: SlotLog) -> float:
@@ -349,13 +229,8 @@ def _first_known_by(log: SlotLog) -> float:
 
     Later in a drop it is past, because the first calls stay in the log for a minute.
     """
-    return min(log.slots.values()) + UNSURE if len(log.slots) >= BEGIN else 0.0
-
-
-def _room(times: Iterable[float], count: int, seconds: float) -> float:
-    """Return when any `seconds` with at most `count` times have room for one more; 0 is now."""
-    sequence = sorted(times)
-    return sequence[-count] + seconds if len(sequence) >= count else 0.0
+    unsure = min(UNSURE, FIRST * WINDOW / log.limit)  # else a minute of 600 would not be filled
+    return min(log.slots.values()) + unsure if len(log.slots) >= BEGIN else 0.0
 
 
 def _with(rates: Rates, model: str, log: SlotLog) -> Rates:
