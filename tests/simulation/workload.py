@@ -13,6 +13,7 @@ from PIL import Image
 from image_drop.state.circuit_breaker import BY_HAND
 from image_drop.storage import retry_queue
 from image_drop.uploads import FRESH, Upload, starts_nothing
+from tests.simulation.aws.s3 import Version
 from tests.simulation.deployment import INPUT, OUTPUT, Cloud
 from tests.simulation.venice import EDIT
 from tests.simulation.words import (
@@ -342,9 +343,7 @@ class People:
     def rename_image(self, act: Act) -> None:
         there = self.cloud.s3.current(INPUT, act.key)
         if there:
-            new = f"{act.key[:-4]}-{act.number}.jpg"
-            self._starts(new)
-            self.cloud.s3.put(INPUT, new, there.body or b"", tags=there.tags)
+            self._copy(there, f"{act.key[:-4]}-{act.number}.jpg")
             self.cloud.s3.delete(INPUT, act.key)
 
     def copy_images(self, act: Act) -> None:
@@ -358,8 +357,14 @@ class People:
             new = f"{act.key}copy-{act.number}-{number}.jpg"
             if sidecar := self.cloud.s3.current(INPUT, f"{key}.json"):
                 self.cloud.s3.put(INPUT, f"{new}.json", sidecar.body or b"")
-            self._starts(new)
-            self.cloud.s3.put(INPUT, new, there.body or b"", tags=there.tags)
+            self._copy(there, new)
+
+    def _copy(self, there: Version, key: str) -> None:
+        """Copy an image with its tags."""
+        self._starts(key)
+        if POISON in there.tags.values():
+            self.poisoned.add(key)
+        self.cloud.s3.put(INPUT, key, there.body or b"", tags=there.tags)
 
     def remove_result(self, act: Act) -> None:
         for key in self.cloud.s3.keys(OUTPUT, act.key):
