@@ -354,21 +354,29 @@ def test_sliding_minute_is_tried_while_other_stacks_leave_place() -> None:
     assert again.log(MODEL).blocked_until == pytest.approx(NOW + 4.5 + 61.1 + 0.6)
 
 
-def test_calls_go_one_by_one_while_others_use_account() -> None:
-    rates = answered(started(allowed(60), 10), Quota(remaining=20))
+def test_calls_are_spread_while_others_use_account() -> None:
+    rates = answered(started(allowed(60), 10), Quota(remaining=20))  # 18 are left
 
-    assert drop(3, rates=rates, now=NOW + 13) == [0.0, 0.25, 0.5]
+    assert drop(3, rates=rates, now=NOW + 13) == pytest.approx([0.0, 2.5, 5.0])
 
 
 def test_others_that_are_seen_no_more_are_forgotten() -> None:
     rates = answered(started(allowed(60), 10), Quota(remaining=20))
     seen = [
-        answered(rates, Quota(remaining=60), at=NOW + after).log(MODEL).others
-        for after in (30, 300)
+        answered(rates, Quota(remaining=60), at=NOW + after).log(MODEL).others for after in (50, 70)
     ]
 
     assert seen == [30, 15]
     assert calls_a_minute(rates.log(MODEL), NOW + 500) == 60
+
+
+def test_who_has_one_call_left_takes_more_back() -> None:
+    rates = answered(started(allowed(60), 1), Quota(remaining=3))  # 56 are others'
+    fewer = answered(started(rates, 1, NOW + 200), Quota(remaining=50), at=NOW + 200)
+
+    assert fewer.log(MODEL).others == 56 - 14
+    again = answered(started(fewer, 1, NOW + 400), Quota(remaining=50), at=NOW + 400)
+    assert again.log(MODEL).others == 56 - 14 - 2
 
 
 @pytest.mark.parametrize(("left", "others"), [(50, 28), (15, 15)])

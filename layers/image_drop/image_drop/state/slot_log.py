@@ -19,11 +19,14 @@ USUAL = 1.5  # times longer or shorter than usual, and what a call takes is esti
 BURST = 10.0  # seconds in which the calls of a minute may start
 OTHERS_FOR = 300.0  # seconds after which what others use must have been seen again
 OTHERS_SEEN = 100.0  # seconds for which the most that was seen counts
+GONE = 65.0  # seconds; who was not seen in a minute since then has probably left
 UNEXPLAINED = 1  # calls; as many may be others' or only seem so, as calls overtake each other
 NOTICED = 8  # others use an eighth of the limit or more if nothing else explains a refusal
 SPARE = 5  # a fifth of the limit stays unused while others use the account
+PACE = 0.75  # of an even distance between calls, which is kept while others use the account
 SLOWLY = 30  # a thirtieth of the limit is taken back from them at a time
-END_OF_MINUTE = 20.0  # seconds; a call then shows nearly all that others used in a fixed minute
+STARVED = 4  # a quarter of what others use is taken back if one call a minute is left
+END_OF_MINUTE = 40.0  # seconds; a call then shows whether others use a fixed minute
 OVERTAKING = 1.5  # seconds by which a later call may reach Venice before an earlier one
 BACK_OFF = 15.0  # seconds after a second refusal by what others use; doubled by each further one
 LONGEST_BACK_OFF = 300.0
@@ -99,7 +102,10 @@ def window_opens(log: SlotLog, now: float) -> float:
     if log.is_fixed and not shares(log, now):
         full = used_slots(log, now) >= limit
         return ((now - LATE) // WINDOW + 1) * WINDOW + LATE if full else 0.0
-    return room(log.times, limit, WINDOW + MARGIN)
+    opens = room(log.times, limit, WINDOW + MARGIN)
+    if shares(log, now):
+        opens = max(opens, room(log.times, 1, PACE * WINDOW / limit))
+    return opens
 
 
 def learned(
@@ -181,15 +187,22 @@ def _with_others(log: SlotLog, others: int, now: float, *, sure: bool) -> SlotLo
     `sure`: nobody is left if nobody was seen.
     """
     seen = min(others, log.limit - 1) if others > UNEXPLAINED else 0
-    if seen < log.others and now <= log.others_at + OTHERS_SEEN:
+    is_gone = sure and not seen
+    if seen < log.others and now <= log.others_at + (GONE if is_gone else OTHERS_SEEN):
         return log
-    less = log.others // 2 if sure and not seen else log.others - max(1, log.limit // SLOWLY)
+    less = log.others // 2 if is_gone else log.others - _taken_back(log, now)
     seen = max(seen, less, 0)
     return replace(log, others=seen, others_at=now) if seen or log.others else log
 
 
+def _taken_back(log: SlotLog, now: float) -> int:
+    """Return how many calls are taken back from others at a time."""
+    starved = log.others // STARVED if calls_a_minute(log, now) == 1 else 0
+    return max(1, log.limit // SLOWLY, starved)
+
+
 def _is_minute_over(at: float, quota: Quota) -> bool:
-    """Return whether Venice counted a whole minute, or most of one, when it counted a call."""
+    """Return whether Venice counted a whole minute, or much of one, when it counted a call."""
     reset = quota.reset_at
     return reset is None or not _is_whole(reset) or reset - at < END_OF_MINUTE
 
