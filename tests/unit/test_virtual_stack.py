@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from benchmarks import burst
+from benchmarks import burst, sharing
 from benchmarks.burst_report import COLOURS
 from benchmarks.virtual_lambda import Concurrency, Pollers
 from benchmarks.virtual_stack import DROP, IMAGE_DROP, OTHERS, Deployment, Policy
@@ -206,6 +206,18 @@ def test_changed_limit_is_followed_within_minute(before: int, after: int, refuse
     assert after - 2 <= calls[5] <= after
     assert stack.venice.answers["rate limited"] <= refused
     assert stack.venice.lock_out.begun == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("window", ["fixed", "sliding"])
+def test_what_another_stack_leaves_is_soon_used(window: str) -> None:
+    figures = sharing.run(sharing.Sharing(2, window, after=120.0, photos=240))
+
+    assert figures["done"] == 480
+    assert figures["refused"] <= 8
+    assert figures["lock_outs"] == 0
+    first, last = figures["ends"]
+    assert first < last <= 900.0
 
 
 def test_without_limiter_same_burst_is_refused_and_locked_out() -> None:
