@@ -425,3 +425,10 @@ def test_duration_is_noted_only_when_it_is_unusual() -> None:
 
     assert answered(rates, Quota(), seconds=14.0) == rates
     assert answered(rates, Quota(), seconds=40.0).log(MODEL).seconds == pytest.approx(20.0)
+
+
+def test_difference_of_half_second_needs_no_write() -> None:
+    rates = answered(Rates(), Quota(), seconds=0.1)
+
+    assert answered(rates, Quota(), seconds=0.5) == rates
+    assert answered(rates, Quota(), seconds=0.9).log(MODEL).seconds == pytest.approx(0.3)

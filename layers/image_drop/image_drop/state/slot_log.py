@@ -16,6 +16,7 @@ MARGIN = 1.1  # 2 × 0.5 s that two Lambda clocks may differ, and some for the n
 LATE = 0.6  # after a whole minute, until it has begun by everybody's clock
 WHOLE_MINUTES = 2  # different resets on whole minutes, in a row, that show fixed windows
 USUAL = 1.5  # times longer or shorter than usual, and what a call takes is estimated anew
+TRIFLE = 0.5  # seconds; so small a difference is usual, too
 BURST = 10.0  # seconds in which the calls of a minute may start
 OTHERS_FOR = 300.0  # seconds after which what others use must have been seen again
 OTHERS_SEEN = 100.0  # seconds for which the most that was seen counts
@@ -115,7 +116,9 @@ def learned(
 
     `then`: the log when the slot of the call was given.
     """
-    if not log.seconds / USUAL < seconds < log.seconds * USUAL:
+    shortest = min(log.seconds / USUAL, log.seconds - TRIFLE)
+    longest = max(log.seconds * USUAL, log.seconds + TRIFLE)
+    if not log.seconds or not shortest < seconds < longest:
         log = replace(log, seconds=math.sqrt(log.seconds * seconds) or seconds)
     if quota.reset_at and not log.is_fixed and abs(quota.reset_at - log.reset) > 1:
         whole = log.whole_minutes + 1 if _is_whole(quota.reset_at) else 0
