@@ -127,7 +127,7 @@ def learned(
     if quota.remaining is not None and now < at + WINDOW:  # else the log has forgotten that time
         others = log.limit - quota.remaining - _seen_by(at, then, log)
         log = replace(log, refusals=0) if log.refusals else log
-        log = _with_others(log, others, now, sure=_is_minute_over(at, quota))
+        log = _with_others(log, others, now, sure=_is_telling(at, quota))
     return log
 
 
@@ -204,8 +204,8 @@ def _taken_back(log: SlotLog, now: float) -> int:
     return max(1, log.limit // SLOWLY, starved)
 
 
-def _is_minute_over(at: float, quota: Quota) -> bool:
-    """Return whether Venice counted a whole minute, or much of one, when it counted a call."""
+def _is_telling(at: float, quota: Quota) -> bool:
+    """Return whether Venice had counted enough of a minute when it counted a call."""
     reset = quota.reset_at
     return reset is None or not _is_whole(reset) or reset - at < END_OF_MINUTE
 
