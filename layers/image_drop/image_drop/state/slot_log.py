@@ -89,7 +89,7 @@ def in_progress(log: SlotLog, now: float) -> int:
 
 def opens_within(log: SlotLog, now: float) -> float:
     """Return the seconds of a minute in which the model's slots become free."""
-    return BURST if log.is_fixed and not shares(log, now) else WINDOW
+    return BURST if _goes_by_minutes(log, now) else WINDOW
 
 
 def used_slots(log: SlotLog, now: float) -> int:
@@ -100,13 +100,13 @@ def used_slots(log: SlotLog, now: float) -> int:
 def window_opens(log: SlotLog, now: float) -> float:
     """Return when the model's window has room for one more slot; 0 is now."""
     limit = calls_a_minute(log, now)
-    if log.is_fixed and not shares(log, now):
+    if _goes_by_minutes(log, now):
         full = used_slots(log, now) >= limit
         return ((now - LATE) // WINDOW + 1) * WINDOW + LATE if full else 0.0
     opens = room(log.times, limit, WINDOW + MARGIN)
-    if shares(log, now):
-        opens = max(opens, room(log.times, 1, PACE * WINDOW / limit))
-    return opens
+    if not shares(log, now):
+        return opens
+    return max(opens, room(log.times, 1, PACE * WINDOW / limit))
 
 
 def learned(
@@ -178,8 +178,13 @@ def _seen_by(at: float, then: SlotLog, log: SlotLog) -> int:
     return used_slots(then, at) + sum(start <= at + OVERTAKING for start in later)
 
 
+def _goes_by_minutes(log: SlotLog, now: float) -> bool:
+    """Return whether Venice's minutes count; what others use needs a sliding window."""
+    return log.is_fixed and not shares(log, now)
+
+
 def _window_start(log: SlotLog, now: float) -> float:
-    if log.is_fixed and not shares(log, now):
+    if _goes_by_minutes(log, now):
         return (now - LATE) // WINDOW * WINDOW - MARGIN
     return now - WINDOW - MARGIN
 
