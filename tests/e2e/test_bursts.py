@@ -42,6 +42,7 @@ def test_drop_of_ten_into_idle_system_starts_at_once(system: System) -> None:
     until(lambda: len(system.outputs("drop/")) == DROP, MAX_WAIT)
 
     assert Counter(call.status for call in system.calls()) == {200: DROP}
+    assert [line for line in system.log("upload") if line.get("message") == "queued"] == []
     assert system.waiting() == 0
     assert system.runs("retry") == 0  # none has been in the queue
 

@@ -102,10 +102,10 @@ class System(Buckets):
         """How often a function has come to its end."""
         return sum(line.startswith("END RequestId") for line in self.stack.logs(function))
 
-    def log(self, function: str, key: str) -> list[dict[str, Any]]:
-        """What a function has logged about an image."""
+    def log(self, function: str, key: str | None = None) -> list[dict[str, Any]]:
+        """What a function has logged, about an image or at all."""
         lines = [json.loads(line) for line in self.stack.logs(function) if line.startswith("{")]
-        return [line for line in lines if line.get("key") == key]
+        return [line for line in lines if key in (None, line.get("key"))]
 
     def invoke(self, logical_id: str, event: Mapping[str, Any]) -> Any:
         """Run a function; its answer, or `None` where it died."""

@@ -365,6 +365,35 @@ def test_lost_answers_change_nothing(
 # --- many at once ------------------------------------------------------------------------------
 
 
+class Contested:
+    """A client before whose first write somebody else writes; each request takes its time."""
+
+    def __init__(self, client: Any, somebody: RateLimiter, clock: FakeClock) -> None:
+        self._client, self._somebody, self._clock = client, somebody, clock
+        self._first = True
+        self.exceptions = client.exceptions
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_item(self, **arguments: Any) -> Any:
+        self._clock.sleep(0.6)
+        if self._first:
+            self._first = False
+            use(self._somebody)
+        return self._client.put_item(**arguments)
+
+
+def test_free_slot_is_taken_though_contest_for_it_took_longer_than_wait(
+    limiter: RateLimiter, dynamodb: "DynamoDBClient", table: str, clock: FakeClock
+) -> None:
+    client: Any = Contested(dynamodb, limiter, clock)
+    late = RateLimiter(client, table, clock.now, clock.sleep, random.Random(1))
+
+    assert use(late, max_slot_wait=0.5).consumed
+    assert len(limiter.rates().log(MODEL).slots) == 2
+
+
 class Atomic:
     """A client whose every request is done in one go, as the real table does it.
 

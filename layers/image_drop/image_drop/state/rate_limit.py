@@ -158,7 +158,7 @@ class RateLimiter:
             if id in log.slots:  # our own write succeeded, but its answer was lost
                 return Slot(id, log)
             opens = opens_at(rates, model, now)
-            if opens > deadline:
+            if opens > max(deadline, now):  # one that is free now is had, however late
                 raise _no_slot(rates, model, opens, now)
             if opens > now:
                 self.sleep(opens - now + self.rng.uniform(0, SPREAD))
