@@ -28,7 +28,7 @@ from image_drop_local.demo.photo_cases import photographs
 from image_drop_local.emulator.stack import STACK_NAME, Stack
 from image_drop_local.simulator import Simulator
 from tests.support.browser import launch_options
-from tests.support.console_page import ConsolePage
+from tests.support.console_page import PATIENCE, ConsolePage
 from tests.support.waiting import until
 from tests.support.written_results import write_results
 
@@ -120,7 +120,7 @@ def loaded(window: ConsolePage, picture: Locator) -> None:
 
 
 def done(window: ConsolePage, name: str) -> None:
-    expect(window.tile(name)).to_have_class(re.compile(r"\bresults\b"), timeout=20_000)
+    expect(window.tile(name)).to_have_class(re.compile(r"\bresults\b"), timeout=PATIENCE)
 
 
 def test_three_dropped_photos_become_three_results(
@@ -148,13 +148,13 @@ def test_unreadable_photo_is_cured_by_another_file(
     put(deployment, "cure/cut-off.png", (photographs() / "coffee.png").read_bytes()[:5000])
     window.go("decide")
     group = window.find(".group", has_text="The image is damaged")
-    expect(group).to_contain_text("The PNG is cut off after 5,000 bytes", timeout=20_000)
+    expect(group).to_contain_text("The PNG is cut off after 5,000 bytes", timeout=PATIENCE)
 
     group.locator("input[type=file]").set_input_files(colours.file("other name.png"))
     agree = window.page.get_by_role("button", name="Use it · $0.03")
     agree.click()
 
-    expect(group).to_be_hidden(timeout=15_000)
+    expect(group).to_be_hidden(timeout=PATIENCE)
     until(lambda: result_of(deployment, "cure/cut-off.png"))
 
 
@@ -165,7 +165,7 @@ def test_photos_without_instructions_get_folder_file(
         put(deployment, f"untold/{number}.png", colours.photo())
     window.go("decide")
     group = window.find(".group", has_text="2 photos: No instructions found")
-    group.get_by_role("button", name="Say what to do").click(timeout=20_000)
+    group.get_by_role("button", name="Say what to do").click(timeout=PATIENCE)
     ask = window.find("#ask")
     expect(ask.get_by_label("Every photo in untold/, later ones too")).to_be_checked()
     ask.get_by_role("button", name="Cut out 2 photos · $0.06").click()
@@ -250,7 +250,7 @@ def test_another_prompt_has_its_price_on_button(
     window.page.get_by_role("button", name="Make it like this · $0.04").click()
 
     until(lambda: result_of(deployment, "again/cup.png").edit_id != first)
-    expect(window.find("#viewer-badges")).to_contain_text("cost $0.08", timeout=15_000)
+    expect(window.find("#viewer-badges")).to_contain_text("cost $0.08", timeout=PATIENCE)
 
 
 def test_three_are_tried_before_others(
@@ -260,14 +260,14 @@ def test_three_are_tried_before_others(
     window.drop(*(colours.file(f"try-{number}.png") for number in range(5)))
     window.find("#try-three").click()
     banner = window.find("[data-banner]", has_text="Are they good?")
-    expect(banner).to_contain_text("3 of 3 photos done.", timeout=20_000)
+    expect(banner).to_contain_text("3 of 3 photos done.", timeout=PATIENCE)
     assert len(venice.charges) == before + 3
 
     banner.get_by_role("button", name="Yes, go on with all 5").click()
     expect(window.find("#send")).to_have_text("Cut out all 5 photos · $0.06")
     window.find("#send").click()
     expect(window.find("[data-banner]", has_text="5 of 5 photos done.")).to_be_visible(
-        timeout=20_000
+        timeout=PATIENCE
     )
     assert len(venice.charges) == before + 5
 
@@ -317,7 +317,7 @@ def test_pause_holds_photos_until_resume(
     put(deployment, "paused/held.png", colours.photo(), mode="background-remove")
     window.go("look")
     window.find("#find").fill("paused/")
-    expect(window.tile("paused/held.png")).to_contain_text("on its way", timeout=15_000)
+    expect(window.tile("paused/held.png")).to_contain_text("on its way", timeout=PATIENCE)
     window.page.get_by_role("button", name="See why").click()
     expect(window.find("#processing")).to_contain_text("Processing is paused.")
 
@@ -334,7 +334,7 @@ def test_dead_letters_are_redriven_after_their_price(
     write_dead_letter(deployment, key)
     put(deployment, key, colours.photo())
     window.go("decide")
-    window.find("#redrive").click(timeout=20_000)
+    window.find("#redrive").click(timeout=PATIENCE)
     place = deployment.input_place(f"{key}.json")
     assert place.key
     window.find("#ask").get_by_role("button", name="Do nothing").click()
@@ -343,7 +343,7 @@ def test_dead_letters_are_redriven_after_their_price(
     window.find("#redrive").click()
     window.find("#ask").get_by_role("button", name=re.compile("^Retry them")).click()
     until(lambda: result_of(deployment, key))
-    expect(window.find("#redrive")).to_be_hidden(timeout=15_000)
+    expect(window.find("#redrive")).to_be_hidden(timeout=PATIENCE)
 
 
 def write_dead_letter(deployment: Deployment, key: str) -> None:
@@ -365,7 +365,7 @@ def test_two_thousand_results_are_scrolled(window: ConsolePage, deployment: Depl
     window.find("#find").fill("many/")
     window.find("#order").select_option("name")
     label = window.find("#grid li").first
-    expect(label).to_have_attribute("aria-setsize", "2000", timeout=20_000)
+    expect(label).to_have_attribute("aria-setsize", "2000", timeout=PATIENCE)
     assert window.find("#grid li").count() < 120
 
     window.tile("many/000000.png").focus()
@@ -404,11 +404,11 @@ def test_page_goes_on_when_console_is_back(
         window = opened.__enter__()
         window.go("look")
     try:
-        expect(window.find("[data-banner=gone]")).to_be_visible(timeout=15_000)
+        expect(window.find("[data-banner=gone]")).to_be_visible(timeout=PATIENCE)
         put(deployment, "gone/meanwhile.png", colours.photo(), mode="background-remove")
         with ConsoleServer(deployment, port=port, data=tmp_path) as second:
             assert second.address == first.address
-            expect(window.find("[data-banner=gone]")).to_be_hidden(timeout=15_000)
+            expect(window.find("[data-banner=gone]")).to_be_hidden(timeout=PATIENCE)
             done(window, "gone/meanwhile.png")
     finally:
         opened.__exit__(None, None, None)
@@ -438,7 +438,7 @@ def test_hostile_key_is_only_text(
     window.page.on("dialog", lambda dialog: window.troubles.append(dialog.message))
     window.go("look")
     window.find("#find").fill("hostile/")
-    expect(window.find("button.tile.results")).to_have_count(1, timeout=20_000)
+    expect(window.find("button.tile.results")).to_have_count(1, timeout=PATIENCE)
     expect(window.find("button.tile.needs-you")).to_have_count(1)
 
     tile = window.find("button.tile.results")
@@ -517,7 +517,7 @@ def test_results_are_taken_home_with_their_list(
 def test_photo_that_met_503_is_retried_and_says_so(window: ConsolePage, retried: str) -> None:
     window.go("look")
     window.find("#find").fill(retried)
-    expect(window.tile(retried)).to_have_class(re.compile("results"), timeout=40_000)
+    expect(window.tile(retried)).to_have_class(re.compile("results"), timeout=PATIENCE)
     window.open(retried)
     window.find("#life-button").click()
     expect(window.find("#life")).to_contain_text("Venice is not available")

@@ -13,6 +13,7 @@ from image_drop.state.billing import MICRO, date_of
 from image_drop.state.circuit_breaker import CircuitBreaker, Status
 from image_drop_local.simulator.settings import Settings
 from tests.simulation.aws.dynamodb import DynamoDB
+from tests.simulation.aws.folders import Folders
 from tests.simulation.aws.others import EventBus, Parameters, QueueTrigger
 from tests.simulation.aws.s3 import S3
 from tests.simulation.aws.sqs import Sqs
@@ -66,6 +67,9 @@ class Cloud:
         } | environment
         self.journal.limit_is(START, float(environment.get("DAILY_SPEND_LIMIT_USD", "50")))
         self.s3 = S3(self.world.now, self._changed)
+        prefixes = {INPUT: "INPUT_PREFIX", OUTPUT: "OUTPUT_PREFIX"}
+        folders = {bucket: environment.get(name, "") for bucket, name in prefixes.items()}
+        self.folders = Folders(self.s3, folders, self.journal.broken.append)
         self.dynamodb = DynamoDB(self.world.now, random.Random(f"{seed} dynamodb"), self._written)
         self.sqs = Sqs(self.world, QUEUE, DEAD, 100, 1800.0, DUPLICATES)
         self.bus = EventBus(self._announced, self.world.now)
@@ -93,7 +97,7 @@ class Cloud:
     def service(self, name: str) -> Any:
         """Return the state behind a boto3 client."""
         return {
-            "s3": self.s3,
+            "s3": self.folders,
             "dynamodb": self.dynamodb,
             "sqs": self.sqs,
             "events": self.bus,
@@ -156,6 +160,11 @@ class Cloud:
         self.note("a new version is deployed")
 
     @property
+    def input_folder(self) -> str:
+        """The stack's folder of the input bucket."""
+        return self.folders.folders[INPUT]
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing runs, waits, or is on its way."""
         functions = (self.upload, self.retry, self.watch, self.backfill)
@@ -196,6 +205,14 @@ class Cloud:
         self.journal.limit_is(self.world.time, float(usd))
         self.redeploy()
 
+    def limit_today(self, usd: float) -> None:
+        """Order another limit for this day, as `image-drop limit` does."""
+        services, now = self.onlooker(), self.world.now()
+        services.orders.limit_today(usd, now)
+        self.journal.limit_today_is(now, usd)
+        if (status := services.circuit_breaker.status()).limit_usd is not None:
+            services.circuit_breaker.resume(now, stop=status.id)
+
     # what AWS does by itself
 
     def _written(self, id: str) -> None:
@@ -212,12 +229,13 @@ class Cloud:
     def _changed(self, name: str, bucket: str, key: str) -> None:
         if bucket != INPUT:
             return
+        whole = self.folders.whole_key(bucket, key)
         event = {
             "Records": [
                 {
                     "eventName": name,
                     "eventTime": datetime.fromtimestamp(self.world.time, UTC).isoformat(),
-                    "s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(key)}},
+                    "s3": {"bucket": {"name": bucket}, "object": {"key": quote_plus(whole)}},
                 }
             ]
         }
@@ -240,7 +258,11 @@ class Cloud:
         self.world.call(ROUND, partial(self._scheduled, function))
 
     def _announced(self, name: str, detail: str) -> None:
-        self.announcements.append(Announcement(self.world.time, name, json.loads(detail)))
+        told = json.loads(detail)
+        for place in (told.get(name) for name in ("input", "output")):
+            if place:
+                place["key"] = self.folders.key_within("an event", place["bucket"], place["key"])
+        self.announcements.append(Announcement(self.world.time, name, told))
         if name in ("Venice Account Unavailable", "Venice Limit Changed"):
             self.world.call(1.0, partial(self.watch.call_later, {}))
 

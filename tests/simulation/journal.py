@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from image_drop.state.circuit_breaker import Status
 
 ROUND = 300.0  # seconds; both schedules
 HIDDEN = 1900.0  # seconds for which a fault may hide a message
+DAY = 86_400.0
 OLD_VERSION = 600.0  # seconds for which functions of an old deployment may still work
 
 
@@ -36,6 +38,7 @@ class Journal:
     doubts: list[tuple[float, frozenset[str]]] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
     daily_limits: list[tuple[float, float]] = field(default_factory=list)
+    limits_today: list[tuple[float, float]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     switched_at: float = 0.0
 
@@ -64,14 +67,19 @@ class Journal:
         """Note the daily limit of a deployment; 0 is none."""
         self.daily_limits.append((at, usd or math.inf))
 
+    def limit_today_is(self, at: float, usd: float) -> None:
+        """Note the limit that somebody ordered for the day of UTC; 0 is none."""
+        self.limits_today.append((at, usd or math.inf))
+
     def daily_limit(self, at: float) -> float:
         """Return the highest daily limit that a function may have at a time."""
-        ends = [since for since, _ in self.daily_limits[1:]] + [math.inf]
-        return max(
-            usd
-            for (since, usd), end in zip(self.daily_limits, ends, strict=True)
-            if since <= at and end > at - OLD_VERSION
-        )
+        midnight = at - at % DAY
+        ordered = [(since, usd) for since, usd in self.limits_today if midnight <= since <= at]
+        usual = _lately(self.daily_limits, at)
+        if not ordered:
+            return max(usual)
+        known = ordered[0][0] <= at - OLD_VERSION  # to every function
+        return max(_lately(ordered, at) + ([] if known else usual))
 
     def switched(self, at: float, status: Status, committed_usd: float, paid_at: float) -> None:
         """Note whether processing is paused now.
@@ -91,3 +99,13 @@ class Journal:
                 )
         if status.stopped and others:
             self.pauses.append(Pause(at, *why))
+
+
+def _lately(limits: Sequence[tuple[float, float]], at: float) -> list[float]:
+    """Return those of the limits, each from a time on, that held within the last minutes."""
+    ends = [since for since, _ in limits[1:]] + [math.inf]
+    return [
+        usd
+        for (since, usd), end in zip(limits, ends, strict=True)
+        if since <= at and end > at - OLD_VERSION
+    ]

@@ -82,7 +82,8 @@ class Machine:
 
     def work_on(self, message: str) -> None:
         """Note which images a message is about."""
-        self.keys = frozenset(upload.key for upload in uploads.from_message(message))
+        found = uploads.from_message(message, self.cloud.input_folder)
+        self.keys = frozenset(upload.key for upload in found)
 
     def now(self) -> float:
         return self.cloud.world.time + self.skew
@@ -168,7 +169,8 @@ class Client:
     def _request(self, operation: str, method: Callable[..., Any], **parameters: Any) -> Any:
         if operation == "transact_write_items":  # as boto3 does, once for all repetitions
             parameters.setdefault("ClientRequestToken", f"{self._machine.rng.getrandbits(64):016x}")
-        if parameters.get("Key") == PRIVATE and all("/" in key for key in self._machine.keys):
+        private = parameters.get("Key") == self._machine.cloud.input_folder + PRIVATE
+        if private and all("/" in key for key in self._machine.keys):
             self._machine.cloud.journal.broken.append(f"{operation} of {PRIVATE} for a folder")
         act = partial(method, **parameters)
         answer = self._machine.request(self._service, operation, act)

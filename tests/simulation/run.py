@@ -26,6 +26,7 @@ MOST_ACTS = 24
 SPAN = 2400.0  # seconds in which people act
 REQUESTS = 600  # among which faults are drawn
 TELLING = 1000.0  # seconds in which a pause is announced
+FOLDERS_SHARE = 0.2
 TIDY = 20  # runs whose garbage is kept; looking for it takes as long as half a run
 LONGEST = 5 * 86_400.0
 
@@ -73,6 +74,7 @@ def simulate(
             MAX_FAILURES=str(rng.randrange(2, 6)),
             MAX_EDIT_USD=rng.choice(("1", "1", "0", "0.06")),
             ALLOWED_MODELS=rng.choice(("", "", "", f"{DEFAULT_MODEL},bria-bg-remover")),
+            **_folders(seed),
         )
         cloud.venice.pages = Venice.drawn_pages(seed, MOST_PAGES, 12)
         found = play(cloud, acts, SPAN)
@@ -91,6 +93,13 @@ def simulate(
         faults.requests,
         cloud.world.time - START,
     )
+
+
+def _folders(seed: int) -> dict[str, str]:
+    """Draw which folders of the buckets are the stack's; usually the whole buckets are."""
+    rng = random.Random(f"{seed} folders")
+    drawn = (("INPUT_PREFIX", "shop/"), ("OUTPUT_PREFIX", "edited/2027/"))
+    return {name: folder for name, folder in drawn if rng.random() < FOLDERS_SHARE}
 
 
 @contextmanager

@@ -12,6 +12,10 @@ WEATHER = 200  # the same of bad weather
 BUSY_SHARE = 0.12
 COPIES = 300  # the same of copies
 COPIES_SHARE = 0.3
+ENLARGED = 400  # the same of enlargements
+ENLARGED_SHARE = 0.12
+LIMITS = 500  # the same of limits for a day
+LIMITS_SHARE = 0.12
 SHARE = 0.7  # of the seeds that have a story
 Step = tuple[float, str, str, Mapping[str, Any]]  # seconds, kind, key, instructions
 RED: Mapping[str, Any] = {"prompt": "red"}
@@ -30,8 +34,9 @@ LAYERED: Mapping[str, Any] = {"prompt": "on marble", "layers": ["_layers/mask.pn
 
 
 def drawn(seed: object, seconds: float) -> list[Act]:
-    """Draw one story or none, bad weather and copies or not, within so many seconds."""
-    return [*_story(seed, seconds), *_weather(seed, seconds), *_copies(seed, seconds)]
+    """Draw one story or none, and some of what happens besides, within so many seconds."""
+    besides = (_weather, _copies, _enlargements, _limits_today)
+    return [*_story(seed, seconds), *(act for draw in besides for act in draw(seed, seconds))]
 
 
 def _weather(seed: object, seconds: float) -> Iterator[Act]:
@@ -59,6 +64,32 @@ def _copies(seed: object, seconds: float) -> Iterator[Act]:
     if rng.random() < 0.5:
         key = rng.choice(("a.jpg", "shop/a.jpg", "shop/b.jpg"))
         yield Act(rng.uniform(100, seconds), "fresh retry", key, COPIES + 9)
+
+
+def _enlargements(seed: object, seconds: float) -> Iterator[Act]:
+    """Somebody wants results that are larger than their images: two calls for each."""
+    rng = random.Random(f"{seed} enlargements")
+    if rng.random() > ENLARGED_SHARE:
+        return
+    finish = {"size": "400x400", "upscale": "auto"}
+    for number in range(rng.choice((1, 2))):
+        key, at = f"shop/l{number}.jpg", rng.uniform(0, seconds - 100)
+        kept = {"keep_original": rng.random() < 0.5}
+        larger = {**rng.choice((CUT, RED)), "finish": finish, **kept}
+        yield Act(at, "put sidecar", key, ENLARGED + 10 * number, larger)
+        yield Act(at + 1, "upload", key, ENLARGED + 10 * number + 1)
+        kind = rng.choice(("same bytes again", "remove result", "retry", "fresh retry", "upload"))
+        yield Act(at + rng.uniform(2, 90), kind, key, ENLARGED + 10 * number + 2)
+
+
+def _limits_today(seed: object, seconds: float) -> Iterator[Act]:
+    """Somebody orders another limit for the day, and perhaps one more."""
+    rng = random.Random(f"{seed} limits")
+    if rng.random() > LIMITS_SHARE:
+        return
+    for number in range(rng.choice((1, 1, 2))):
+        usd = rng.choice((0.02, 0.05, 0.08, 0.2, 50.0, 0.0))
+        yield Act(rng.uniform(0, seconds), "limit today", "", LIMITS + number, {"usd": usd})
 
 
 def _story(seed: object, seconds: float) -> list[Act]:

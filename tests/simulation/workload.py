@@ -422,6 +422,9 @@ class People:
         chosen = DAILY_LIMITS[act.number % len(DAILY_LIMITS)]
         self.cloud.change_daily_limit(act.instructions.get("usd", chosen))
 
+    def limit_today(self, act: Act) -> None:
+        self.cloud.limit_today(act.instructions["usd"])
+
     def s3_busy(self, act: Act) -> None:
         self.s3_was_busy = True
         self.cloud.s3_is_busy_until = self.cloud.world.time + act.instructions["seconds"]
@@ -484,6 +487,7 @@ _ACTS = {
     "crowd again": People.crowd_again,
     "crowd leaves": People.crowd_leaves,
     "daily limit changes": People.daily_limit_changes,
+    "limit today": People.limit_today,
     "wave": People.wave,
     "bus away": People.bus_away,
     "S3 is busy": People.s3_busy,

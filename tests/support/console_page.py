@@ -8,9 +8,12 @@ from typing import Any, Self
 
 from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page, expect
 
+from tests.support.system import MAX_WAIT
+
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 MISSING_PICTURE = "Failed to load resource: the server responded with a status of 404"
+PATIENCE = 1000 * MAX_WAIT  # ms
 
 
 class ConsolePage:
@@ -48,7 +51,7 @@ class ConsolePage:
         self.go("drop")
         chosen: Any = list(files)
         self.find("#files").set_input_files(chosen)
-        expect(self.find("#send")).to_be_enabled(timeout=15_000)
+        expect(self.find("#send")).to_be_enabled(timeout=PATIENCE)
 
     def drop_on_page(self, names: list[str], data: bytes) -> None:
         """Let go of files over the page, as from a folder of the desktop."""

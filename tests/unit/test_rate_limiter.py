@@ -384,7 +384,7 @@ class Contested:
         return self._client.put_item(**arguments)
 
 
-def test_free_slot_is_taken_though_contest_for_it_took_longer_than_wait(
+def test_free_slot_is_had_though_contest_took_longer_than_wait(
     limiter: RateLimiter, dynamodb: "DynamoDBClient", table: str, clock: FakeClock
 ) -> None:
     client: Any = Contested(dynamodb, limiter, clock)
