@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+from image_drop.state.billing import MICRO
 from tests.simulation.auditor import Auditor
 from tests.simulation.aws.s3 import Version
 from tests.simulation.deployment import INPUT, OUTPUT
@@ -22,7 +23,7 @@ class Reuse(Auditor):
         ]
         for key, version in reused:
             source = unquote(version.metadata["reused-from"])
-            if "call" in version.metadata or float(version.metadata["cost-usd"]):
+            if round(float(version.metadata["cost-usd"]) * MICRO) != self._enlarging(version):
                 yield f"{key} was reused from {source}, and paid for"
             if key.startswith(UNTRUSTED) is not source.startswith(UNTRUSTED):
                 yield f"{key} was reused from {source}, across the border of trust"
@@ -33,6 +34,12 @@ class Reuse(Auditor):
         told = sum(bool(r.outcome and r.outcome.reused_from) for r in self.records.values())
         if not told <= count <= len(reused):
             yield f"the days have {count} reused results; {told} to {len(reused)} are right"
+
+    def _enlarging(self, version: Version) -> int:
+        """Return what the second call of its edit has cost, in millionths: that may be its own."""
+        id = version.metadata.get("call")
+        calls = [call for record in self.records.values() for call in record.calls]
+        return sum(call.micro_usd for call in calls if call.id == id and "-" in call.digest)
 
     def _same_picture(self, version: Version, source: str) -> bool:
         """Whether an object that was at `source` was made from the bytes of this image."""

@@ -33,13 +33,14 @@ VARIANTS = {"variants": {"cut": CUT, "pink": {"prompt": "pink"}}}
 
 @dataclass(frozen=True)
 class Life:
-    """What happens to an image, and the keys in the output bucket in the end.
+    """What happens to an image, the keys in the output bucket in the end, and the calls charged.
 
     `meets`: what its calls meet at Venice, by their number. `rounds`: see `ROUNDS`.
     """
 
     acts: Sequence[Act]
     outputs: tuple[str, ...]
+    charged: int
     meets: Mapping[int, str] = field(default_factory=dict)
     rounds: int = ROUNDS
 
@@ -49,20 +50,20 @@ def upload(instructions: Mapping[str, Any]) -> list[Act]:
 
 
 LIVES = {
-    "cut-out": Life(upload(CUT), ("a.jpg.png",)),
-    "finish": Life(upload(FRAMED), ("a.jpg.original.png", "a.jpg.webp")),
-    "variants": Life(upload(VARIANTS), ("a.jpg.cut.png", "a.jpg.pink.png")),
-    "enlarged": Life(upload({"mode": "upscale"}), ("a.jpg.png",)),
-    "two calls": Life(upload(LARGER), ("a.jpg.png",)),
-    "retried": Life(upload(CUT), ("a.jpg.png",), {0: "503"}),
-    "refused": Life(upload(CUT), ("a.jpg.error.json",), {0: "400", 1: "400"}),
-    "unusable": Life(upload(CUT), ("a.jpg.error.json",), {0: "html", 1: "html"}),
-    "no instructions": Life([Act(10, "upload", "a.jpg", 2)], ("a.jpg.error.json",)),
+    "cut-out": Life(upload(CUT), ("a.jpg.png",), 1),
+    "finish": Life(upload(FRAMED), ("a.jpg.original.png", "a.jpg.webp"), 1),
+    "variants": Life(upload(VARIANTS), ("a.jpg.cut.png", "a.jpg.pink.png"), 2),
+    "enlarged": Life(upload({"mode": "upscale"}), ("a.jpg.png",), 1),
+    "two calls": Life(upload(LARGER), ("a.jpg.png",), 2),
+    "retried": Life(upload(CUT), ("a.jpg.png",), 1, {0: "503"}),
+    "refused": Life(upload(CUT), ("a.jpg.error.json",), 0, {0: "400", 1: "400"}),
+    "unusable": Life(upload(CUT), ("a.jpg.error.json",), 1, {0: "html", 1: "html"}),
+    "no instructions": Life([Act(10, "upload", "a.jpg", 2)], ("a.jpg.error.json",), 0),
     "instructions later": Life(
-        [Act(10, "upload", "a.jpg", 2), Act(40, "put sidecar", "a.jpg", 3, CUT)], ("a.jpg.png",)
+        [Act(10, "upload", "a.jpg", 2), Act(40, "put sidecar", "a.jpg", 3, CUT)], ("a.jpg.png",), 1
     ),
     "under another name": Life(
-        [*upload(CUT), Act(60, "copy images", "b/", 4)], ("a.jpg.png", "b/copy-4-0.jpg.png")
+        [*upload(CUT), Act(60, "copy images", "b/", 4)], ("a.jpg.png", "b/copy-4-0.jpg.png"), 1
     ),
     "outage": Life(
         [
@@ -72,6 +73,7 @@ LIVES = {
             Act(330, "account back", "", 6),
         ],
         ("a.jpg.png", "b.jpg.png"),
+        2,
         rounds=9,  # all
     ),
 }
@@ -104,12 +106,12 @@ class Listed(Faults):
         ]
 
 
-def lived(life: Life, faults: Faults) -> tuple[list[str], list[str]]:
-    """Return which promises are broken in the end, and the keys in the output bucket."""
+def lived(life: Life, faults: Faults) -> tuple[list[str], list[str], int]:
+    """Return the broken promises, the keys in the output bucket, and how many calls cost."""
     with quiet():
         cloud = Cloud(1, faults, Settings(), life.meets, DAILY_SPEND_LIMIT_USD="50")
         found = play(cloud, life.acts, SPAN)
-    return found, cloud.s3.keys(OUTPUT)
+    return found, cloud.s3.keys(OUTPUT), len(cloud.venice.book)
 
 
 @pytest.mark.slow
@@ -117,9 +119,9 @@ def lived(life: Life, faults: Faults) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize("name", LIVES)
 def test_any_request_that_goes_wrong_breaks_no_promise(name: str, part: int) -> None:
     life, undisturbed = LIVES[name], Listed({})
-    assert lived(life, undisturbed) == ([], sorted(life.outputs))
+    assert lived(life, undisturbed) == ([], sorted(life.outputs), life.charged)
     for number, fault in undisturbed.ways(life.rounds)[part::PARTS]:
         struck = Listed({number: fault})
-        assert lived(life, struck) == ([], sorted(life.outputs)), (
+        assert lived(life, struck)[:2] == ([], sorted(life.outputs)), (
             f"request {number}, {struck.made[number]}: {fault}"
         )

@@ -27,6 +27,7 @@ SOFTWARE = "Image Drop's Venice simulator"
 EXIF_SOFTWARE = 0x0131
 LONG_SIDE = {"1K": 1024, "2K": 2048, "4K": 4096}  # of an edit, in pixels
 CUT_OUT_LONG_SIDE = 2048  # a cut-out keeps its size up to here, so that a large photo takes < 2 s
+CANNED_SIZE = (256, 256)  # the fewest pixels that the endpoints take, so that an answer can be sent
 FLOOD_SIDE = 256  # the flood runs on a small copy: Pillow's floodfill is a Python loop
 TOLERANCE = 60  # of the flood: sum of the differences of the three channels, 0 to 765
 MIN_SUBJECT, MAX_SUBJECT = 0.10, 0.95  # of the picture; outside, the flood found no subject
@@ -102,7 +103,7 @@ def placeholder(url: str) -> bytes:
 @cache
 def canned(form: str, *, transparent: bool) -> bytes:
     """Return a small ready-made answer for measurements of everything but the picture."""
-    picture = Image.new("RGB", (64, 64), (70, 110, 160))
+    picture = Image.new("RGB", CANNED_SIZE, (70, 110, 160))
     if transparent:
         picture.putalpha(_ellipse(picture.size))
     return _encoded(picture, form)
