@@ -15,13 +15,15 @@ class Reuse(Auditor):
 
     def broken(self) -> Iterator[str]:
         """Yield every promise that is broken, in words."""
-        reused = [
+        served = [
             (key, version)
             for key, history in self.histories()
             for version in history
-            if version.metadata.get("reused-from")
+            if version.metadata.get("saved-usd")  # for its first call, its second one, or both
         ]
-        for key, version in reused:
+        for key, version in served:
+            if "reused-from" not in version.metadata:
+                continue
             source = unquote(version.metadata["reused-from"])
             if round(float(version.metadata["cost-usd"]) * MICRO) != self._enlarging(version):
                 yield f"{key} was reused from {source}, and paid for"
@@ -32,8 +34,8 @@ class Reuse(Auditor):
         days = [i for id, i in self.cloud.dynamodb.items.items() if id.startswith("spend#")]
         count = sum(int(day.get("reused", {"N": "0"})["N"]) for day in days)
         told = sum(bool(r.outcome and r.outcome.reused_from) for r in self.records.values())
-        if not told <= count <= len(reused):
-            yield f"the days have {count} reused results; {told} to {len(reused)} are right"
+        if not told <= count <= len(served):
+            yield f"the days have {count} reused results; {told} to {len(served)} are right"
 
     def _enlarging(self, version: Version) -> int:
         """Return what the second call of its edit has cost, in millionths: that may be its own."""
