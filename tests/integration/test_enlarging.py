@@ -12,7 +12,7 @@ from image_drop_cli.manifest import manifest
 from tests.integration.test_operating import cancel
 from tests.support.interruptions import Killed
 from tests.support.pictures import photo, save
-from tests.support.stage import INPUT, Stage
+from tests.support.stage import INPUT, OUTPUT, Stage
 from tests.support.stage_deployment import deployment_of
 
 CUT_OUT = {"mode": "background-remove"}  # $0.03
@@ -223,6 +223,24 @@ def kill_after_record(stage: Stage, number: int) -> None:
         dynamodb.meta.events.register(write, die)
 
 
+def kill_after_result(stage: Stage) -> None:
+    """Kill the function when the result is stored, and the record does not know it."""
+    hooks = stage.services.input_bucket.s3.meta.events
+    stored: list[str] = []
+
+    def note(params: Any, **_: Any) -> None:
+        stored.append(params["url_path"])
+
+    def die(**_: Any) -> None:
+        if stored[-1].endswith("a.jpg.png"):
+            hooks.unregister("before-call.s3.PutObject", note)
+            hooks.unregister("after-call.s3.PutObject", die)
+            raise Killed
+
+    hooks.register("before-call.s3.PutObject", note)
+    hooks.register("after-call.s3.PutObject", die)
+
+
 def test_cancelled_image_is_finished_without_enlargement(stage: Stage) -> None:
     stage.venice.faults.add(503, endpoint="upscale", times=1)
     stage.drop("p/a.jpg", photo(), sidecar=TWICE)
@@ -244,6 +262,40 @@ def test_renamed_picture_is_enlarged_for_nothing(stage: Stage) -> None:
     require_books_agree(stage, 0.03, 0.02, 0.03, 0.02)
     day = stage.services.billing.day(stage.clock.now())
     assert (day.reused, day.saved_usd) == (2, 0.1)
+
+
+def test_enlargement_that_is_reused_counts_beside_paid_call(stage: Stage) -> None:
+    stage.venice.change(pictures="fast")  # the cut-outs of all photos are the same
+    finish = {"size": "512x512", "upscale": "auto"}
+    kept = CUT_OUT | {"finish": finish, "keep_original": True}
+    stage.drop("a.jpg", photo("one"), sidecar=kept)
+    stage.drop("b.jpg", photo("another"), sidecar=kept)
+
+    metadata = stage.metadata("b.jpg.png")
+    assert (metadata["cost-usd"], metadata["saved-usd"]) == ("0.030000", "0.020000")
+    require_books_agree(stage, 0.03, 0.02, 0.03)
+    day = stage.services.billing.day(stage.clock.now())
+    assert (day.reused, day.saved_usd) == (1, 0.02)
+
+
+def test_answer_that_somebody_removed_is_paid_again_to_cent(stage: Stage) -> None:
+    stage.venice.faults.add(503, endpoint="upscale", times=1)
+    stage.put_json("a.jpg.json", **TWICE)
+    event = stage.put("a.jpg", photo())
+    stage.upload(event)
+    (kept,) = stage.outputs()
+    stage.s3.delete_object(Bucket=OUTPUT, Key=kept)
+    kill_after_result(stage)
+    stage.pass_time(60)
+    with pytest.raises(Killed):
+        stage.upload(event)
+    stage.pass_time(400)
+    stage.cold_start()
+
+    stage.work_off()
+
+    assert stage.metadata("a.jpg.png")["cost-usd"] == "0.050000"
+    require_books_agree(stage, 0.03, 0.03, 0.02)
 
 
 def test_new_finish_of_kept_answers_is_free(stage: Stage) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from image_drop.state.billing import MICRO
+from image_drop.state.billing import MICRO, micro
+from image_drop.state.edit_record import Record
 from tests.simulation.auditor import Auditor
 from tests.simulation.aws.s3 import Version
 from tests.simulation.deployment import INPUT, OUTPUT
@@ -31,11 +32,24 @@ class Reuse(Auditor):
                 yield f"{key} was reused from {source}, across the border of trust"
             if not self._same_picture(version, source):
                 yield f"{key} was reused from {source}, which was made from another picture"
-        days = [i for id, i in self.cloud.dynamodb.items.items() if id.startswith("spend#")]
-        count = sum(int(day.get("reused", {"N": "0"})["N"]) for day in days)
-        told = sum(bool(r.outcome and r.outcome.reused_from) for r in self.records.values())
-        if not told <= count <= len(served):
-            yield f"the days have {count} reused results; {told} to {len(served)} are right"
+        told = list(filter(None, map(self._told, self.records.values())))
+        for name, least, most in (
+            ("reused", len(told), len(served)),
+            ("saved", sum(told), sum(_saved(version) for _, version in served)),
+        ):
+            days = [i for id, i in self.cloud.dynamodb.items.items() if id.startswith("spend#")]
+            count = sum(int(day.get(name, {"N": "0"})["N"]) for day in days)
+            if not least <= count <= most:
+                yield f"the days have {count} {name}; {least} to {most} are right"
+
+    def _told(self, record: Record) -> int:
+        """Return what the result of an outcome has saved, in millionths of a dollar, at least."""
+        outcome = record.outcome
+        if outcome is None:
+            return 0
+        history = self.cloud.s3.versions.get((OUTPUT, outcome.key), ())
+        made = [each for each in history if each.metadata.get("edit-id") == outcome.edit_id]
+        return min((_saved(each) for each in made if each.etag == outcome.etag), default=0)
 
     def _enlarging(self, version: Version) -> int:
         """Return what the second call of its edit has cost, in millionths: that may be its own."""
@@ -58,3 +72,7 @@ class Reuse(Auditor):
         etag = version.metadata.get("source-etag")
         history = self.cloud.s3.versions.get((INPUT, key), [])
         return {each.body for each in history if etag in (None, each.etag.strip('"'))} - {None}
+
+
+def _saved(version: Version) -> int:
+    return micro(float(version.metadata.get("saved-usd", "0")))

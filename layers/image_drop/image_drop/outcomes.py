@@ -21,7 +21,6 @@ from image_drop.state.answers import Known
 from image_drop.state.billing import Saving, Settlement, micro
 from image_drop.state.edit_record import (
     MAX_DROPS,
-    MAX_SAVED,
     MAX_UNSENT,
     CallState,
     Outcome,
@@ -153,8 +152,12 @@ def _conclude_result(
     saved = micro(float(metadata.get("saved-usd", "0")))
     # Served now, also if the edit had this result before; or by a function that died.
     found = saved and not same and result.etag not in job.hold.record.saved
-    saving = Saving(saved, job.services.now()) if reused or found else None
-    conclude(outcome, event, settlement, job, saving, note, call=metadata.get("call", ""))
+    money: Settlement | Saving | None = settlement
+    if reused or found:
+        if settlement:  # of the first call, whose answer was enlarged for nothing; usually settled
+            job.hold.update(settlement.change, settlement.move)
+        money = Saving(result.etag, saved, job.services.now())
+    conclude(outcome, event, money, job, note, call=metadata.get("call", ""))
 
 
 def conclude_variants(wanted: Wanted, job: Job) -> None:
@@ -174,16 +177,14 @@ def conclude_variants(wanted: Wanted, job: Job) -> None:
 def conclude(
     outcome: Outcome,
     event: str | None,
-    settlement: Settlement | None,
+    money: Settlement | Saving | None,
     job: Job,
-    saving: Saving | None = None,
     note: Mapping[str, Any] | None = None,
     call: str = "",
 ) -> None:
-    """Write an outcome with its event into the record and settle its call, in one transaction.
+    """Write an outcome, its event and what the day's ledger gets for it, in one transaction.
 
-    `saving`: what the day's ledger gets for a result that cost nothing. `note`: a further item.
-    `call`: the id of the call whose result it is.
+    `note`: a further item. `call`: the id of the call whose result it is.
     """
 
     def concluded(record: Record) -> Record:
@@ -197,12 +198,8 @@ def conclude(
             record, outcome=outcome, refusal=refusal, outbox=outbox
         ).after(step)
         new = new.concluded(call)
-        if saving:
-            saved = (*record.saved, outcome.etag)[-MAX_SAVED:]
-            new = msgspec.structs.replace(new, saved=saved)
-        return settlement.change(new) if settlement else new
+        return money.change(new) if money else new
 
-    money = settlement or saving
     job.hold.update(concluded, money.move if money else None, note)
 
 

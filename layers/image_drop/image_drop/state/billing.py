@@ -183,10 +183,18 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Saving:
-    """An answer that was reused instead of paid for again. `micro_usd`: what it had cost."""
+    """What a result did not cost, because answers were reused instead of paid for again.
 
+    `etag`: of the result, by which it is counted once. `micro_usd`: what the answers had cost.
+    """
+
+    etag: str
     micro_usd: int
     at: float
+
+    def change(self, record: Record) -> Record:
+        """Return the record that knows that the result is counted."""
+        return record.counted(self.etag)
 
     def move(self, _: Record) -> Mapping[str, Any]:
         """Return the change of its day, as an update for `Records`."""

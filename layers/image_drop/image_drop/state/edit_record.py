@@ -237,6 +237,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         )
         return msgspec.structs.replace(self, calls=calls)
 
+    def counted(self, etag: str) -> "Record":
+        """Return the record with a reused result whose saving is counted."""
+        return msgspec.structs.replace(self, saved=(*self.saved, etag)[-MAX_SAVED:])
+
     def after(self, step: Step) -> "Record":
         """Return the record with one more step in its history, or with its last step once more."""
         *earlier, last = self.history or (step,)
