@@ -1,6 +1,6 @@
 """`finish.upscale`: a second paid call of an edit, only where the canvas enlarges its subject."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -252,7 +252,9 @@ def test_cancelled_image_is_finished_without_enlargement(stage: Stage) -> None:
     require_books_agree(stage, 0.03)
 
 
-def test_renamed_picture_is_enlarged_for_nothing(stage: Stage) -> None:
+def test_renamed_picture_is_enlarged_for_nothing(
+    stage: Stage, metrics: Callable[[], dict[str, list[float]]]
+) -> None:
     for folder, more in (("plain", {}), ("kept", {"keep_original": True, "fresh": False})):
         stage.drop(f"{folder}/a.jpg", photo(folder), sidecar=TWICE | more)
         assert stage.drop(f"{folder}/b.jpg", photo(folder), sidecar=TWICE | more) == "reused"
@@ -262,9 +264,12 @@ def test_renamed_picture_is_enlarged_for_nothing(stage: Stage) -> None:
     require_books_agree(stage, 0.03, 0.02, 0.03, 0.02)
     day = stage.services.billing.day(stage.clock.now())
     assert (day.reused, day.saved_usd) == (2, 0.1)
+    assert metrics()["Saved"] == [0.05, 0.05]
 
 
-def test_enlargement_that_is_reused_counts_beside_paid_call(stage: Stage) -> None:
+def test_enlargement_that_is_reused_counts_beside_paid_call(
+    stage: Stage, metrics: Callable[[], dict[str, list[float]]]
+) -> None:
     stage.venice.change(pictures="fast")  # the cut-outs of all photos are the same
     finish = {"size": "512x512", "upscale": "auto"}
     kept = CUT_OUT | {"finish": finish, "keep_original": True}
@@ -276,6 +281,8 @@ def test_enlargement_that_is_reused_counts_beside_paid_call(stage: Stage) -> Non
     require_books_agree(stage, 0.03, 0.02, 0.03)
     day = stage.services.billing.day(stage.clock.now())
     assert (day.reused, day.saved_usd) == (1, 0.02)
+    published = metrics()
+    assert (published["Reused"], published["Saved"]) == ([1], [0.02])
 
 
 def test_answer_that_somebody_removed_is_paid_again_to_cent(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """The story of one image, from upload to result. `process` tells it; the rest are its steps."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from image_drop import (
@@ -202,9 +203,10 @@ def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     note = reuse.note_of(edit, photos, paid, result, png, stored, job)
     outcomes.conclude_result(edit, stored, paid, job, note)
     clean_up(edit, job)
-    log(edit, paid, job.services.now() - started)
+    answers = results.answers_of(paid, result)
+    log(edit, answers, job.services.now() - started)
     outcomes.announce(job)
-    if paid.call or (result.larger and result.larger.paid.call):
+    if any(each.call for each in answers):
         return Outcome.EDITED
     return Outcome.REUSED if paid.reused else Outcome.FINISHED
 
@@ -363,15 +365,15 @@ def remove_report(job: Job) -> None:
     job.hold.update_later(lambda record: record.with_report(False))
 
 
-def log(edit: Edit, paid: Paid, duration: float) -> None:
+def log(edit: Edit, answers: Sequence[Paid], duration: float) -> None:
     """Log the edit and write its metrics."""
-    answer = paid.answer
+    answer = answers[0].answer
     if answer.deprecation:
         logger.warning("model is deprecated", model=answer.model, warning=answer.deprecation)
         measure({"DeprecatedModel": 1}, model=answer.model or edit.rate_model)
     logger.info("edited", key=edit.image.key, mode=edit.mode, edit_id=edit.id)
     measure({"Edited": 1, "Duration": duration}, mode=edit.mode)
-    reuse.log(paid, edit)
+    reuse.log(edit, answers)
 
 
 def _prepared(data: bytes, edit: Edit, services: Services) -> Photo:

@@ -36,6 +36,11 @@ class Larger:
     png: bytes
 
 
+def answers_of(paid: Paid, result: Result) -> tuple[Paid, ...]:
+    """Return the answers that a result was made from: to its first call, and to its second one."""
+    return (paid, result.larger.paid) if result.larger else (paid,)
+
+
 def finished_before(edit: Edit, paid: Paid) -> Result | None:
     """Return the finished result that was made under another name, checked anew, or None."""
     if not (paid.reused and paid.reused.finished):
@@ -84,8 +89,7 @@ def metadata_of(
     services: Services,
 ) -> dict[str, str]:
     """Return a result's metadata, which suffice to finish its bookkeeping after a crash."""
-    first = photos[0]
-    answers = [paid, *([result.larger.paid] if result.larger else [])]
+    first, answers = photos[0], answers_of(paid, result)
     settlements = [each.settlement for each in answers if each.settlement]
     saved = [each.reused.micro_usd for each in answers if each.reused]
     return output_bucket.with_metadata_of_image(

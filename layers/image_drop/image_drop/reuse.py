@@ -16,6 +16,7 @@ from image_drop.paid_answers import HEADERS, Paid
 from image_drop.results import Result
 from image_drop.state import answers
 from image_drop.state.answers import Known
+from image_drop.state.billing import MICRO
 from image_drop.state.edit_record import CallState
 from image_drop.storage.output_bucket import Stored
 from image_drop.telemetry import logger, measure
@@ -88,11 +89,12 @@ def note_of_original(
     return _put(id, known, job)
 
 
-def log(paid: Paid, edit: Edit) -> None:
-    """Log that a result was reused, and write the metrics of that."""
-    if paid.reused:
-        usd = paid.reused.micro_usd / 1_000_000
-        logger.info("reused", key=edit.image.key, earlier=paid.reused.key)
+def log(edit: Edit, served: Sequence[Paid]) -> None:
+    """Log that answers of a result were reused, and write the metrics of that."""
+    reused = [each.reused for each in served if each.reused]
+    if reused:
+        usd = sum(each.micro_usd for each in reused) / MICRO
+        logger.info("reused", key=edit.image.key, earlier=reused[0].key)
         measure({"Reused": 1, "Saved": usd}, mode=edit.mode)
 
 
