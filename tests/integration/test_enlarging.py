@@ -252,6 +252,19 @@ def test_cancelled_image_is_finished_without_enlargement(stage: Stage) -> None:
     require_books_agree(stage, 0.03)
 
 
+def test_cancelled_image_is_not_paid_again_without_kept_answer(stage: Stage) -> None:
+    stage.venice.faults.add(503, endpoint="upscale", times=1)
+    stage.drop("p/a.jpg", photo(), sidecar=TWICE)
+    (kept,) = stage.outputs()
+    stage.s3.delete_object(Bucket=OUTPUT, Key=kept)
+    stage.pass_time(5)
+    cancel(stage, "p/")
+    stage.work_off()
+
+    assert stage.report("p/a.jpg")["code"] == "cancelled"
+    require_books_agree(stage, 0.03)
+
+
 def test_renamed_picture_is_enlarged_for_nothing(
     stage: Stage, metrics: Callable[[], dict[str, list[float]]]
 ) -> None:

@@ -56,6 +56,8 @@ class Money(Auditor):
                 same = (call.digest, call.drop) == (again.digest, again.drop)
                 vain = same and not {call.id, again.id} & made
                 vain = vain and not self._reworded_between(id, call.at, again.at)
+                # Who removes paid answers has them paid again.
+                vain = vain and not any(call.at < at < again.at for at in self.people.tidied)
                 if vain and not self._changed_after_report(id, call, again):
                     yield f"{id} was paid twice in a row for the drop {call.drop}, in vain"
 

@@ -80,6 +80,11 @@ def _enlargements(seed: object, seconds: float) -> Iterator[Act]:
         yield Act(at + 1, "upload", key, ENLARGED + 10 * number + 1)
         kind = rng.choice(("same bytes again", "remove result", "retry", "fresh retry", "upload"))
         yield Act(at + rng.uniform(2, 90), kind, key, ENLARGED + 10 * number + 2)
+        last = at
+    if rng.random() < 0.4:
+        # S3 is busy meanwhile, so that some wait.
+        yield Act(last + 2, "S3 is busy", "", ENLARGED + 50, {"seconds": 30.0, "with": WRITES})
+        yield Act(last + rng.uniform(5, 60), "remove kept answers", "", ENLARGED + 51)
 
 
 def _limits_today(seed: object, seconds: float) -> Iterator[Act]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from image_drop.state.circuit_breaker import BY_HAND
 from image_drop.storage import retry_queue
+from image_drop.storage.output_bucket import ANSWERS
 from image_drop.uploads import FRESH, Upload, starts_nothing
 from tests.simulation.aws.s3 import Version
 from tests.simulation.deployment import INPUT, OUTPUT, Cloud
@@ -191,6 +192,7 @@ class People:
     s3_was_busy: bool = False
     reworded: list[tuple[float, str]] = field(default_factory=list)  # when, and which image
     cancelled: list[tuple[float, str]] = field(default_factory=list)  # when, and below what
+    tidied: list[float] = field(default_factory=list)  # when all kept answers were removed
     fresh: set[str] = field(default_factory=set)  # images of which a new draw was asked for
 
     def __post_init__(self) -> None:
@@ -371,6 +373,11 @@ class People:
             self.removed.add(key)
             self.markers.add(self.cloud.s3.delete(OUTPUT, key).id)
 
+    def remove_kept_answers(self, act: Act) -> None:
+        for key in self.cloud.s3.keys(OUTPUT, ANSWERS):
+            self.markers.add(self.cloud.s3.delete(OUTPUT, key).id)
+        self.tidied.append(self.cloud.world.time)
+
     def retry(self, act: Act) -> None:
         if self.cloud.s3.current(INPUT, act.key):
             upload = Upload(INPUT, act.key, retry=f"again-{act.number}")
@@ -474,6 +481,7 @@ _ACTS = {
     "copy images": People.copy_images,
     "fresh retry": People.fresh_retry,
     "remove result": People.remove_result,
+    "remove kept answers": People.remove_kept_answers,
     "retry": People.retry,
     "redrive": People.redrive,
     "backfill": People.backfill,

@@ -161,7 +161,8 @@ def require_not_cancelled(edit: Edit, wanted: Wanted, job: Job) -> None:
     Whoever changes the image or its files of instructions asks again. An answer that is paid
     already is finished.
     """
-    if job.hold.record.kept_digest == edit.call_digest:
+    record, bucket = job.hold.record, job.services.output_bucket
+    if record.kept_answer(edit.call_digest) and paid_answers.is_answered(edit, record, bucket):
         return
     asked_at = max(job.asked_at, wanted.changed_at)
     if cancelled := job.cancelled(edit.image.key, asked_at):
