@@ -68,11 +68,14 @@ def kept_answer(edit: Edit, job: Job) -> Paid | None:
     return None
 
 
-def is_answered(edit: Edit, record: Record, bucket: OutputBucket) -> bool:
-    """Return whether an edit needs no call, because `kept_answer` would find its answer."""
+def is_answered(edit: Edit, record: Record, bucket: OutputBucket, *, fresh: bool = False) -> bool:
+    """Return whether an edit needs no call, because `kept_answer` would find its answer.
+
+    `fresh`: a new draw was asked for.
+    """
     return any(
         (found := bucket.find_output(key)) and found.metadata.get(name) == value
-        for key, name, value in _places(edit, record)
+        for key, name, value in _places(edit, record, fresh)
     )
 
 

@@ -161,9 +161,11 @@ def require_not_cancelled(edit: Edit, wanted: Wanted, job: Job) -> None:
     Whoever changes the image or its files of instructions asks again. An answer that is paid
     already is finished.
     """
-    record, bucket = job.hold.record, job.services.output_bucket
-    if record.kept_answer(edit.call_digest) and paid_answers.is_answered(edit, record, bucket):
-        return
+    record, bucket, fresh = job.hold.record, job.services.output_bucket, job.upload.fresh
+    if record.kept_answer(edit.call_digest) and paid_answers.is_answered(
+        edit, record, bucket, fresh=fresh
+    ):
+        return  # the record alone may be wrong: somebody may have removed the answer
     asked_at = max(job.asked_at, wanted.changed_at)
     if cancelled := job.cancelled(edit.image.key, asked_at):
         raise CancelledError(f"{cancelled} Venice was not called.")
