@@ -368,16 +368,18 @@ def test_lost_answers_change_nothing(
 class Contested:
     """A client before whose first write somebody else writes; each request takes its time."""
 
-    def __init__(self, client: Any, somebody: RateLimiter, clock: FakeClock) -> None:
+    def __init__(
+        self, client: Any, somebody: RateLimiter, clock: FakeClock, seconds: float
+    ) -> None:
         self._client, self._somebody, self._clock = client, somebody, clock
-        self._first = True
+        self._seconds, self._first = seconds, True
         self.exceptions = client.exceptions
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     def put_item(self, **arguments: Any) -> Any:
-        self._clock.sleep(0.6)
+        self._clock.sleep(self._seconds)
         if self._first:
             self._first = False
             use(self._somebody)
@@ -387,11 +389,21 @@ class Contested:
 def test_free_slot_is_had_though_contest_took_longer_than_wait(
     limiter: RateLimiter, dynamodb: "DynamoDBClient", table: str, clock: FakeClock
 ) -> None:
-    client: Any = Contested(dynamodb, limiter, clock)
+    client: Any = Contested(dynamodb, limiter, clock, 0.6)
     late = RateLimiter(client, table, clock.now, clock.sleep, random.Random(1))
 
     assert use(late, max_slot_wait=0.5).consumed
     assert len(limiter.rates().log(MODEL).slots) == 2
+
+
+def test_contest_for_slot_ends_soon_after_wait(
+    limiter: RateLimiter, dynamodb: "DynamoDBClient", table: str, clock: FakeClock
+) -> None:
+    client: Any = Contested(dynamodb, limiter, clock, 4.0)
+    late = RateLimiter(client, table, clock.now, clock.sleep, random.Random(1))
+
+    with pytest.raises(NoSlotError):
+        use(late, max_slot_wait=0.5)
 
 
 class Atomic:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ID = 8  # characters of a slot's id, which keeps the item small
+CONTEST = 3.0  # seconds after the wait in which a slot that is free is had, if others want it, too
 SPREAD = 0.1  # seconds over which callers who wait for the same moment ask again
 
 
@@ -158,7 +159,7 @@ class RateLimiter:
             if id in log.slots:  # our own write succeeded, but its answer was lost
                 return Slot(id, log)
             opens = opens_at(rates, model, now)
-            if opens > max(deadline, now):  # one that is free now is had, however late
+            if opens > max(deadline, min(now, deadline + CONTEST)):
                 raise _no_slot(rates, model, opens, now)
             if opens > now:
                 self.sleep(opens - now + self.rng.uniform(0, SPREAD))
