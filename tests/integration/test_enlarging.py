@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from image_drop.state.edit_record import CallState, Record, record_id
+from image_drop.uploads import FRESH, Upload
 from image_drop_cli.explanation import explain
 from image_drop_cli.manifest import manifest
 from tests.integration.test_operating import cancel
@@ -332,6 +333,26 @@ def test_fresh_draw_pays_both_calls_again(stage: Stage) -> None:
     stage.drop("a.jpg", photo(), sidecar=TWICE)
     stage.drop("b.jpg", photo(), sidecar=TWICE | {"fresh": True})
     require_books_agree(stage, 0.03, 0.02, 0.03, 0.02)
+
+
+@pytest.mark.usefixtures("mapping")
+def test_repeated_event_leaves_answer_of_new_draw_that_waits(stage: Stage) -> None:
+    stage.configure(DAILY_SPEND_LIMIT_USD="0.09")  # too little for the fourth call
+    stage.put_json("a.jpg.json", **TWICE)
+    event = stage.put("a.jpg", photo())
+    stage.upload(event)
+    draw = Upload(INPUT, "a.jpg", retry=f"{FRESH}1", asked_at=stage.clock.now())
+    stage.services.queue.send(draw)
+    stage.redeliver()
+    assert stage.processing_paused
+
+    stage.upload(event)
+    stage.pass_time(86_400)
+    stage.watch()
+    stage.work_off()
+
+    assert paths(stage) == ["background-remove", "upscale"] * 2
+    require_nothing_kept(stage)
 
 
 def test_manifest_and_explain_tell_of_both_calls(stage: Stage) -> None:

@@ -49,8 +49,12 @@ class Money(Auditor):
                     yield f"{id} has {count} calls without an answer for the drop {drop}"
 
     def _paid_in_vain(self, made: set[str]) -> Iterator[str]:
-        """Calls without a result that were made again. `made`: calls with one."""
+        """Calls without a result that were made again. `made`: calls that results name.
+
+        One that is made from a kept answer names none; the record tells of it.
+        """
         for id, record in self.records.items():
+            made = made | {call.id for call in record.calls if not call.output_key}
             paid = [call for call in record.calls if call.state is CallState.PAID]
             for call, again in pairwise(paid):
                 same = (call.digest, call.drop) == (again.digest, again.drop)

@@ -4,7 +4,7 @@ The object in the output bucket is written first. Its metadata name the edit, th
 cost, so the next invocation after a crash can finish the bookkeeping and the announcement.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,7 +17,6 @@ from image_drop.errors import NotAnnouncedError
 from image_drop.events import ImageEdited, Place
 from image_drop.job import Job
 from image_drop.paid_answers import Paid
-from image_drop.state.answers import Known
 from image_drop.state.billing import Saving, Settlement, micro
 from image_drop.state.edit_record import (
     MAX_DROPS,
@@ -114,8 +113,8 @@ def conclude_result(
     in the same transaction, see `reuse.note_of`.
     """
     drops = (job.drop(edit.image), edit.image.version)  # also of what asked for it before a retry
-    settlement, reused = (paid.settlement, paid.reused) if paid else (None, None)
-    _conclude_result(result, edit.call_digest, drops, settlement, job, reused, note)
+    settlement = paid.settlement if paid else None
+    _conclude_result(result, edit.call_digest, drops, settlement, job, paid, note)
 
 
 def _conclude_result(
@@ -124,7 +123,7 @@ def _conclude_result(
     drops: tuple[str, ...],
     settlement: Settlement | None,
     job: Job,
-    reused: Known | None = None,
+    paid: Paid | None = None,
     note: Mapping[str, Any] | None = None,
 ) -> None:
     metadata, last = output_bucket.from_metadata(result.metadata), job.hold.record.outcome
@@ -153,11 +152,14 @@ def _conclude_result(
     # Served now, also if the edit had this result before; or by a function that died.
     found = saved and not same and result.etag not in job.hold.record.saved
     money: Settlement | Saving | None = settlement
-    if reused or found:
+    if (paid and paid.reused) or found:
         if settlement:  # of the first call, whose answer was enlarged for nothing; usually settled
             job.hold.update(settlement.change, settlement.move)
         money = Saving(result.etag, saved, job.services.now())
-    conclude(outcome, event, money, job, note, call=metadata.get("call", ""))
+    calls = [metadata.get("call", "")]
+    if paid and not (paid.call or paid.reused):  # from a kept answer, which names no call
+        calls += job.hold.record.without_result(digest)
+    conclude(outcome, event, money, job, note, calls)
 
 
 def conclude_variants(wanted: Wanted, job: Job) -> None:
@@ -180,11 +182,11 @@ def conclude(
     money: Settlement | Saving | None,
     job: Job,
     note: Mapping[str, Any] | None = None,
-    call: str = "",
+    calls: Collection[str] = (),
 ) -> None:
     """Write an outcome, its event and what the day's ledger gets for it, in one transaction.
 
-    `note`: a further item. `call`: the id of the call whose result it is.
+    `note`: a further item. `calls`: the ids of those whose result it is.
     """
 
     def concluded(record: Record) -> Record:
@@ -197,7 +199,7 @@ def conclude(
         new = msgspec.structs.replace(
             record, outcome=outcome, refusal=refusal, outbox=outbox
         ).after(step)
-        new = new.concluded(call)
+        new = new.concluded(calls)
         return money.change(new) if money else new
 
     job.hold.update(concluded, money.move if money else None, note)

@@ -205,7 +205,8 @@ def make_edit(edit: Edit, there: Stored | None, job: Job) -> Outcome:
             stored = store_result(edit, png, result, metadata, there, job)
     note = reuse.note_of(edit, photos, paid, result, png, stored, job)
     outcomes.conclude_result(edit, stored, paid, job, note)
-    clean_up(edit, job)
+    remove_report(job)  # an older one
+    paid_answers.forget_answer(edit, job)
     answers = results.answers_of(paid, result)
     log(edit, answers, job.services.now() - started)
     outcomes.announce(job)
@@ -231,7 +232,9 @@ def catch_up(edit: Edit, there: Stored | None, job: Job) -> Outcome:
     if there is not None and there.edit_id == edit.id:
         outcomes.conclude_result(edit, there, None, job)
     if outcomes.is_result(job.hold.record.outcome):  # also one that somebody has removed since
-        clean_up(edit, job)
+        remove_report(job)
+        if not job.hold.record.without_result(edit.call_digest):  # else a new draw waits for more
+            paid_answers.forget_answer(edit, job)
     outcomes.announce(job)
     return Outcome.DONE_BEFORE
 
@@ -345,12 +348,6 @@ def require_wanted(edit: Edit, job: Job) -> None:
         raise SupersededError(f"The instructions have changed. {error.detail}") from error
     if current.id != edit.id:
         raise SupersededError(f"{edit.image.key} or its instructions have changed.")
-
-
-def clean_up(edit: Edit, job: Job) -> None:
-    """Remove what the result replaces: an older report and the kept answer."""
-    remove_report(job)
-    paid_answers.forget_answer(edit, job)
 
 
 def remove_report(job: Job) -> None:

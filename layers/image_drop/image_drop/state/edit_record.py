@@ -4,7 +4,7 @@ The record is the truth about an edit; buckets, queue and events follow from it.
 pure; `records` keeps the items in DynamoDB. All times are seconds since 1970.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 
 import msgspec
@@ -229,13 +229,21 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             ),
         )
 
-    def concluded(self, id: str) -> "Record":
-        """Return the record with a call whose result has its outcome."""
+    def concluded(self, ids: Collection[str]) -> "Record":
+        """Return the record with calls whose result has its outcome."""
         calls = tuple(
-            msgspec.structs.replace(each, output_key="") if each.id == id else each
+            msgspec.structs.replace(each, output_key="") if each.id in ids else each
             for each in self.calls
         )
         return msgspec.structs.replace(self, calls=calls)
+
+    def without_result(self, digest: str) -> tuple[str, ...]:
+        """Return the ids of a request's paid calls whose answer has not become a result yet."""
+        return tuple(
+            each.id
+            for each in self.calls
+            if each.digest == digest and each.state is CallState.PAID and each.output_key
+        )
 
     def counted(self, etag: str) -> "Record":
         """Return the record with a reused result whose saving is counted."""
