@@ -3,6 +3,7 @@
 Both ways: no request lacks a permission, and no permission is for nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,13 +34,15 @@ BY_POLLER = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"
 # backfill looks for each result by HEAD (`test_old_buckets` and `test_backfill` do that).
 UNUSED = {("LookAtOne", "s3:GetObject", "arn:aws:s3:::output/*")}
 
+WHOLE = ("", "")  # the stack has the whole buckets
+
 Made = dict[str, set[Need]]
 
 
 @pytest.fixture(scope="module")
-def made() -> Made:
-    """What each function needed in simulated runs, by the name of its folder."""
-    found: Made = {name: set() for name in ROLES}
+def made() -> dict[tuple[str, str], Made]:
+    """What each function needed in simulated runs, by the prefixes of the stack's buckets."""
+    found: dict[tuple[str, str], Made] = defaultdict(lambda: {name: set() for name in ROLES})
     request = Client._request
 
     def recorded(self: Client, operation: str, method: Callable[..., Any], **given: Any) -> Any:
@@ -50,7 +53,10 @@ def made() -> Made:
             missing = code_of(error) in MISSING
             raise
         finally:
-            found[self._machine.function].update(needs(self._service, operation, given, missing))
+            environment = self._machine.cloud.environment
+            prefixes = (environment.get("INPUT_PREFIX", ""), environment.get("OUTPUT_PREFIX", ""))
+            needed = needs(self._service, operation, given, missing)
+            found[prefixes][self._machine.function].update(needed)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Client, "_request", recorded)
@@ -59,19 +65,23 @@ def made() -> Made:
     return found
 
 
-@pytest.fixture
-def resolved(whole: dict[str, Any]) -> Resolved:
+def resolved(whole: dict[str, Any], prefixes: tuple[str, str]) -> Resolved:
     """The template for the buckets and the parameter of the simulation."""
     buckets = {"ExistingInputBucket": "input", "ExistingOutputBucket": "output"}
-    return Resolved(whole, VeniceApiKeyParameter="/key", **buckets)
+    folders = dict(zip(("InputPrefix", "OutputPrefix"), prefixes, strict=True))
+    return Resolved(whole, VeniceApiKeyParameter="/key", **buckets, **folders)
 
 
 # One test, because each worker of pytest-xdist would make the runs again.
 @pytest.mark.slow
-def test_roles_have_what_functions_need_and_no_more(made: Made, resolved: Resolved) -> None:
-    assert {function for function in ROLES if len(made[function]) <= 5} == set()
-    assert list(_lacking(made, resolved)) == []
-    assert list(_idle(made, resolved)) == []
+def test_roles_have_what_functions_need_and_no_more(
+    made: dict[tuple[str, str], Made], whole: dict[str, Any]
+) -> None:
+    assert {function for function in ROLES if len(made[WHOLE][function]) <= 5} == set()
+    assert len(made) == 4  # with a folder of neither bucket, of one, of the other, of both
+    for prefixes, needed in made.items():
+        assert list(_lacking(needed, resolved(whole, prefixes))) == []
+    assert list(_idle(made[WHOLE], resolved(whole, WHOLE))) == []
 
 
 def _lacking(made: Made, resolved: Resolved) -> Iterator[tuple[str, Need]]:
