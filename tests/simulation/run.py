@@ -105,9 +105,13 @@ def _folders(seed: int) -> dict[str, str]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Let the functions log and measure into nothing."""
+    level = logger.log_level
     logger.setLevel(logging.CRITICAL)
-    with redirect_stdout(io.StringIO()):
-        yield
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def play(cloud: Cloud, acts: Sequence[Act], span: float) -> list[str]:
