@@ -259,8 +259,8 @@ class Cloud:
 
     def _announced(self, name: str, detail: str) -> None:
         told = json.loads(detail)
-        for place in (told.get(name) for name in ("input", "output")):
-            if place:
+        for side in ("input", "output"):
+            if place := told.get(side):
                 place["key"] = self.folders.key_within("an event", place["bucket"], place["key"])
         self.announcements.append(Announcement(self.world.time, name, told))
         if name in ("Venice Account Unavailable", "Venice Limit Changed"):

@@ -24,7 +24,7 @@ from image_drop.imaging import photos
 from image_drop.job import Job
 from image_drop.state.answers import Known
 from image_drop.state.billing import Settlement
-from image_drop.state.edit_record import Call, CallState, OutcomeKind, Record
+from image_drop.state.edit_record import Call, OutcomeKind, Record
 from image_drop.storage import output_bucket
 from image_drop.storage.output_bucket import OutputBucket, Stored
 from image_drop.telemetry import never_failing
@@ -108,10 +108,10 @@ def keep_answer(edit: Edit, paid: Paid, job: Job, note: Mapping[str, Any] | None
 
     `note`: an item that is written in the same transaction, see `reuse.note_of_original`.
     """
-    record = job.hold.record
-    is_there = record.kept_answer(edit.call_digest) and not _is_open(paid, record)
-    if paid.reused or is_there:
-        return
+    record, settlement = job.hold.record, paid.settlement
+    is_new = settlement is not None and settlement.is_open(record)
+    if paid.reused or (record.kept_answer(edit.call_digest) and not is_new):
+        return  # it is there already
     key = output_bucket.answer_key(edit.call_digest)
     answer = paid.answer
     job.services.output_bucket.put_output(
@@ -120,14 +120,9 @@ def keep_answer(edit: Edit, paid: Paid, job: Job, note: Mapping[str, Any] | None
 
     def with_answer(record: Record) -> Record:
         new = record.with_answer(edit.call_digest, key, larger=edit.enlarges)
-        return paid.settlement.change(new) if paid.settlement else new
+        return settlement.change(new) if settlement else new
 
-    job.hold.update(with_answer, paid.settlement.move if paid.settlement else None, note)
-
-
-def _is_open(paid: Paid, record: Record) -> bool:
-    call = record.call(paid.call.id) if paid.call else None
-    return call is not None and call.state is CallState.OPEN
+    job.hold.update(with_answer, settlement.move if settlement else None, note)
 
 
 def require_of(edit: Edit, other: Stored | None) -> None:

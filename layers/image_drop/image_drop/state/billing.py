@@ -153,9 +153,13 @@ class Settlement:
         """The cost in US dollars."""
         return self.micro_usd / MICRO
 
+    def is_open(self, record: Record) -> bool:
+        """Return whether the call is not settled yet."""
+        return self._open_call(record) is not None
+
     def change(self, record: Record) -> Record:
         """Return the record with the call settled."""
-        if self._open_call(record) is None:
+        if not self.is_open(record):
             return record
         return record.settled(self.call_id, self.state, self.micro_usd)
 
