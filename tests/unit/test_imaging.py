@@ -47,16 +47,27 @@ def test_image_with_srgb_profile_is_sent_untouched(name: str, profile: bytes) ->
     assert photos.prepare_photo(data).data is data
 
 
-def test_profile_in_several_segments_is_put_together_in_order() -> None:
-    plain = save(quadrants(), "JPEG")
-    profile = srgb_by_littlecms()
-    parts = [profile[:100], profile[100:300], profile[300:]]
-    segments = [b"ICC_PROFILE\0" + bytes((i + 1, 3)) + part for i, part in enumerate(parts)]
-    app2 = b"".join(
-        b"\xff\xe2" + struct.pack(">H", len(segment) + 2) + segment for segment in segments[::-1]
-    )
-    data = plain[:2] + app2 + plain[2:]
+def jpeg_with_profile_in_parts(count: int) -> bytes:
+    """The last part comes first in the file."""
+    plain, profile = save(quadrants(), "JPEG"), srgb_by_littlecms()
+    size = -(-len(profile) // count)
+    parts = [
+        b"ICC_PROFILE\0" + bytes(((i + 1) % 256, count % 256)) + profile[i * size : (i + 1) * size]
+        for i in range(count)
+    ]
+    segments = [b"\xff\xe2" + struct.pack(">H", len(part) + 2) + part for part in parts]
+    return plain[:2] + b"".join(reversed(segments)) + plain[2:]
+
+
+@pytest.mark.parametrize("count", [3, 255])
+def test_profile_in_several_segments_is_put_together_in_order(count: int) -> None:
+    data = jpeg_with_profile_in_parts(count)
     assert photos.prepare_photo(data).data is data
+
+
+def test_profile_in_more_parts_than_their_numbers_allow_is_damaged() -> None:
+    with pytest.raises(DamagedImageError, match="The JPEG has over 255 parts of a profile"):
+        photos.prepare_photo(jpeg_with_profile_in_parts(256))
 
 
 def test_importing_module_leaves_pillow_alone() -> None:

@@ -21,6 +21,7 @@ from image_drop.imaging.parts import (
 )
 
 MAX_PROFILE_BYTES = 4_000_000  # the largest printer profiles in use are below 3 MB
+MAX_PROFILE_PARTS = 255  # of a JPEG: one byte says how many there are
 
 _MAGIC = (
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -128,6 +129,8 @@ def _read_jpeg(data: bytes) -> Header:
         elif code == 0xE1 and not exif and data.startswith(b"Exif\0\0", content):
             exif = data[content : content + length]
         elif code == 0xE2 and data.startswith(b"ICC_PROFILE\0", content):
+            if len(profile_parts) == MAX_PROFILE_PARTS:
+                raise _damaged("image/jpeg", f"has over {MAX_PROFILE_PARTS} parts of a profile")
             profile_parts.append(data[content + 12 : content + length])
         elif code == END_OF_IMAGE:
             whole = end
