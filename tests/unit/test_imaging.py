@@ -65,7 +65,7 @@ def test_profile_in_several_segments_is_put_together_in_order(count: int) -> Non
     assert photos.prepare_photo(data).data is data
 
 
-def test_profile_in_more_parts_than_their_numbers_allow_is_damaged() -> None:
+def test_profile_in_more_parts_than_numbers_allow_is_damaged() -> None:
     with pytest.raises(DamagedImageError, match="The JPEG has over 255 parts of a profile"):
         photos.prepare_photo(jpeg_with_profile_in_parts(256))
 
