@@ -13,7 +13,9 @@ from tests.support.buckets import Buckets
 from tests.support.pictures import photo
 from tests.support.waiting import until
 
-MAX_WAIT = 60.0  # seconds for what takes less than one on an idle machine, and may share a busy one
+# Seconds. Most takes less than one on an idle machine, and what failed once up to 15, but a machine
+# with other work needs five times as long.
+MAX_WAIT = 120.0
 CUT_OUT = {"mode": "background-remove"}
 
 
@@ -66,14 +68,25 @@ class System(Buckets):
     @override
     def metadata(self, key: str) -> dict[str, str]:
         """Return a result's metadata, once it is there."""
-        until(lambda: self.head(key), MAX_WAIT)
+        self._wait_for(key)
         return super().metadata(key)
 
     @override
     def read(self, key: str) -> bytes:
         """Return the bytes of an object in the output bucket, once it is there."""
-        until(lambda: self.head(key), MAX_WAIT)
+        self._wait_for(key)
         return super().read(key)
+
+    def _wait_for(self, key: str) -> None:
+        try:
+            until(lambda: self.head(key), MAX_WAIT)
+        except AssertionError as late:
+            late.add_note(f"{key} is missing. {self.waiting()} waiting, {self.dead()} dead.")
+            for function in ("upload", "retry"):
+                late.add_note(
+                    "\n".join((f"The last of {function}:", *self.stack.logs(function)[-20:]))
+                )
+            raise
 
     # --- what happens inside ---------------------------------------------------------------
 
