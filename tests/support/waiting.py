@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 
-
 LONGEST_PAUSE = 0.5  # seconds from one look to the next; each takes CPU that others wait for
 
 
