@@ -39,10 +39,11 @@ def test_limit_is_known_before_first_drop(system: System) -> None:
 def test_drop_of_ten_into_idle_system_starts_at_once(system: System) -> None:
     system.drop_all({f"drop/{number}.jpg": CUT_OUT for number in range(DROP)})
 
-    until(lambda: len(system.outputs("drop/")) == DROP, MAX_WAIT)
+    until(lambda: system.runs("upload") == DROP, MAX_WAIT)
 
-    assert Counter(call.status for call in system.calls()) == {200: DROP}
     assert [line for line in system.log("upload") if line.get("message") == "queued"] == []
+    assert len(system.outputs("drop/")) == DROP
+    assert Counter(call.status for call in system.calls()) == {200: DROP}
     assert system.waiting() == 0
     assert system.runs("retry") == 0  # none has been in the queue
 

@@ -140,10 +140,10 @@ def test_killed_upload_is_queued_by_lambdas_retry_and_finished(
 
     assert system.metadata(f"{key}.png")["source-key"] == key
     until(lambda: system.runs("upload") == runs + 2, MAX_WAIT)  # killed, and again
+    until(lambda: system.waiting() == 0, MAX_WAIT)  # the log is there when the function has ended
     assert system.paid(data) == len(system.calls(data)) == paid
     assert is_told(system, "retry", key) is (paid == 2)
     assert possibly_paid_twice(system) - before == paid - 1
-    until(lambda: system.waiting() == 0, MAX_WAIT)
     assert system.dead() == 0
 
 
