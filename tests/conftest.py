@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 
-WHOLE = ("tests/e2e/", "tests/integration/test_layers.py")  # share a stack, or built layers
+# They share a stack, built layers, or what a large photo takes.
+WHOLE = ("tests/e2e/", "tests/integration/test_layers.py", "tests/unit/test_imaging_bounds.py")
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

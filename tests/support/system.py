@@ -13,8 +13,8 @@ from tests.support.buckets import Buckets
 from tests.support.pictures import photo
 from tests.support.waiting import until
 
-# Seconds. Most takes less than one on an idle machine, and what failed once up to 15, but a machine
-# with other work needs five times as long.
+# Seconds. On an idle machine most takes less than one, and what failed and waits up to 20. A busy
+# machine needs several times as long.
 MAX_WAIT = 120.0
 CUT_OUT = {"mode": "background-remove"}
 

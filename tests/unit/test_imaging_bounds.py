@@ -80,7 +80,7 @@ def big_jpeg(width: int, height: int, **options: object) -> bytes:
 
 @pytest.fixture(scope="module")
 def large_photo(tmp_path_factory: pytest.TempPathFactory) -> Measured:
-    """What an honest photo of 60 megapixels takes on this machine, in this minute."""
+    """What a photo of 60 megapixels takes on this machine, in this minute."""
     return measured(tmp_path_factory.mktemp("large"), big_jpeg(9504, 6336))
 
 
