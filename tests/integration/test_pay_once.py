@@ -48,6 +48,25 @@ def test_event_that_is_delivered_twice_is_paid_once(stage: Stage) -> None:
     assert [kind for kind, _ in stage.events()] == ["Image Edited"]
 
 
+def test_call_too_late_for_its_slot_is_no_attempt(stage: Stage) -> None:
+    events = stage.interruptions.client("dynamodb").meta.events
+    name = "after-call.dynamodb.TransactWriteItems"
+
+    def late(**_: Any) -> None:
+        events.unregister(name, late)
+        stage.pass_time(1)  # the call is noted, and its slot is over
+
+    events.register(name, late)
+
+    assert stage.drop("a.jpg", metadata=CUT_OUT) == "queued"
+    assert stage.calls == 0
+    stage.work_off()
+
+    ((kind, detail),) = stage.events()
+    assert (kind, detail["attempts"]) == ("Image Edited", 1)
+    assert stage.calls == stage.paid == 1
+
+
 def test_event_repeated_while_venice_works_waits_in_queue(
     stage: Stage,
 ) -> None:

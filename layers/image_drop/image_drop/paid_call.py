@@ -35,7 +35,7 @@ from image_drop.paid_answers import Paid
 from image_drop.services import Services
 from image_drop.state import billing
 from image_drop.state.billing import Settlement
-from image_drop.state.edit_record import Call, CallState
+from image_drop.state.edit_record import Call, CallState, Record
 from image_drop.state.rate_limit import Slot
 from image_drop.state.rates import ALL_MODELS
 from image_drop.telemetry import logger, measure, never_failing
@@ -69,7 +69,7 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
             answer = services.venice.edit(fitted, photos, seconds=seconds, not_after=latest)
         except NoSlotError:
             slot.consumed = False
-            free(call, job)
+            withdraw(call, job)
             raise
         except ImageDropError as error:
             _teach(error, edit, call, slot, job)
@@ -135,13 +135,23 @@ def reserve(edit: Edit, job: Job, now: float) -> Call:
     except (OutcomeUnknownError, EditTooDearError):
         raise
     except (RetryableError, ClientError, BotoCoreError):
-        free(call, job)
+        withdraw(call, job)
         raise
     return call
 
 
+def withdraw(call: Call, job: Job) -> None:
+    """Release a reservation and forget the call: it was not made, so it was no attempt."""
+    settlement = Settlement(call.id, CallState.FREE, 0, job.services.now())
+
+    def withdrawn(record: Record) -> Record:
+        return record.without_call(call.id) if settlement.is_open(record) else record
+
+    job.hold.update_or_owe("call not withdrawn", withdrawn, settlement.move)
+
+
 def free(call: Call, job: Job) -> None:
-    """Release a reservation: the call was not made, or not charged."""
+    """Release a reservation: the call was not charged."""
     settlement = Settlement(call.id, CallState.FREE, 0, job.services.now())
     job.hold.update_or_owe("call not settled", settlement.change, settlement.move)
 

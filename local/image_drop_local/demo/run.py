@@ -312,8 +312,8 @@ class Announcements:
         events.put_targets(Rule="demo-announcements", Targets=[{"Id": "queue", "Arn": queue}])
 
     def read(self, expected: int) -> None:
-        """Note how many calls each output took. Wait a few seconds for the last events."""
-        deadline = time.monotonic() + 5
+        """Note how many calls each output took. Wait up to 20 s for the last events."""
+        deadline = time.monotonic() + 20
         while len(self.attempts) < expected and time.monotonic() < deadline:
             answer = self._sqs.receive_message(
                 QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=1

@@ -229,6 +229,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             ),
         )
 
+    def without_call(self, id: str) -> "Record":
+        """Return the record without a call that was begun and not made."""
+        calls = tuple(each for each in self.calls if each.id != id)
+        return msgspec.structs.replace(self, calls=calls)
+
     def concluded(self, ids: Collection[str]) -> "Record":
         """Return the record with calls whose result has its outcome."""
         calls = tuple(
