@@ -48,18 +48,17 @@ def test_event_that_is_delivered_twice_is_paid_once(stage: Stage) -> None:
     assert [kind for kind, _ in stage.events()] == ["Image Edited"]
 
 
-def test_call_too_late_for_its_slot_is_no_attempt(stage: Stage) -> None:
-    events = stage.interruptions.client("dynamodb").meta.events
-    name = "after-call.dynamodb.TransactWriteItems"
+@pytest.mark.parametrize(("late", "ending"), [(1, "edited"), (2, "queued")])
+def test_call_too_late_for_its_slot_is_no_attempt(stage: Stage, late: int, ending: str) -> None:
+    events, left = stage.interruptions.client("dynamodb").meta.events, [1.0] * late
 
-    def late(**_: Any) -> None:
-        events.unregister(name, late)
-        stage.pass_time(1)  # the call is noted, and its slot is over
+    def slow(params: dict[str, Any], **_: Any) -> None:
+        if left and b"digest" in params["body"]:  # the call is begun, and its slot will be over
+            stage.pass_time(left.pop())
 
-    events.register(name, late)
+    events.register("before-call.dynamodb.TransactWriteItems", slow)
 
-    assert stage.drop("a.jpg", metadata=CUT_OUT) == "queued"
-    assert stage.calls == 0
+    assert stage.drop("a.jpg", metadata=CUT_OUT) == ending
     stage.work_off()
 
     ((kind, detail),) = stage.events()

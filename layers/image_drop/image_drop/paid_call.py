@@ -51,9 +51,18 @@ STORE_SECONDS = 20.0  # of the invocation, kept after the call for storing the r
 def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
     """Wait for a slot and make the call; share what its failure says with all functions.
 
-    An answered call stays open until its outcome is stored together with `Paid.settlement`.
+    A slot that is over before its call begins is given back, and another one is taken, once. An
+    answered call stays open until its outcome is stored together with `Paid.settlement`.
     """
     refusals.require_none(edit, job)
+    paid = _call_in_slot(edit, photos, job) or _call_in_slot(edit, photos, job)
+    if paid is None:
+        raise NoSlotError("AWS was too slow to use two slots.", retry_at=job.services.now())
+    return paid
+
+
+def _call_in_slot(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid | None:
+    """Return None if the slot was over before the call could begin: then nothing was called."""
     services = job.services
     seconds = client.longest_call(edit.instructions)
     wait = _max_slot_wait(job, seconds)
@@ -70,12 +79,20 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
         except NoSlotError:
             slot.consumed = False
             withdraw(call, job)
-            raise
+            return None
         except ImageDropError as error:
             _teach(error, edit, call, slot, job)
             if isinstance(error, NoAnswerError):
                 _give_up_after_two(error, call, job)
             raise
+    return _paid(edit, photos, answer, call, slot, job)
+
+
+def _paid(
+    edit: Edit, photos: Sequence[Photo | str], answer: Answer, call: Call, slot: Slot, job: Job
+) -> Paid:
+    """Note what the answer costs, took, and says about the rate."""
+    services = job.services
     usd = services.catalogue.current().price(
         edit.mode,
         _billed(edit, photos, answer),
@@ -83,7 +100,7 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
         enhanced=answer.enhanced,
         answered=answer.model,
     )
-    seconds = services.now() - now
+    seconds = services.now() - call.at
     measure({"VeniceLatency": seconds, "Spend": usd}, mode=edit.mode)
     with never_failing("rate not learned"):
         announce_limit(
