@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from image_drop.uploads import Upload
 from tests.integration.test_pay_once import killed, while_venice_works
@@ -289,6 +289,26 @@ def test_slots_that_were_not_used_in_time_are_given_back(stage: Stage) -> None:
     log, _ = stage.services.limiter.peek("background-remove")
     assert (stage.calls, log.slots) == (0, {})
 
+    stage.work_off()
+
+    day = stage.services.billing.day(stage.clock.now())
+    assert (stage.paid, day.usd, day.unconfirmed_usd) == (1, 0.03, 0)
+
+
+def test_late_call_is_withdrawn_before_another_one_begins(stage: Stage) -> None:
+    steps: list[str] = []
+
+    def slow_then_away(params: dict[str, Any], **_: Any) -> None:
+        begins = b"digest" in params["body"]
+        steps.append("begin" if begins else "other")
+        if steps == ["begin"]:
+            stage.clock.sleep(16)
+        elif steps == ["begin", "other"]:
+            raise EndpointConnectionError(endpoint_url="dynamodb")
+
+    events = stage.services.billing.dynamodb.meta.events
+    events.register("before-call.dynamodb.TransactWriteItems", slow_then_away)
+    assert stage.drop("a.jpg", tags=CUT_OUT) == "queued"  # the release withdraws it
     stage.work_off()
 
     day = stage.services.billing.day(stage.clock.now())

@@ -55,9 +55,11 @@ def make_call(edit: Edit, photos: Sequence[Photo | str], job: Job) -> Paid:
     answered call stays open until its outcome is stored together with `Paid.settlement`.
     """
     refusals.require_none(edit, job)
-    paid = _call_in_slot(edit, photos, job) or _call_in_slot(edit, photos, job)
+    paid = _call_in_slot(edit, photos, job)
+    if paid is None and job.hold.owed is None:  # else the release has to withdraw the call first
+        paid = _call_in_slot(edit, photos, job)
     if paid is None:
-        raise NoSlotError("AWS was too slow to use two slots.", retry_at=job.services.now())
+        raise NoSlotError("AWS was too slow to use the slot.", retry_at=job.services.now())
     return paid
 
 
